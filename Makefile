@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+#	make			build the module for the running kernel
+#	make KDIR=<dir>		build it for another kernel, given its headers
+#	make modules_install	install it for that kernel
+#	make demo		boot a stock kernel and show the module at work
+#	make test		all tests on all kernels of the matrix
+#	make check		warning-free build and sparse, for KDIR
+#	make clean
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+
+all: modules
+
+modules modules_install:
+	@test -e $(KDIR)/Makefile || { \
+		echo "arena_nolock: no kernel headers at $(KDIR)." \
+		     "Install them (Debian: apt install linux-headers-\$$(uname -r)) or name others: make KDIR=<dir>" >&2; \
+		exit 1; }
+	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
+
+check:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) W=1 C=2 modules
+
+clean:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	rm -rf build
+
+demo:
+	tests/run_qemu.sh demo
+
+test:
+	tests/run_qemu.sh test
+
+.PHONY: all modules modules_install check clean demo test
