@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The one place where kernels differ.
+ *
+ * What is chosen here is chosen by what the target kernel's headers,
+ * Module.symvers and BTF have (anl_config.h is generated from the latter two by
+ * scripts/gen-config.sh). The rest of the module reads as if one kernel
+ * existed.
+ */
+#ifndef ANL_COMPAT_H
+#define ANL_COMPAT_H
+
+#include <linux/bpf.h>
+#include <linux/gfp.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <linux/rcupdate_trace.h>
+#include <linux/sched/mm.h>
+
+#include "anl_config.h"
+
+/* Kfunc flags that only some kernels know; 0 where the kernel has no such flag. */
+#ifdef KF_TRUSTED_ARGS
+#define ANL_KF_TRUSTED_ARGS KF_TRUSTED_ARGS
+#else
+#define ANL_KF_TRUSTED_ARGS 0
+#endif
+#ifdef KF_ARENA_RET
+#define ANL_KF_ARENA_RET KF_ARENA_RET
+#define ANL_KF_ARENA_ARG2 KF_ARENA_ARG2
+#else
+#define ANL_KF_ARENA_RET 0
+#define ANL_KF_ARENA_ARG2 0
+#endif
+#ifdef KF_SPINLOCK_SAFE
+#define ANL_KF_SPINLOCK_SAFE KF_SPINLOCK_SAFE
+#else
+#define ANL_KF_SPINLOCK_SAFE 0
+#endif
+
+/*
+ * Symbols that no kernel exports, found once at module load. See compat.c for
+ * how, and for why the TLB flush is a static call.
+ */
+extern struct mm_struct *anl_init_mm;
+int anl_compat_init(void);
+void anl_flush_tlb_kernel_range(unsigned long start, unsigned long end);
+
+/*
+ * Fill an empty kernel PTE. Kernels with a fault handler that installs scratch
+ * pages race with us for empty PTEs and bring ptep_try_set() for it; elsewhere
+ * the owner of a page of the arena is the only writer of its PTE.
+ */
+static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
+{
+#ifdef ptep_try_set
+	return ptep_try_set(ptep, pte);
+#else
+	set_pte(ptep, pte);
+	return true;
+#endif
+}
+
+static inline void anl_zap_user(struct vm_area_struct *vma, unsigned long addr,
+				unsigned long size)
+{
+#ifdef ANL_HAVE_ZAP_VMA_RANGE
+	zap_vma_range(vma, addr, size);
+#else
+	zap_page_range_single(vma, addr, size, NULL);
+#endif
+}
+
+/* A page for callers in any context, or NULL where the kernel has no such thing. */
+static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
+{
+#ifdef ANL_HAVE_ALLOC_PAGES_NOLOCK
+	return alloc_pages_nolock(account, nid, 0);
+#else
+	return NULL;
+#endif
+}
+
+/* The memcg that a map's memory belongs to, with a reference; NULL for the root. */
+static inline struct mem_cgroup *anl_map_get_memcg(const struct bpf_map *map)
+{
+#ifdef CONFIG_MEMCG
+	if (map->objcg)
+		return get_mem_cgroup_from_objcg(map->objcg);
+#endif
+	return NULL;
+}
+
+/* True inside a sleepable BPF program, where a tasks-trace grace period never ends. */
+static inline bool anl_in_trace_reader(void)
+{
+	return READ_ONCE(current->trc_reader_nesting) > 0;
+}
+
+#endif
