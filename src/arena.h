@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * An adopted arena, and what the files of the module offer each other.
+ *
+ * Every page of the arena (a slot, numbered by its pgoff) is in exactly one of
+ * these states; docs/design.md draws the transitions:
+ *
+ *	state     tree   live  dying  kernel PTE
+ *	free      free   0     0      none (or the kernel's scratch page)
+ *	claimed   taken  0     0      being filled by the one who claimed it
+ *	mapped    taken  1     0      the page
+ *	reserved  taken  1     0      none
+ *	dying     taken  0     1      still the page, or none
+ *	retiring  taken  0     0      being cleared by the one who took it
+ *
+ * Who takes a bit out of @live or @dying with an atomic operation owns that
+ * slot until it passes it on. That is all the locking that page tables and
+ * frees need; the tree has its own lock.
+ */
+#ifndef ANL_ARENA_H
+#define ANL_ARENA_H
+
+#include <linux/bpf.h>
+#include <linux/irq_work.h>
+#include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/workqueue.h>
+
+#include "range_tree_rqs.h"
+
+/* A run of slots. */
+struct anl_span {
+	u32 pgoff;
+	u32 cnt;
+};
+
+/* Runs of slots that one TLB flush and one walk of the user mappings retire. */
+struct anl_batch {
+	u32 nr;
+	u32 cap;
+	struct anl_span spans[];
+};
+
+#define ANL_BATCH_CAP \
+	((u32)((PAGE_SIZE - sizeof(struct anl_batch)) / sizeof(struct anl_span)))
+
+/* Bits of anl_arena.kicked. */
+#define ANL_KICK_DRAIN	BIT(0)
+#define ANL_KICK_REFILL	BIT(1)
+
+/**
+ * struct anl_arena - what the module knows about an adopted arena
+ * @ops: what map->ops points to; a copy of the stock ops with ours on top
+ * @stock_ops: what map->ops pointed to
+ * @map: the map; it owns us and frees us in map_free
+ * @ready: set once, when adoption has finished
+ * @user_start: user address of slot 0, in bytes
+ * @kern_start: kernel address of slot 0, in bytes
+ * @nr_slots: pages in the user mapping, and bits in @live and @dying
+ * @nr_limit: pages that may be populated: @nr_slots or max_entries if less
+ * @nr_populated: slots that hold a page
+ * @rt: which slots are taken; locks itself
+ * @rt_mem: memory of @rt
+ * @live: slots whose owner is the user of the arena
+ * @dying: slots waiting for the drain
+ * @dying_sum: one bit per word of @dying that may be non-zero
+ * @tables: the kernel's PTE tables of the arena, filled in adoption
+ * @scratch: page that the kernel maps after a fault of its own, or NULL
+ * @fault_sem: held for read while a user PTE is set from a live slot, taken
+ *	for write to wait for those
+ * @vma_lock: protects @vmas and @vma_seq; nests inside mmap_lock
+ * @vmas: user mappings, struct anl_vma, in ascending order of their ids
+ * @vma_seq: last id given
+ * @stash: pages ready for callers that cannot sleep
+ * @stash_map: slots of @stash that may hold a page
+ * @stash_cap: slots in @stash
+ * @stash_level: pages in @stash
+ * @discard: pages that a caller could neither use nor free, linked through
+ *	their own memory
+ * @kicked: what the next run of @kick has to start
+ * @kick: takes work from any context to where the workqueue can be used
+ * @drain_work: retires dying slots
+ * @refill_work: fills @stash
+ * @drain_batch: memory of @drain_work
+ */
+struct anl_arena {
+	struct bpf_map_ops ops;
+	const struct bpf_map_ops *stock_ops;
+	struct bpf_map *map;
+	bool ready;
+	unsigned long user_start;
+	unsigned long kern_start;
+	u32 nr_slots;
+	u32 nr_limit;
+	atomic_long_t nr_populated;
+
+	struct rtq rt;
+	void *rt_mem;
+	atomic_long_t *live;
+	atomic_long_t *dying;
+	atomic_long_t *dying_sum;
+	pte_t **tables;
+	struct page *scratch;
+
+	struct rw_semaphore fault_sem;
+	struct mutex vma_lock;
+	struct list_head vmas;
+	u64 vma_seq;
+
+	struct page **stash;
+	unsigned long *stash_map;
+	u32 stash_cap;
+	atomic_t stash_level;
+	struct llist_head discard;
+
+	atomic_t kicked;
+	struct irq_work kick;
+	struct work_struct drain_work;
+	struct work_struct refill_work;
+	struct anl_batch *drain_batch;
+};
+
+extern struct workqueue_struct *anl_wq;
+
+static inline unsigned long anl_kaddr(const struct anl_arena *a, u32 pgoff)
+{
+	return a->kern_start + ((unsigned long)pgoff << PAGE_SHIFT);
+}
+
+static inline unsigned long anl_uaddr(const struct anl_arena *a, u32 pgoff)
+{
+	return a->user_start + ((unsigned long)pgoff << PAGE_SHIFT);
+}
+
+static inline bool anl_is_live(const struct anl_arena *a, u32 pgoff)
+{
+	return atomic_long_read(&a->live[BIT_WORD(pgoff)]) & BIT_MASK(pgoff);
+}
+
+/* Bits of word @w that lie in the slots [@pgoff, @pgoff + @cnt). */
+static inline unsigned long anl_word_mask(u32 w, u32 pgoff, u32 cnt)
+{
+	unsigned long mask = ~0UL;
+
+	if (w == BIT_WORD(pgoff))
+		mask &= BITMAP_FIRST_WORD_MASK(pgoff);
+	if (w == BIT_WORD(pgoff + cnt - 1))
+		mask &= BITMAP_LAST_WORD_MASK(pgoff + cnt);
+
+	return mask;
+}
+
+/**
+ * anl_may_sleep() - may the caller of a kfunc sleep?
+ *
+ * The verifier specialises kfuncs by the program's sleepability only for
+ * kfuncs of the kernel itself, so a kfunc of a module asks at run time.
+ * Programs that may not sleep run under rcu_read_lock(), with preemption or
+ * interrupts off, or in an interrupt; each shows in one of the three.
+ */
+static inline bool anl_may_sleep(void)
+{
+	return !preempt_count() && !irqs_disabled() && !rcu_preempt_depth();
+}
+
+/* arena_pgtable.c */
+int anl_pgtable_prefill(struct anl_arena *a);
+struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff);
+u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages);
+void anl_map_pages_sleepable(struct anl_arena *a, u32 pgoff, u32 cnt,
+			     struct list_head *pages);
+
+/* What anl_unmap_spans() found. */
+struct anl_unmapped {
+	struct list_head pages;	/* the pages, linked through page->lru */
+	u32 nr_pages;
+	bool user_mapped;	/* a user mapping of one of the slots may exist */
+};
+
+void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
+		     struct anl_unmapped *u);
+void anl_put_pages(struct list_head *pages);
+
+/* arena_free_deferred.c */
+int anl_free_init(struct anl_arena *a);
+void anl_free_exit(struct anl_arena *a);
+void anl_kick(struct anl_arena *a, int what);
+void anl_set_live(struct anl_arena *a, u32 pgoff, u32 cnt);
+void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt);
+void anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt);
+void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
+bool anl_drain_now(struct anl_arena *a);
+
+/* arena_reserve.c */
+int anl_reserve_init(struct anl_arena *a);
+void anl_reserve_exit(struct anl_arena *a);
+void anl_reserve_refill(struct anl_arena *a);
+bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
+		   struct list_head *pages);
+void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_sleep);
+struct page *anl_get_fault_page(struct anl_arena *a);
+void *anl_zalloc(struct anl_arena *a, size_t size);
+extern uint anl_reserve_pages;
+
+/* arena_vma.c */
+int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma);
+void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma);
+bool anl_vma_is_ours(const struct vm_area_struct *vma);
+bool anl_zap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
+		   bool may_block);
+
+/* arena_nolock.c */
+struct anl_arena *anl_arena_of(struct bpf_map *map);
+
+#endif

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Freeing: from the call to the page being anybody's again.
+ *
+ * A free takes the live bits of its slots with one atomic operation per word
+ * of the bitmap. Whoever gets a bit owns the slot, so double, overlapping and
+ * racing frees sort themselves out, and slots that were never allocated, or
+ * are just being allocated, have no bit to take.
+ *
+ * The queue is a second bitmap, @dying. Queueing a slot sets its bit: that
+ * needs no memory, cannot fail, merges neighbours by itself, and is safe in
+ * NMI. @dying_sum tells the drain which words to look at.
+ *
+ * Retiring a batch of spans, in this order, in process context with
+ * interrupts on:
+ *   1. wait for user faults that saw the slots live (fault_sem);
+ *   2. clear the kernel PTEs, one TLB flush for the batch;
+ *   3. zap the slots from every user mapping;
+ *   4. drop the pages;
+ *   5. give the slots back to the tree.
+ * No step can be reordered: only after 5 can a slot be handed out again, and
+ * by then no CPU and no process can reach the old page.
+ *
+ * Step 3 takes mmap_lock. The worker just waits for it. A sleepable kfunc
+ * cannot, since its caller may hold that lock already; it waits for a bounded
+ * time, and then puts the slots into the queue.
+ *
+ * Locks: none held across steps. Drains run in parallel on disjoint slots.
+ */
+#include <linux/delay.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "arena.h"
+#include "compat.h"
+
+/* Spans that a free can retire without memory for more. */
+#define ANL_STACK_SPANS 16
+
+/* How long a sleepable free waits for a lock that its caller may hold itself. */
+#define ANL_LOCK_TRIES 40
+
+/**
+ * anl_kick() - start work from any context
+ * @a: the arena
+ * @what: ANL_KICK_DRAIN, ANL_KICK_REFILL or both
+ *
+ * Context: any.
+ */
+void anl_kick(struct anl_arena *a, int what)
+{
+	if ((atomic_read(&a->kicked) & what) != what)
+		atomic_or(what, &a->kicked);
+	irq_work_queue(&a->kick);
+}
+
+/* Hard interrupt context. */
+static void anl_kick_handler(struct irq_work *work)
+{
+	struct anl_arena *a = container_of(work, struct anl_arena, kick);
+	int what = atomic_xchg(&a->kicked, 0);
+
+	if (what & ANL_KICK_DRAIN)
+		queue_work(anl_wq, &a->drain_work);
+	if (what & ANL_KICK_REFILL)
+		queue_work(anl_wq, &a->refill_work);
+}
+
+/**
+ * anl_set_live() - hand claimed slots to the user of the arena
+ * @a: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots, not 0
+ *
+ * Context: any. The caller owns the slots and has mapped their pages.
+ */
+void anl_set_live(struct anl_arena *a, u32 pgoff, u32 cnt)
+{
+	u32 w;
+
+	smp_mb__before_atomic();
+	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
+		atomic_long_or(anl_word_mask(w, pgoff, cnt), &a->live[w]);
+}
+
+/* Bits of @mask that were live in word @w; they are the caller's now. */
+static unsigned long anl_take_live(struct anl_arena *a, u32 w, unsigned long mask)
+{
+	if (!(atomic_long_read(&a->live[w]) & mask))
+		return 0;
+
+	return atomic_long_fetch_andnot(mask, &a->live[w]) & mask;
+}
+
+static void anl_queue_word(struct anl_arena *a, u32 w, unsigned long bits)
+{
+	atomic_long_or(bits, &a->dying[w]);
+	smp_mb__after_atomic();
+	if (!(atomic_long_read(&a->dying_sum[BIT_WORD(w)]) & BIT_MASK(w)))
+		atomic_long_or(BIT_MASK(w), &a->dying_sum[BIT_WORD(w)]);
+}
+
+/**
+ * anl_queue_slots() - put slots that the caller owns into the queue
+ * @a: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots, not 0
+ *
+ * Context: any.
+ */
+void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt)
+{
+	u32 w;
+
+	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
+		anl_queue_word(a, w, anl_word_mask(w, pgoff, cnt));
+	anl_kick(a, ANL_KICK_DRAIN);
+}
+
+/**
+ * anl_free_queued() - free from a context that cannot sleep
+ * @a: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots, not 0, inside the arena
+ *
+ * Context: any. Two atomic operations per 64 slots, no memory, cannot fail.
+ */
+void anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt)
+{
+	bool any = false;
+	u32 w;
+
+	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
+		unsigned long bits = anl_take_live(a, w, anl_word_mask(w, pgoff, cnt));
+
+		if (!bits)
+			continue;
+		anl_queue_word(a, w, bits);
+		any = true;
+	}
+	if (any)
+		anl_kick(a, ANL_KICK_DRAIN);
+}
+
+/*
+ * Give slots back to the tree. Slots beyond the limit came with an import and
+ * are nobody's again. The lock can only time out here, and then somebody else
+ * has held it for a quarter of a second; the slots must not get lost for that.
+ */
+static void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt)
+{
+	if (pgoff >= a->nr_limit)
+		return;
+	cnt = min(cnt, a->nr_limit - pgoff);
+	while (rtq_release(&a->rt, pgoff, cnt))
+		cond_resched();
+}
+
+/* Wait until no user fault that saw one of our slots live is still at work. */
+static bool anl_wait_faults(struct anl_arena *a, bool may_block)
+{
+	int tries = ANL_LOCK_TRIES;
+
+	if (may_block) {
+		down_write(&a->fault_sem);
+	} else {
+		while (!down_write_trylock(&a->fault_sem)) {
+			if (!--tries)
+				return false;
+			usleep_range(50, 500);
+		}
+	}
+	up_write(&a->fault_sem);
+
+	return true;
+}
+
+/*
+ * Retire the batch and empty it. If that would need a lock that cannot be had,
+ * whatever is left to do goes to the queue, and false is returned.
+ */
+static bool anl_retire(struct anl_arena *a, struct anl_batch *b, bool may_block)
+{
+	struct anl_unmapped u;
+	bool done;
+	u32 i;
+
+	if (!b->nr)
+		return true;
+
+	done = anl_wait_faults(a, may_block);
+	if (done) {
+		anl_unmap_spans(a, b->spans, b->nr, &u);
+		if (u.user_mapped)
+			done = anl_zap_spans(a, b->spans, b->nr, may_block);
+		/* A user PTE that is left holds a reference of its own. */
+		anl_put_pages(&u.pages);
+	}
+	for (i = 0; i < b->nr; i++) {
+		if (done)
+			anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);
+		else
+			anl_queue_slots(a, b->spans[i].pgoff, b->spans[i].cnt);
+	}
+	b->nr = 0;
+
+	return done;
+}
+
+/*
+ * Append the runs in a word of bits to the batch. Bits for which there is no
+ * room are returned.
+ */
+static unsigned long anl_batch_add(struct anl_batch *b, u32 w, unsigned long bits)
+{
+	while (bits) {
+		u32 first = __ffs(bits);
+		unsigned long rest = ~(bits >> first);
+		u32 cnt = rest ? __ffs(rest) : BITS_PER_LONG;
+		u32 pgoff = w * BITS_PER_LONG + first;
+		struct anl_span *last = b->nr ? &b->spans[b->nr - 1] : NULL;
+
+		cnt = min(cnt, BITS_PER_LONG - first);
+		if (last && last->pgoff + last->cnt == pgoff) {
+			last->cnt += cnt;
+		} else {
+			if (b->nr == b->cap)
+				break;
+			b->spans[b->nr++] = (struct anl_span){ pgoff, cnt };
+		}
+		bits &= ~GENMASK(first + cnt - 1, first);
+	}
+
+	return bits;
+}
+
+/* Retire what is in the queue now. False if something had to stay in it. */
+static bool anl_drain(struct anl_arena *a, struct anl_batch *b, bool may_block)
+{
+	u32 nr_sums = BITS_TO_LONGS(BITS_TO_LONGS(a->nr_slots));
+	bool done = true;
+	u32 i;
+
+	for (i = 0; i < nr_sums; i++) {
+		unsigned long sum = 0;
+
+		if (atomic_long_read(&a->dying_sum[i]))
+			sum = atomic_long_xchg(&a->dying_sum[i], 0);
+
+		while (sum) {
+			u32 w = i * BITS_PER_LONG + __ffs(sum);
+			unsigned long bits = atomic_long_xchg(&a->dying[w], 0);
+
+			sum &= sum - 1;
+			while ((bits = anl_batch_add(b, w, bits)))
+				done &= anl_retire(a, b, may_block);
+		}
+		cond_resched();
+	}
+
+	return anl_retire(a, b, may_block) && done;
+}
+
+static void anl_drain_work(struct work_struct *work)
+{
+	struct anl_arena *a = container_of(work, struct anl_arena, drain_work);
+
+	anl_drain(a, a->drain_batch, true);
+}
+
+/* Memory for a batch of a caller's own, or the caller's few spans on the stack. */
+static struct anl_batch *anl_batch_get(struct anl_batch *fallback)
+{
+	struct anl_batch *b = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+
+	if (!b) {
+		fallback->nr = 0;
+		fallback->cap = ANL_STACK_SPANS;
+		return fallback;
+	}
+	b->nr = 0;
+	b->cap = ANL_BATCH_CAP;
+
+	return b;
+}
+
+static void anl_batch_put(struct anl_batch *b, struct anl_batch *fallback)
+{
+	if (b != fallback)
+		kfree(b);
+}
+
+/**
+ * anl_drain_now() - retire the queue on behalf of a caller that needs room
+ * @a: the arena
+ *
+ * Context: process context, may sleep, and may hold mmap_lock.
+ * Return: true if nothing had to stay in the queue.
+ */
+bool anl_drain_now(struct anl_arena *a)
+{
+	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
+	struct anl_batch *b = anl_batch_get(fallback);
+	bool done = anl_drain(a, b, false);
+
+	anl_batch_put(b, fallback);
+
+	return done;
+}
+
+/**
+ * anl_free_now() - free from a context that may sleep
+ * @a: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots, not 0, inside the arena
+ *
+ * On return the slots that were live are free, unless a lock that the caller
+ * may hold itself was in the way; then they are in the queue.
+ *
+ * Context: process context, may sleep, and may hold mmap_lock.
+ */
+void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
+{
+	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
+	struct anl_batch *b = anl_batch_get(fallback);
+	u32 w;
+
+	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
+		unsigned long bits = anl_take_live(a, w, anl_word_mask(w, pgoff, cnt));
+
+		while ((bits = anl_batch_add(b, w, bits)))
+			anl_retire(a, b, false);
+		if (!(w % 1024))
+			cond_resched();
+	}
+	anl_retire(a, b, false);
+	anl_batch_put(b, fallback);
+}
+
+int anl_free_init(struct anl_arena *a)
+{
+	size_t words = BITS_TO_LONGS(a->nr_slots);
+
+	a->live = anl_zalloc(a, words * sizeof(*a->live));
+	a->dying = anl_zalloc(a, words * sizeof(*a->dying));
+	a->dying_sum = anl_zalloc(a, BITS_TO_LONGS(words) * sizeof(*a->dying_sum));
+	a->drain_batch = anl_zalloc(a, PAGE_SIZE);
+	if (!a->live || !a->dying || !a->dying_sum || !a->drain_batch)
+		return -ENOMEM;
+
+	a->drain_batch->cap = ANL_BATCH_CAP;
+	a->kick = IRQ_WORK_INIT_HARD(anl_kick_handler);
+	INIT_WORK(&a->drain_work, anl_drain_work);
+	init_rwsem(&a->fault_sem);
+
+	return 0;
+}
+
+/* Undo anl_free_init(), also half of it. Nobody uses the arena any more. */
+void anl_free_exit(struct anl_arena *a)
+{
+	kvfree(a->live);
+	kvfree(a->dying);
+	kvfree(a->dying_sum);
+	kvfree(a->drain_batch);
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The kernel's page tables of an arena.
+ *
+ * Adoption fills in all levels for exactly the arena's own range, and keeps a
+ * pointer to each PTE table. From then on setting and clearing a PTE is one
+ * store: no walk from the top, no allocation, no lock, in any context.
+ *
+ * Ownership: a PTE is written by whoever owns its slot (see arena.h). Nobody
+ * else writes it, with one exception: after a fault of its own inside an
+ * arena, a 7.x kernel puts its scratch page into an empty PTE, from any
+ * context and without a lock. So an empty PTE is filled with a compare and
+ * exchange, and a scratch page found in the way is removed by callers that can
+ * flush TLBs. The scratch page belongs to the stock arena and is never freed
+ * here. Non-present PTEs other than none are never left behind: the kernel's
+ * fault handler would retry on them for ever.
+ */
+#include <linux/sched.h>
+
+#include "arena.h"
+#include "compat.h"
+
+static pte_t *anl_pte(const struct anl_arena *a, u32 pgoff)
+{
+	unsigned long addr = anl_kaddr(a, pgoff);
+	unsigned long table = (addr >> PMD_SHIFT) - (a->kern_start >> PMD_SHIFT);
+
+	return a->tables[table] + pte_index(addr);
+}
+
+static int anl_prefill_pte(pte_t *ptep, unsigned long addr, void *data)
+{
+	struct anl_arena *a = data;
+	unsigned long table = (addr >> PMD_SHIFT) - (a->kern_start >> PMD_SHIFT);
+
+	if (!a->tables[table])
+		a->tables[table] = ptep - pte_index(addr);
+
+	return 0;
+}
+
+/**
+ * anl_pgtable_prefill() - build the page tables of the arena's own range
+ * @a: the arena; @a->tables is zeroed and large enough
+ *
+ * PTEs that exist already keep their pages. What was built stays with the
+ * vmalloc range for good, as the kernel never frees kernel page tables, so
+ * there is nothing to undo when adoption fails later.
+ *
+ * Context: process context, may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int anl_pgtable_prefill(struct anl_arena *a)
+{
+	unsigned long addr = a->kern_start;
+	unsigned long end = anl_kaddr(a, a->nr_slots);
+	int err;
+
+	while (addr < end) {
+		unsigned long size = min(end - addr, (unsigned long)SZ_32M);
+
+		err = apply_to_page_range(anl_init_mm, addr, size, anl_prefill_pte, a);
+		if (err)
+			return err;
+		addr += size;
+		cond_resched();
+	}
+
+	return 0;
+}
+
+/**
+ * anl_pte_page() - the page mapped at a slot
+ * @a: the arena
+ * @pgoff: the slot
+ *
+ * Context: any. The answer holds as long as the caller keeps the slot from
+ * being retired.
+ * Return: the page, or NULL if the PTE is empty or holds the scratch page.
+ */
+struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff)
+{
+	pte_t pte = ptep_get(anl_pte(a, pgoff));
+	struct page *page;
+
+	if (!pte_present(pte))
+		return NULL;
+	page = pte_page(pte);
+
+	return page == a->scratch ? NULL : page;
+}
+
+/**
+ * anl_map_pages() - map pages at slots that the caller has claimed
+ * @a: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots
+ * @pages: pages linked through page->lru; those that were mapped are taken off
+ *
+ * Context: any. No translation of an empty PTE is ever cached, so there is
+ * nothing to flush.
+ * Return: number of slots mapped. Less than @cnt means that the next one holds
+ * the scratch page.
+ */
+u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages)
+{
+	u32 i;
+
+	for (i = 0; i < cnt; i++) {
+		struct page *page = list_first_entry(pages, struct page, lru);
+
+		if (!anl_pte_try_set(anl_pte(a, pgoff + i), mk_pte(page, PAGE_KERNEL)))
+			break;
+		list_del(&page->lru);
+	}
+	flush_cache_vmap(anl_kaddr(a, pgoff), anl_kaddr(a, pgoff + i));
+	atomic_long_add(i, &a->nr_populated);
+
+	return i;
+}
+
+/**
+ * anl_map_pages_sleepable() - the same, removing scratch pages on the way
+ * @a: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots
+ * @pages: at least @cnt pages
+ *
+ * Context: process context, interrupts on.
+ */
+void anl_map_pages_sleepable(struct anl_arena *a, u32 pgoff, u32 cnt,
+			     struct list_head *pages)
+{
+	while (cnt) {
+		u32 done = min(cnt, 512u);
+		u32 n = anl_map_pages(a, pgoff, done, pages);
+
+		if (n < done) {
+			unsigned long addr = anl_kaddr(a, pgoff + n);
+
+			ptep_get_and_clear(anl_init_mm, addr, anl_pte(a, pgoff + n));
+			anl_flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
+		}
+		pgoff += n;
+		cnt -= n;
+		cond_resched();
+	}
+}
+
+/**
+ * anl_unmap_spans() - take retiring slots out of the kernel's page tables
+ * @a: the arena
+ * @spans: runs of slots that the caller owns
+ * @nr: number of runs
+ * @u: what was found; on return no CPU can reach the pages through the
+ *	kernel's mapping any more
+ *
+ * One TLB flush for all of them.
+ *
+ * Context: process context, interrupts on.
+ */
+void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
+		     struct anl_unmapped *u)
+{
+	unsigned long start = ULONG_MAX, end = 0;
+	u32 i, j;
+
+	INIT_LIST_HEAD(&u->pages);
+	u->nr_pages = 0;
+	u->user_mapped = false;
+
+	for (i = 0; i < nr; i++) {
+		for (j = 0; j < spans[i].cnt; j++) {
+			u32 pgoff = spans[i].pgoff + j;
+			unsigned long addr = anl_kaddr(a, pgoff);
+			pte_t *ptep = anl_pte(a, pgoff);
+			struct page *page;
+			pte_t pte;
+
+			/*
+			 * A slot without a page may have lost it to an earlier
+			 * attempt that could not reach the user mappings.
+			 */
+			if (pte_none(ptep_get(ptep))) {
+				u->user_mapped = true;
+				continue;
+			}
+			pte = ptep_get_and_clear(anl_init_mm, addr, ptep);
+			start = min(start, addr);
+			end = max(end, addr + PAGE_SIZE);
+			page = pte_page(pte);
+			if (page == a->scratch) {
+				u->user_mapped = true;
+				continue;
+			}
+			if (folio_mapped(page_folio(page)))
+				u->user_mapped = true;
+			list_add_tail(&page->lru, &u->pages);
+			u->nr_pages++;
+			if (!(u->nr_pages % 1024))
+				cond_resched();
+		}
+	}
+	if (start < end)
+		anl_flush_tlb_kernel_range(start, end);
+	atomic_long_sub(u->nr_pages, &a->nr_populated);
+}
+
+/**
+ * anl_put_pages() - drop the arena's reference on a list of pages
+ * @pages: pages linked through page->lru
+ *
+ * Context: process context, interrupts on.
+ */
+void anl_put_pages(struct list_head *pages)
+{
+	struct page *page, *tmp;
+	u32 n = 0;
+
+	list_for_each_entry_safe(page, tmp, pages, lru) {
+		list_del(&page->lru);
+		put_page(page);
+		if (!(++n % 1024))
+			cond_resched();
+	}
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Where the pages of an arena come from.
+ *
+ * A caller that can sleep gets pages from a normal, reclaiming allocation. For
+ * all others each arena keeps a stash of pages that are zeroed and charged to
+ * the map's memcg already. It is an array of pointers with a bitmap that says
+ * where to look. Taking a page is one test_and_clear_bit() and one xchg(), so
+ * it works in any context and on any number of CPUs; a worker fills it.
+ *
+ * Ownership: who clears a bit of @stash_map owns the page behind it, and empties
+ * the pointer when it has read it. A producer fills a pointer only if it is
+ * NULL, with cmpxchg(), and sets the bit afterwards. So between clearing the
+ * bit and reading the pointer nobody else can touch it.
+ *
+ * The stash is bounded by the pages that the arena could still take: it never
+ * holds memory that nobody could ask for.
+ */
+#define pr_fmt(fmt) "arena_nolock: " fmt
+
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "arena.h"
+#include "compat.h"
+
+#define ANL_RESERVE_MAX 4096
+
+uint anl_reserve_pages = 256;
+
+static int anl_set_reserve_pages(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 0, ANL_RESERVE_MAX);
+}
+
+static const struct kernel_param_ops anl_reserve_pages_ops = {
+	.set = anl_set_reserve_pages,
+	.get = param_get_uint,
+};
+
+module_param_cb(reserve_pages, &anl_reserve_pages_ops, &anl_reserve_pages, 0644);
+MODULE_PARM_DESC(reserve_pages,
+		 "Pages kept ready in each arena for callers that cannot sleep, 0 to 4096 (default 256); counts for arenas adopted afterwards");
+
+/* The scope in which allocations are charged to the map's creator. */
+struct anl_charge {
+	struct mem_cgroup *memcg;
+	struct mem_cgroup *old;
+	gfp_t gfp;
+};
+
+static void anl_charge_begin(const struct anl_arena *a, struct anl_charge *c)
+{
+	c->memcg = anl_map_get_memcg(a->map);
+	c->gfp = c->memcg ? __GFP_ACCOUNT : 0;
+	if (c->memcg)
+		c->old = set_active_memcg(c->memcg);
+}
+
+static void anl_charge_end(struct anl_charge *c)
+{
+	if (!c->memcg)
+		return;
+	set_active_memcg(c->old);
+	mem_cgroup_put(c->memcg);
+}
+
+/**
+ * anl_zalloc() - zeroed memory for the module's own books about an arena
+ * @a: the arena whose creator is charged
+ * @size: bytes
+ *
+ * Context: process context, may sleep.
+ * Return: memory for kvfree(), or NULL.
+ */
+void *anl_zalloc(struct anl_arena *a, size_t size)
+{
+	struct anl_charge c;
+	void *p;
+
+	anl_charge_begin(a, &c);
+	p = kvzalloc(size, GFP_KERNEL | c.gfp);
+	anl_charge_end(&c);
+
+	return p;
+}
+
+/* Pages that the stash should hold now. */
+static u32 anl_stash_target(const struct anl_arena *a)
+{
+	long room = (long)a->nr_limit - atomic_long_read(&a->nr_populated);
+
+	return clamp(room, 0L, (long)a->stash_cap);
+}
+
+/* Any context. */
+static struct page *anl_stash_pop(struct anl_arena *a)
+{
+	u32 w;
+
+	if (atomic_read(&a->stash_level) <= 0)
+		return NULL;
+
+	for (w = 0; w < BITS_TO_LONGS(a->stash_cap); w++) {
+		unsigned long bits;
+
+		while ((bits = READ_ONCE(a->stash_map[w]))) {
+			u32 i = w * BITS_PER_LONG + __ffs(bits);
+
+			if (!test_and_clear_bit(i, a->stash_map))
+				continue;
+			atomic_dec(&a->stash_level);
+
+			return xchg(&a->stash[i], NULL);
+		}
+	}
+
+	return NULL;
+}
+
+/* Any context. The page is zeroed and charged. False if there is no room. */
+static bool anl_stash_push(struct anl_arena *a, struct page *page)
+{
+	u32 i;
+
+	for_each_clear_bit(i, a->stash_map, a->stash_cap) {
+		if (cmpxchg(&a->stash[i], NULL, page))
+			continue;
+		atomic_inc(&a->stash_level);
+		set_bit(i, a->stash_map);
+
+		return true;
+	}
+
+	return false;
+}
+
+static struct page *anl_alloc_page(struct anl_charge *c, gfp_t gfp, int nid)
+{
+	return alloc_pages_node(nid, gfp | __GFP_ZERO | __GFP_NOWARN | c->gfp, 0);
+}
+
+/**
+ * anl_reserve_refill() - bring the stash to its target, up or down
+ * @a: the arena
+ *
+ * Fails silently: a stash that stays low is seen by those who find it empty,
+ * and each of them asks for another refill. An out-of-memory kill would be the
+ * wrong price for keeping pages in stock, so this never causes one.
+ *
+ * Context: process context, may sleep; one caller at a time.
+ */
+void anl_reserve_refill(struct anl_arena *a)
+{
+	struct llist_node *discard = llist_del_all(&a->discard);
+	struct anl_charge c;
+	struct page *page;
+
+	while (discard) {
+		page = virt_to_page(discard);
+		discard = discard->next;
+		put_page(page);
+	}
+
+	while (atomic_read(&a->stash_level) > (int)anl_stash_target(a)) {
+		page = anl_stash_pop(a);
+		if (!page)
+			break;
+		put_page(page);
+	}
+
+	anl_charge_begin(a, &c);
+	while (atomic_read(&a->stash_level) < (int)anl_stash_target(a)) {
+		page = anl_alloc_page(&c, GFP_KERNEL | __GFP_NORETRY, NUMA_NO_NODE);
+		if (!page)
+			break;
+		if (!anl_stash_push(a, page)) {
+			put_page(page);
+			break;
+		}
+		cond_resched();
+	}
+	anl_charge_end(&c);
+}
+
+static void anl_refill_work(struct work_struct *work)
+{
+	anl_reserve_refill(container_of(work, struct anl_arena, refill_work));
+}
+
+/*
+ * A page for a caller that cannot sleep. With interrupts on and outside NMI no
+ * lock of the page allocator can be held on this CPU, so trying it is safe; it
+ * must not wake anybody, as the caller may be tracing the scheduler. On
+ * PREEMPT_RT those locks sleep.
+ */
+static struct page *anl_get_page_atomic(struct anl_arena *a, struct anl_charge *c, int nid)
+{
+	struct page *page = anl_stash_pop(a);
+
+	if (page)
+		return page;
+	if (!irqs_disabled() && !in_nmi() && !in_hardirq() && !IS_ENABLED(CONFIG_PREEMPT_RT)) {
+		page = anl_alloc_page(c, 0, nid);
+		if (page)
+			return page;
+	}
+
+	return anl_alloc_page_nolock(c->gfp, nid);
+}
+
+/**
+ * anl_get_pages() - zeroed, charged pages, all that were asked for or none
+ * @a: the arena
+ * @cnt: number of pages
+ * @nid: preferred node, or NUMA_NO_NODE
+ * @may_sleep: see anl_may_sleep()
+ * @pages: list to add them to, through page->lru
+ *
+ * A limit that is hit, or memory that is short, is a failure and never the
+ * out-of-memory killer's business: a BPF program can deal with NULL.
+ *
+ * Context: any if not @may_sleep.
+ * Return: true, or false with @pages as it was.
+ */
+bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
+		   struct list_head *pages)
+{
+	struct anl_charge c;
+	LIST_HEAD(got);
+	bool ok = true;
+	u32 i;
+
+	/* More than the machine has cannot work; do not push everybody out first. */
+	if (cnt > totalram_pages())
+		return false;
+
+	anl_charge_begin(a, &c);
+	for (i = 0; ok && i < cnt; i++) {
+		struct page *page;
+
+		if (may_sleep) {
+			page = anl_alloc_page(&c, GFP_KERNEL | __GFP_RETRY_MAYFAIL, nid);
+			if (!(i % 64)) {
+				cond_resched();
+				ok = !fatal_signal_pending(current);
+			}
+		} else {
+			page = anl_get_page_atomic(a, &c, nid);
+		}
+		if (page)
+			list_add_tail(&page->lru, &got);
+		else
+			ok = false;
+	}
+	anl_charge_end(&c);
+
+	if (!may_sleep && a->stash_cap &&
+	    atomic_read(&a->stash_level) <= (int)(anl_stash_target(a) / 4 * 3))
+		anl_kick(a, ANL_KICK_REFILL);
+
+	if (!ok) {
+		anl_unget_pages(a, &got, may_sleep);
+		return false;
+	}
+	list_splice_tail(&got, pages);
+
+	return true;
+}
+
+/**
+ * anl_unget_pages() - take back pages that were not used
+ * @a: the arena
+ * @pages: pages of anl_get_pages(), still zero
+ * @may_sleep: see anl_may_sleep()
+ *
+ * Context: any if not @may_sleep.
+ */
+void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_sleep)
+{
+	struct page *page, *tmp;
+	bool discarded = false;
+
+	if (may_sleep) {
+		anl_put_pages(pages);
+		return;
+	}
+	list_for_each_entry_safe(page, tmp, pages, lru) {
+		list_del(&page->lru);
+		if (anl_stash_push(a, page))
+			continue;
+		llist_add(page_address(page), &a->discard);
+		discarded = true;
+	}
+	if (discarded)
+		anl_kick(a, ANL_KICK_REFILL);
+}
+
+/**
+ * anl_get_fault_page() - a zeroed, charged page for a user fault
+ * @a: the arena
+ *
+ * Context: process context, may sleep, reclaim, and invoke the OOM killer.
+ * Return: the page or NULL.
+ */
+struct page *anl_get_fault_page(struct anl_arena *a)
+{
+	struct anl_charge c;
+	struct page *page;
+
+	anl_charge_begin(a, &c);
+	page = anl_alloc_page(&c, GFP_KERNEL, NUMA_NO_NODE);
+	anl_charge_end(&c);
+
+	return page;
+}
+
+int anl_reserve_init(struct anl_arena *a)
+{
+	init_llist_head(&a->discard);
+	INIT_WORK(&a->refill_work, anl_refill_work);
+	a->stash_cap = min(READ_ONCE(anl_reserve_pages), a->nr_limit);
+	if (!a->stash_cap)
+		return 0;
+
+	a->stash = anl_zalloc(a, a->stash_cap * sizeof(*a->stash));
+	a->stash_map = anl_zalloc(a, BITS_TO_LONGS(a->stash_cap) * sizeof(*a->stash_map));
+
+	return a->stash && a->stash_map ? 0 : -ENOMEM;
+}
+
+/* Undo anl_reserve_init(), also half of it. Nobody uses the arena any more. */
+void anl_reserve_exit(struct anl_arena *a)
+{
+	struct page *page;
+
+	while (a->stash && a->stash_map && (page = anl_stash_pop(a)))
+		put_page(page);
+	a->stash_cap = 0;
+	anl_reserve_refill(a);
+	kvfree(a->stash);
+	kvfree(a->stash_map);
+}
