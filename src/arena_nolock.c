@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * arena_nolock: BPF arenas whose page kfuncs work in every context.
+ *
+ * This file holds the module's ends: init and exit, the kfuncs, and adoption,
+ * which turns a stock arena into one of ours when a program that calls our
+ * kfuncs is verified.
+ *
+ * Owns: struct anl_arena from adoption to map_free. A map owns its arena: it
+ * is found through map->ops, which points into it, and is freed in map_free,
+ * when no program, no mapping and no file refers to the map any more. Each
+ * adopted map holds a reference on the module.
+ *
+ * Locks: anl_adopt_mutex serialises adoptions. mmap_lock is taken inside of it,
+ * so nothing that runs under mmap_lock (mmap, faults) may wait for it. Kfuncs
+ * take no lock here.
+ */
+#define pr_fmt(fmt) "arena_nolock: " fmt
+
+#include <linux/btf.h>
+#include <linux/btf_ids.h>
+#include <linux/init.h>
+#include <linux/mman.h>
+#include <linux/module.h>
+#include <linux/nodemask.h>
+#include <linux/slab.h>
+#include <linux/utsname.h>
+
+#include "arena.h"
+#include "compat.h"
+#include "stock_arena.h"
+
+struct workqueue_struct *anl_wq;
+
+static DEFINE_MUTEX(anl_adopt_mutex);
+
+static void anl_map_free(struct bpf_map *map);
+
+/* The arena behind a map if it is one of ours, complete or not. */
+static struct anl_arena *anl_adopted(struct bpf_map *map)
+{
+	/* Pairs with the store in anl_stock_seize(). */
+	const struct bpf_map_ops *ops = smp_load_acquire(&map->ops);
+
+	if (ops->map_free != anl_map_free)
+		return NULL;
+
+	return container_of(ops, struct anl_arena, ops);
+}
+
+/**
+ * anl_arena_of() - the adopted arena behind a map
+ * @map: any map
+ *
+ * Context: any.
+ * Return: the arena, or NULL if the map is no arena, or not adopted yet.
+ */
+struct anl_arena *anl_arena_of(struct bpf_map *map)
+{
+	struct anl_arena *a = anl_adopted(map);
+
+	/* Pairs with the store in anl_adopt(). */
+	return a && smp_load_acquire(&a->ready) ? a : NULL;
+}
+
+/*
+ * Map operations of an adopted arena
+ */
+
+static unsigned long anl_get_unmapped_area(struct file *filp, unsigned long addr,
+					   unsigned long len, unsigned long pgoff,
+					   unsigned long flags)
+{
+	struct bpf_map *map = filp->private_data;
+	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
+	unsigned long size = (unsigned long)a->nr_slots << PAGE_SHIFT;
+
+	if (pgoff)
+		return -EINVAL;
+	if (len > size)
+		return -E2BIG;
+	if (len != size || addr != a->user_start)
+		return -EINVAL;
+
+	/* The address is the arena's or none; without MAP_FIXED, evict nobody. */
+	if (!(flags & MAP_FIXED) && find_vma_intersection(current->mm, addr, addr + len))
+		return -EBUSY;
+
+	return addr;
+}
+
+static int anl_direct_value_addr(const struct bpf_map *map, u64 *imm, u32 off)
+{
+	const struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
+
+	if (off >= (u64)a->nr_slots << PAGE_SHIFT)
+		return -ERANGE;
+	*imm = a->user_start;
+
+	return 0;
+}
+
+static u64 anl_mem_usage(const struct bpf_map *map)
+{
+	const struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
+
+	return (u64)atomic_long_read(&a->nr_populated) << PAGE_SHIFT;
+}
+
+/*
+ * Adoption
+ */
+
+/* Free an arena that nobody uses, or that was never finished. */
+static void anl_arena_destroy(struct anl_arena *a)
+{
+	anl_reserve_exit(a);
+	anl_free_exit(a);
+	kvfree(a->tables);
+	kvfree(a->rt_mem);
+	kvfree(a);
+}
+
+/* Process context, last reference to the map gone. */
+static void anl_map_free(struct bpf_map *map)
+{
+	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
+	const struct bpf_map_ops *stock_ops = a->stock_ops;
+	struct anl_span all = { 0, a->nr_slots };
+	struct anl_unmapped u;
+
+	irq_work_sync(&a->kick);
+	cancel_work_sync(&a->drain_work);
+	cancel_work_sync(&a->refill_work);
+	anl_unmap_spans(a, &all, 1, &u);
+	anl_put_pages(&u.pages);
+
+	map->ops = stock_ops;
+	stock_ops->map_free(map);
+	anl_arena_destroy(a);
+	module_put(THIS_MODULE);
+}
+
+static void anl_init_ops(struct anl_arena *a)
+{
+	a->stock_ops = a->map->ops;
+	a->ops = *a->stock_ops;
+	a->ops.map_free = anl_map_free;
+	a->ops.map_mmap = anl_vma_mmap;
+	a->ops.map_get_unmapped_area = anl_get_unmapped_area;
+	a->ops.map_direct_value_addr = anl_direct_value_addr;
+	a->ops.map_mem_usage = anl_mem_usage;
+	/* A template of inner maps would be compared by ops, and ours are per map. */
+	a->ops.map_meta_equal = NULL;
+}
+
+/* All that can fail, and nothing that changes the stock arena. */
+static struct anl_arena *anl_arena_create(struct bpf_map *map)
+{
+	struct anl_arena *a = kvzalloc(sizeof(*a), GFP_KERNEL);
+	unsigned long tables;
+	int err = -ENOMEM;
+
+	if (!a)
+		return ERR_PTR(-ENOMEM);
+	a->map = map;
+	mutex_init(&a->vma_lock);
+	INIT_LIST_HEAD(&a->vmas);
+	anl_init_ops(a);
+
+	err = anl_stock_probe(map, a);
+	if (err)
+		goto fail;
+
+	err = anl_free_init(a);
+	if (err)
+		goto fail;
+	err = anl_reserve_init(a);
+	if (err)
+		goto fail;
+
+	tables = ((anl_kaddr(a, a->nr_slots) - 1) >> PMD_SHIFT) -
+		 (a->kern_start >> PMD_SHIFT) + 1;
+	a->tables = anl_zalloc(a, tables * sizeof(*a->tables));
+	a->rt_mem = anl_zalloc(a, rtq_mem_size(a->nr_limit));
+	err = -ENOMEM;
+	if (!a->tables || !a->rt_mem)
+		goto fail;
+	rtq_init(&a->rt, a->rt_mem, a->nr_limit);
+
+	err = anl_pgtable_prefill(a);
+	if (err)
+		goto fail;
+
+	return a;
+
+fail:
+	anl_arena_destroy(a);
+	return ERR_PTR(err);
+}
+
+/* Slots [@from, @to) are free in the stock arena, except for those with a page. */
+static void anl_import_free(struct anl_arena *a, u32 from, u32 to)
+{
+	u32 pgoff, start = from;
+
+	for (pgoff = from; pgoff < to; pgoff++) {
+		if (!(pgoff % 4096))
+			cond_resched();
+		if (!anl_pte_page(a, pgoff))
+			continue;
+		if (pgoff > start)
+			WARN_ON_ONCE(rtq_release(&a->rt, start, pgoff - start));
+		anl_set_live(a, pgoff, 1);
+		atomic_long_inc(&a->nr_populated);
+		start = pgoff + 1;
+	}
+	if (to > start)
+		WARN_ON_ONCE(rtq_release(&a->rt, start, to - start));
+}
+
+/* Slots [@from, @to) are taken in the stock arena: mapped or reserved. */
+static void anl_import_taken(struct anl_arena *a, u32 from, u32 to)
+{
+	u32 pgoff;
+
+	if (from >= to)
+		return;
+	for (pgoff = from; pgoff < to; pgoff++) {
+		if (!(pgoff % 4096))
+			cond_resched();
+		if (anl_pte_page(a, pgoff))
+			atomic_long_inc(&a->nr_populated);
+		else if (pgoff >= a->nr_limit)
+			continue;
+		anl_set_live(a, pgoff, 1);
+	}
+}
+
+/* Make the pages and reservations of the stock arena ours. Nobody else runs. */
+static void anl_import(struct anl_arena *a)
+{
+	u32 pos = 0, first = 0, cnt;
+
+	while (pos < a->nr_limit && anl_stock_next_free(a->map, &first, &cnt)) {
+		u32 end;
+
+		if (first >= a->nr_limit)
+			break;
+		end = min((u64)first + cnt, (u64)a->nr_limit);
+		anl_import_taken(a, pos, first);
+		anl_import_free(a, first, end);
+		pos = first = end;
+	}
+	anl_import_taken(a, pos, a->nr_slots);
+}
+
+static int anl_adopt_locked(struct bpf_map *map)
+{
+	struct anl_arena *a;
+
+	if (anl_adopted(map))
+		return 0;
+
+	a = anl_arena_create(map);
+	if (IS_ERR(a)) {
+		pr_warn_ratelimited("map %u '%s': not adopted, error %ld; it stays a stock arena\n",
+				    map->id, map->name, PTR_ERR(a));
+		return PTR_ERR(a);
+	}
+	__module_get(THIS_MODULE);
+
+	anl_stock_seize(map, a);
+	anl_stock_takeover_vmas(map, a);
+	anl_stock_quiesce(map);
+	anl_import(a);
+	anl_reserve_refill(a);
+	/* Pairs with the loads in anl_arena_of() and in the fault handler. */
+	smp_store_release(&a->ready, true);
+
+	return 0;
+}
+
+/*
+ * Called by the verifier, several times per program, for each of our kfuncs
+ * that a program calls. Process context, preemptible, no locks held. The
+ * verifier's references on the module last as long as this.
+ */
+static int anl_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
+{
+	struct bpf_map *map = (struct bpf_map *)prog->aux->arena;
+	int err;
+
+	/*
+	 * A program without an arena of its own can still get at one through a
+	 * map of maps; the kfuncs look at what they are given.
+	 */
+	if (!map || anl_arena_of(map))
+		return 0;
+
+	/*
+	 * Adoption waits for sleepable programs that are in a stock kfunc. In a
+	 * sleepable program that loads programs it would wait for itself.
+	 */
+	if (anl_in_trace_reader()) {
+		pr_warn_ratelimited("map %u '%s': not adopted, its first program was loaded from within a BPF program; load one with bpf(2) first\n",
+				    map->id, map->name);
+		return -EBUSY;
+	}
+
+	mutex_lock(&anl_adopt_mutex);
+	err = anl_adopt_locked(map);
+	mutex_unlock(&anl_adopt_mutex);
+
+	return err;
+}
+
+/*
+ * The kfuncs
+ */
+
+/* Slot of an address. Only its lower 32 bits count, as in the stock arena. */
+static u32 anl_pgoff(const struct anl_arena *a, unsigned long addr)
+{
+	return (u32)(addr - (u32)a->user_start) >> PAGE_SHIFT;
+}
+
+/* Take @cnt slots out of the tree: at @addr, or wherever they fit. */
+static long anl_claim(struct anl_arena *a, unsigned long addr, u32 cnt, bool may_sleep)
+{
+	bool drained = false;
+	long ret;
+
+	for (;;) {
+		if (addr) {
+			u32 pgoff = anl_pgoff(a, addr);
+
+			ret = rtq_claim(&a->rt, pgoff, cnt);
+			ret = ret ? ret : pgoff;
+		} else {
+			ret = rtq_alloc(&a->rt, cnt);
+		}
+		if (ret >= 0 || !may_sleep || drained)
+			return ret;
+
+		/* What is in the queue is as good as free to who can wait. */
+		anl_drain_now(a);
+		drained = true;
+	}
+}
+
+/* Give back a claim whose slots nobody has seen. */
+static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
+{
+	if (rtq_release(&a->rt, pgoff, cnt))
+		anl_queue_slots(a, pgoff, cnt);
+}
+
+/* Tries of a caller that cannot flush TLBs and runs into scratch pages. */
+#define ANL_SCRATCH_TRIES 4
+
+static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid)
+{
+	bool may_sleep = anl_may_sleep();
+	int tries = ANL_SCRATCH_TRIES;
+	LIST_HEAD(pages);
+	long pgoff;
+	u32 n;
+
+	if (nid != NUMA_NO_NODE && ((unsigned int)nid >= nr_node_ids || !node_online(nid)))
+		return NULL;
+	if (cnt > a->nr_limit || addr & ~PAGE_MASK)
+		return NULL;
+
+	pgoff = anl_claim(a, addr, cnt, may_sleep);
+	if (pgoff < 0)
+		return NULL;
+	if (!anl_get_pages(a, cnt, nid, may_sleep, &pages)) {
+		anl_unclaim(a, pgoff, cnt);
+		return NULL;
+	}
+
+	if (may_sleep) {
+		anl_map_pages_sleepable(a, pgoff, cnt, &pages);
+	} else {
+		/*
+		 * A scratch page in the way can only be removed with a TLB
+		 * flush. That is the drain's business: leave it the slots with
+		 * the pages that they hold by now, and go elsewhere.
+		 */
+		while ((n = anl_map_pages(a, pgoff, cnt, &pages)) < cnt) {
+			anl_queue_slots(a, pgoff, cnt);
+			pgoff = -ENOSPC;
+			if (!addr && --tries &&
+			    anl_get_pages(a, n, nid, false, &pages))
+				pgoff = anl_claim(a, 0, cnt, false);
+			if (pgoff < 0) {
+				anl_unget_pages(a, &pages, false);
+				return NULL;
+			}
+		}
+	}
+	anl_set_live(a, pgoff, cnt);
+
+	return (void *)anl_uaddr(a, pgoff);
+}
+
+static void anl_free(struct anl_arena *a, unsigned long addr, u32 cnt)
+{
+	u32 pgoff = anl_pgoff(a, addr);
+
+	if (pgoff >= a->nr_slots)
+		return;
+	cnt = min(cnt, a->nr_slots - pgoff);
+
+	if (anl_may_sleep())
+		anl_free_now(a, pgoff, cnt);
+	else
+		anl_free_queued(a, pgoff, cnt);
+}
+
+static int anl_reserve(struct anl_arena *a, unsigned long addr, u32 cnt)
+{
+	u32 pgoff = anl_pgoff(a, addr);
+	long ret;
+
+	if (addr & ~PAGE_MASK || pgoff >= a->nr_limit || cnt > a->nr_limit - pgoff)
+		return -EINVAL;
+
+	ret = anl_claim(a, (u32)addr, cnt, anl_may_sleep());
+	if (ret < 0)
+		return ret == -EINVAL ? -EINVAL : -EBUSY;
+	anl_set_live(a, pgoff, cnt);
+
+	return 0;
+}
+
+__bpf_kfunc_start_defs();
+
+/**
+ * bpf_arena_nolock_alloc_pages() - allocate pages of an arena
+ * @p__map: the arena
+ * @addr__ign: user-space address of the first page, aligned to pages; or NULL for
+ *	the lowest address at which they fit
+ * @page_cnt: number of pages, at most what the arena has
+ * @node_id: preferred NUMA node, or NUMA_NO_NODE (-1)
+ * @flags: 0
+ *
+ * The pages are zeroed, and mapped for BPF programs and on demand for user
+ * space. All of them are allocated or none. Semantics are those of
+ * bpf_arena_alloc_pages() of Linux 7.3.
+ *
+ * Context: any, NMI included. Sleeps, reclaims and takes as many pages as there
+ * are if the caller can sleep; otherwise takes pages from the arena's reserve
+ * first.
+ * Return: the user-space address of the first page, or NULL if the arguments
+ * make no sense, no address or no memory was left, or @p__map is not an adopted
+ * arena.
+ */
+__bpf_kfunc void *bpf_arena_nolock_alloc_pages(void *p__map, void *addr__ign, u32 page_cnt,
+					       int node_id, u64 flags)
+{
+	struct anl_arena *a = anl_arena_of(p__map);
+
+	if (!a || flags || !page_cnt)
+		return NULL;
+
+	return anl_alloc(a, (unsigned long)addr__ign, page_cnt, node_id);
+}
+
+/**
+ * bpf_arena_nolock_free_pages() - free pages or reservations of an arena
+ * @p__map: the arena
+ * @ptr__ign: address of the first page, as user space or as the program sees it;
+ *	rounded down to a page
+ * @page_cnt: number of pages; what lies outside of the arena is ignored
+ *
+ * Pages that are not allocated are ignored. From a caller that can sleep, the
+ * pages are unmapped everywhere and their addresses free on return; from any
+ * other, that happens soon afterwards. Semantics are those of
+ * bpf_arena_free_pages() of Linux 7.3, except that an address is never free
+ * before the old page is out of reach.
+ *
+ * Context: any, NMI included. Needs no memory and cannot fail.
+ */
+__bpf_kfunc void bpf_arena_nolock_free_pages(void *p__map, void *ptr__ign, u32 page_cnt)
+{
+	struct anl_arena *a = anl_arena_of(p__map);
+
+	if (!a || !ptr__ign || !page_cnt)
+		return;
+
+	anl_free(a, (unsigned long)ptr__ign, page_cnt);
+}
+
+/**
+ * bpf_arena_nolock_reserve_pages() - keep addresses of an arena from being used
+ * @p__map: the arena
+ * @ptr__ign: address of the first page, aligned to pages
+ * @page_cnt: number of pages; 0 is nothing to do
+ *
+ * Allocations leave the pages out, and a user access to them is a SIGSEGV.
+ * bpf_arena_nolock_free_pages() ends the reservation. Semantics are those of
+ * bpf_arena_reserve_pages() of Linux 7.3, except that a misaligned address is
+ * an error.
+ *
+ * Context: any, NMI included.
+ * Return: 0; -EINVAL outside of the arena or for a map that is no adopted
+ * arena; -EBUSY if any of the pages is taken.
+ */
+__bpf_kfunc int bpf_arena_nolock_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt)
+{
+	struct anl_arena *a = anl_arena_of(p__map);
+
+	if (!a)
+		return -EINVAL;
+	if (!page_cnt)
+		return 0;
+
+	return anl_reserve(a, (unsigned long)ptr__ign, page_cnt);
+}
+
+__bpf_kfunc_end_defs();
+
+#define ANL_KF_FLAGS (ANL_KF_ARENA_ARG2 | ANL_KF_TRUSTED_ARGS | ANL_KF_SPINLOCK_SAFE)
+
+BTF_KFUNCS_START(anl_kfunc_ids)
+BTF_ID_FLAGS(func, bpf_arena_nolock_alloc_pages, ANL_KF_ARENA_RET | ANL_KF_FLAGS)
+BTF_ID_FLAGS(func, bpf_arena_nolock_free_pages, ANL_KF_FLAGS)
+BTF_ID_FLAGS(func, bpf_arena_nolock_reserve_pages, ANL_KF_FLAGS)
+BTF_KFUNCS_END(anl_kfunc_ids)
+
+static const struct btf_kfunc_id_set anl_kfunc_set = {
+	.owner = THIS_MODULE,
+	.set = &anl_kfunc_ids,
+	.filter = anl_kfunc_filter,
+};
+
+/*
+ * Module
+ */
+
+static int __init anl_init(void)
+{
+	int err;
+
+	if (strcmp(init_utsname()->release, ANL_TARGET_RELEASE)) {
+		pr_err("built for kernel %s, but this is %s; layouts differ, so it has to be rebuilt\n",
+		       ANL_TARGET_RELEASE, init_utsname()->release);
+		return -ENOEXEC;
+	}
+	/* Without BTF the registration below does nothing and reports success. */
+	if (!THIS_MODULE->btf_data) {
+		pr_err("the module has no BTF, so no program could find its kfuncs; build it with pahole installed, for a kernel with CONFIG_DEBUG_INFO_BTF_MODULES\n");
+		return -ENOEXEC;
+	}
+
+	err = anl_compat_init();
+	if (err)
+		return err;
+
+	anl_wq = alloc_workqueue("arena_nolock", WQ_UNBOUND, 0);
+	if (!anl_wq)
+		return -ENOMEM;
+
+	err = register_btf_kfunc_id_set(BPF_PROG_TYPE_UNSPEC, &anl_kfunc_set);
+	if (err) {
+		pr_err("cannot register kfuncs: error %d\n", err);
+		destroy_workqueue(anl_wq);
+		return err;
+	}
+
+	return 0;
+}
+
+static void __exit anl_exit(void)
+{
+	/* The last instructions of anl_map_free() run after its module_put(). */
+	synchronize_rcu_tasks();
+	destroy_workqueue(anl_wq);
+}
+
+module_init(anl_init);
+module_exit(anl_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("BPF arenas whose page kfuncs work in every context");
+MODULE_VERSION(ANL_VERSION);
