@@ -325,21 +325,20 @@ static u32 anl_pgoff(const struct anl_arena *a, unsigned long addr)
 	return (u32)(addr - (u32)a->user_start) >> PAGE_SHIFT;
 }
 
-/* Take @cnt slots out of the tree: at @addr, or wherever they fit. */
-static long anl_claim(struct anl_arena *a, unsigned long addr, u32 cnt, bool may_sleep)
+/* Where the slots of a claim are wanted. */
+#define ANL_ANYWHERE (-1L)
+
+/* Take @cnt slots out of the tree, from @pgoff on or wherever they fit. */
+static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 {
 	bool drained = false;
 	long ret;
 
 	for (;;) {
-		if (addr) {
-			u32 pgoff = anl_pgoff(a, addr);
-
-			ret = rtq_claim(&a->rt, pgoff, cnt);
-			ret = ret ? ret : pgoff;
-		} else {
+		if (pgoff == ANL_ANYWHERE)
 			ret = rtq_alloc(&a->rt, cnt);
-		}
+		else
+			ret = rtq_claim(&a->rt, pgoff, cnt) ?: pgoff;
 		if (ret >= 0 || !may_sleep || drained)
 			return ret;
 
@@ -362,9 +361,9 @@ static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
 static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid)
 {
 	bool may_sleep = anl_may_sleep();
+	long pgoff = addr ? anl_pgoff(a, addr) : ANL_ANYWHERE;
 	int tries = ANL_SCRATCH_TRIES;
 	LIST_HEAD(pages);
-	long pgoff;
 	u32 n;
 
 	if (nid != NUMA_NO_NODE && ((unsigned int)nid >= nr_node_ids || !node_online(nid)))
@@ -372,7 +371,7 @@ static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid
 	if (cnt > a->nr_limit || addr & ~PAGE_MASK)
 		return NULL;
 
-	pgoff = anl_claim(a, addr, cnt, may_sleep);
+	pgoff = anl_claim(a, pgoff, cnt, may_sleep);
 	if (pgoff < 0)
 		return NULL;
 	if (!anl_get_pages(a, cnt, nid, may_sleep, &pages)) {
@@ -393,7 +392,7 @@ static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid
 			pgoff = -ENOSPC;
 			if (!addr && --tries &&
 			    anl_get_pages(a, n, nid, false, &pages))
-				pgoff = anl_claim(a, 0, cnt, false);
+				pgoff = anl_claim(a, ANL_ANYWHERE, cnt, false);
 			if (pgoff < 0) {
 				anl_unget_pages(a, &pages, false);
 				return NULL;
@@ -422,14 +421,12 @@ static void anl_free(struct anl_arena *a, unsigned long addr, u32 cnt)
 static int anl_reserve(struct anl_arena *a, unsigned long addr, u32 cnt)
 {
 	u32 pgoff = anl_pgoff(a, addr);
-	long ret;
 
 	if (addr & ~PAGE_MASK || pgoff >= a->nr_limit || cnt > a->nr_limit - pgoff)
 		return -EINVAL;
 
-	ret = anl_claim(a, (u32)addr, cnt, anl_may_sleep());
-	if (ret < 0)
-		return ret == -EINVAL ? -EINVAL : -EBUSY;
+	if (anl_claim(a, pgoff, cnt, anl_may_sleep()) < 0)
+		return -EBUSY;
 	anl_set_live(a, pgoff, cnt);
 
 	return 0;

@@ -177,6 +177,8 @@ void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
 			struct page *page;
 			pte_t pte;
 
+			if (!(j % 1024))
+				cond_resched();
 			/*
 			 * A slot without a page may have lost it to an earlier
 			 * attempt that could not reach the user mappings.
@@ -197,8 +199,6 @@ void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
 				u->user_mapped = true;
 			list_add_tail(&page->lru, &u->pages);
 			u->nr_pages++;
-			if (!(u->nr_pages % 1024))
-				cond_resched();
 		}
 	}
 	if (start < end)

@@ -18,8 +18,8 @@
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 
 #include "arena.h"
 #include "compat.h"
@@ -189,24 +189,74 @@ static void anl_refill_work(struct work_struct *work)
 }
 
 /*
- * A page for a caller that cannot sleep. With interrupts on and outside NMI no
- * lock of the page allocator can be held on this CPU, so trying it is safe; it
- * must not wake anybody, as the caller may be tracing the scheduler. On
- * PREEMPT_RT those locks sleep.
+ * With interrupts on and outside of interrupts no lock of the page allocator
+ * can be held on this CPU, so trying it is safe; it must not wake anybody, as
+ * the caller may be tracing the scheduler. On PREEMPT_RT those locks sleep.
  */
-static struct page *anl_get_page_atomic(struct anl_arena *a, struct anl_charge *c, int nid)
+static bool anl_may_try_alloc(void)
 {
-	struct page *page = anl_stash_pop(a);
+	return !irqs_disabled() && !in_nmi() && !in_hardirq() &&
+	       !IS_ENABLED(CONFIG_PREEMPT_RT);
+}
 
-	if (page)
-		return page;
-	if (!irqs_disabled() && !in_nmi() && !in_hardirq() && !IS_ENABLED(CONFIG_PREEMPT_RT)) {
-		page = anl_alloc_page(c, 0, nid);
-		if (page)
-			return page;
+/* Add up to @cnt pages to @pages; any context. Returns how many. */
+static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
+{
+	struct anl_charge c = {};
+	struct page *page;
+	u32 n = 0;
+
+	while (n < cnt && (page = anl_stash_pop(a))) {
+		list_add_tail(&page->lru, pages);
+		n++;
 	}
+	if (n == cnt)
+		return n;
 
-	return anl_alloc_page_nolock(c->gfp, nid);
+	rcu_read_lock();
+	c.memcg = anl_map_memcg_rcu(a->map);
+	if (c.memcg) {
+		c.gfp = __GFP_ACCOUNT;
+		c.old = set_active_memcg(c.memcg);
+	}
+	for (; n < cnt; n++) {
+		page = anl_may_try_alloc() ? anl_alloc_page(&c, 0, nid) : NULL;
+		if (!page)
+			page = anl_alloc_page_nolock(c.gfp, nid);
+		if (!page)
+			break;
+		list_add_tail(&page->lru, pages);
+	}
+	if (c.memcg)
+		set_active_memcg(c.old);
+	rcu_read_unlock();
+
+	return n;
+}
+
+/* The same for callers that can sleep. */
+static u32 anl_get_pages_sleepable(struct anl_arena *a, u32 cnt, int nid,
+				   struct list_head *pages)
+{
+	struct anl_charge c;
+	u32 n;
+
+	anl_charge_begin(a, &c);
+	for (n = 0; n < cnt; n++) {
+		struct page *page = anl_alloc_page(&c, GFP_KERNEL | __GFP_RETRY_MAYFAIL, nid);
+
+		if (!page)
+			break;
+		list_add_tail(&page->lru, pages);
+		if (n % 64)
+			continue;
+		cond_resched();
+		if (fatal_signal_pending(current))
+			break;
+	}
+	anl_charge_end(&c);
+
+	return n;
 }
 
 /**
@@ -226,40 +276,23 @@ static struct page *anl_get_page_atomic(struct anl_arena *a, struct anl_charge *
 bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
 		   struct list_head *pages)
 {
-	struct anl_charge c;
 	LIST_HEAD(got);
-	bool ok = true;
-	u32 i;
+	u32 n;
 
 	/* More than the machine has cannot work; do not push everybody out first. */
 	if (cnt > totalram_pages())
 		return false;
 
-	anl_charge_begin(a, &c);
-	for (i = 0; ok && i < cnt; i++) {
-		struct page *page;
+	if (may_sleep) {
+		n = anl_get_pages_sleepable(a, cnt, nid, &got);
+	} else {
+		u32 target = anl_stash_target(a);
 
-		if (may_sleep) {
-			page = anl_alloc_page(&c, GFP_KERNEL | __GFP_RETRY_MAYFAIL, nid);
-			if (!(i % 64)) {
-				cond_resched();
-				ok = !fatal_signal_pending(current);
-			}
-		} else {
-			page = anl_get_page_atomic(a, &c, nid);
-		}
-		if (page)
-			list_add_tail(&page->lru, &got);
-		else
-			ok = false;
+		n = anl_get_pages_atomic(a, cnt, nid, &got);
+		if (target && atomic_read(&a->stash_level) <= (int)(target - target / 4))
+			anl_kick(a, ANL_KICK_REFILL);
 	}
-	anl_charge_end(&c);
-
-	if (!may_sleep && a->stash_cap &&
-	    atomic_read(&a->stash_level) <= (int)(anl_stash_target(a) / 4 * 3))
-		anl_kick(a, ANL_KICK_REFILL);
-
-	if (!ok) {
+	if (n < cnt) {
 		anl_unget_pages(a, &got, may_sleep);
 		return false;
 	}

@@ -82,12 +82,25 @@ static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
 #endif
 }
 
-/* The memcg that a map's memory belongs to, with a reference; NULL for the root. */
+/*
+ * The memcg that a map's memory belongs to, NULL for the root. With a reference
+ * for callers that sleep; the other one is good for an RCU read-side section,
+ * and avoids the reference count where the last put could be ours, in an NMI.
+ */
 static inline struct mem_cgroup *anl_map_get_memcg(const struct bpf_map *map)
 {
 #ifdef CONFIG_MEMCG
 	if (map->objcg)
 		return get_mem_cgroup_from_objcg(map->objcg);
+#endif
+	return NULL;
+}
+
+static inline struct mem_cgroup *anl_map_memcg_rcu(const struct bpf_map *map)
+{
+#ifdef CONFIG_MEMCG
+	if (map->objcg)
+		return obj_cgroup_memcg(map->objcg);
 #endif
 	return NULL;
 }
