@@ -214,5 +214,9 @@ bool anl_zap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
 
 /* arena_nolock.c */
 struct anl_arena *anl_arena_of(struct bpf_map *map);
+void *bpf_arena_nolock_alloc_pages(void *p__map, void *addr__ign, u32 page_cnt,
+				   int node_id, u64 flags);
+void bpf_arena_nolock_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
+int bpf_arena_nolock_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt);
 
 #endif
