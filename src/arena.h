@@ -8,6 +8,7 @@
  *	state     tree   live  dying  kernel PTE
  *	free      free   0     0      none (or the kernel's scratch page)
  *	claimed   taken  0     0      being filled by the one who claimed it
+ *	spare     taken  0     0      none; waits in @spares to be claimed
  *	mapped    taken  1     0      the page
  *	reserved  taken  1     0      none
  *	dying     taken  0     1      still the page, or none
@@ -47,6 +48,10 @@ struct anl_batch {
 #define ANL_BATCH_CAP \
 	((u32)((PAGE_SIZE - sizeof(struct anl_batch)) / sizeof(struct anl_span)))
 
+/* Slots kept claimed; see arena_reserve.c. */
+#define ANL_NR_SPARES	16
+#define ANL_NO_SPARE	U32_MAX
+
 /* Bits of anl_arena.kicked. */
 #define ANL_KICK_DRAIN	BIT(0)
 #define ANL_KICK_REFILL	BIT(1)
@@ -80,6 +85,7 @@ struct anl_batch {
  * @stash_level: pages in @stash
  * @discard: pages that a caller could neither use nor free, linked through
  *	their own memory
+ * @spares: claimed slots for callers that meet the tree's lock on their own CPU
  * @kicked: what the next run of @kick has to start
  * @kick: takes work from any context to where the workqueue can be used
  * @drain_work: retires dying slots
@@ -115,6 +121,7 @@ struct anl_arena {
 	u32 stash_cap;
 	atomic_t stash_level;
 	struct llist_head discard;
+	u32 spares[ANL_NR_SPARES];
 
 	atomic_t kicked;
 	struct irq_work kick;
@@ -202,6 +209,8 @@ bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
 		   struct list_head *pages);
 void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_sleep);
 struct page *anl_get_fault_page(struct anl_arena *a);
+u32 anl_spare_pop(struct anl_arena *a);
+bool anl_spares_release(struct anl_arena *a);
 void *anl_zalloc(struct anl_arena *a, size_t size);
 extern uint anl_reserve_pages;
 

@@ -339,9 +339,23 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 			ret = rtq_alloc(&a->rt, cnt);
 		else
 			ret = rtq_claim(&a->rt, pgoff, cnt) ?: pgoff;
-		if (ret >= 0 || !may_sleep || drained)
+		if (ret >= 0)
 			return ret;
 
+		if (ret != -ENOSPC && ret != -EBUSY) {
+			/* The lock: in an NMI, its holder is whom we interrupted. */
+			if (pgoff == ANL_ANYWHERE && cnt == 1) {
+				u32 spare = anl_spare_pop(a);
+
+				if (spare != ANL_NO_SPARE)
+					return spare;
+			}
+			return ret;
+		}
+		if (anl_spares_release(a))
+			continue;
+		if (!may_sleep || drained)
+			return ret;
 		/* What is in the queue is as good as free to who can wait. */
 		anl_drain_now(a);
 		drained = true;

@@ -15,6 +15,12 @@
  *
  * The stash is bounded by the pages that the arena could still take: it never
  * holds memory that nobody could ask for.
+ *
+ * An NMI that interrupts the holder of the tree's lock cannot claim a slot. For
+ * it a few slots, the spares, are claimed beforehand, at the upper end of the
+ * arena so that they do not disturb the order of allocation. They are taken
+ * with xchg() and put with cmpxchg(). Nobody ever goes without because of them:
+ * who finds no room, or a slot busy, gives the spares back and tries again.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
@@ -140,6 +146,88 @@ static struct page *anl_alloc_page(struct anl_charge *c, gfp_t gfp, int nid)
 	return alloc_pages_node(nid, gfp | __GFP_ZERO | __GFP_NOWARN | c->gfp, 0);
 }
 
+static void anl_put_discarded(struct anl_arena *a)
+{
+	struct llist_node *node = llist_del_all(&a->discard);
+
+	while (node) {
+		struct page *page = virt_to_page(node);
+
+		node = node->next;
+		put_page(page);
+	}
+}
+
+/**
+ * anl_spare_pop() - a slot for a caller that cannot have the tree's lock
+ * @a: the arena
+ *
+ * Context: any.
+ * Return: a slot that is the caller's now, or ANL_NO_SPARE.
+ */
+u32 anl_spare_pop(struct anl_arena *a)
+{
+	u32 i, pgoff;
+
+	for (i = 0; i < ANL_NR_SPARES; i++) {
+		if (READ_ONCE(a->spares[i]) == ANL_NO_SPARE)
+			continue;
+		pgoff = xchg(&a->spares[i], ANL_NO_SPARE);
+		if (pgoff == ANL_NO_SPARE)
+			continue;
+		anl_kick(a, ANL_KICK_REFILL);
+
+		return pgoff;
+	}
+
+	return ANL_NO_SPARE;
+}
+
+/**
+ * anl_spares_release() - give all spares back to the tree
+ * @a: the arena
+ *
+ * Context: any.
+ * Return: true if there was one, so that trying again makes sense.
+ */
+bool anl_spares_release(struct anl_arena *a)
+{
+	bool any = false;
+	u32 i, pgoff;
+
+	for (i = 0; i < ANL_NR_SPARES; i++) {
+		if (READ_ONCE(a->spares[i]) == ANL_NO_SPARE)
+			continue;
+		pgoff = xchg(&a->spares[i], ANL_NO_SPARE);
+		if (pgoff == ANL_NO_SPARE)
+			continue;
+		if (rtq_release(&a->rt, pgoff, 1))
+			anl_queue_slots(a, pgoff, 1);
+		any = true;
+	}
+
+	return any;
+}
+
+/* Claim spares among the last slots, if the arena has plenty of room. */
+static void anl_spares_refill(struct anl_arena *a)
+{
+	u32 i, pgoff = a->nr_limit;
+
+	if (rtq_nr_free(&a->rt) < 16 * ANL_NR_SPARES)
+		return;
+	for (i = 0; i < ANL_NR_SPARES; i++) {
+		if (READ_ONCE(a->spares[i]) != ANL_NO_SPARE)
+			continue;
+		do {
+			if (pgoff-- == a->nr_limit - 4 * ANL_NR_SPARES)
+				return;
+		} while (rtq_claim(&a->rt, pgoff, 1));
+		if (cmpxchg(&a->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE)
+			rtq_release(&a->rt, pgoff, 1);
+	}
+}
+
 /**
  * anl_reserve_refill() - bring the stash to its target, up or down
  * @a: the arena
@@ -152,15 +240,11 @@ static struct page *anl_alloc_page(struct anl_charge *c, gfp_t gfp, int nid)
  */
 void anl_reserve_refill(struct anl_arena *a)
 {
-	struct llist_node *discard = llist_del_all(&a->discard);
 	struct anl_charge c;
 	struct page *page;
 
-	while (discard) {
-		page = virt_to_page(discard);
-		discard = discard->next;
-		put_page(page);
-	}
+	anl_put_discarded(a);
+	anl_spares_refill(a);
 
 	while (atomic_read(&a->stash_level) > (int)anl_stash_target(a)) {
 		page = anl_stash_pop(a);
@@ -351,6 +435,7 @@ struct page *anl_get_fault_page(struct anl_arena *a)
 int anl_reserve_init(struct anl_arena *a)
 {
 	init_llist_head(&a->discard);
+	memset32(a->spares, ANL_NO_SPARE, ANL_NR_SPARES);
 	INIT_WORK(&a->refill_work, anl_refill_work);
 	a->stash_cap = min(READ_ONCE(anl_reserve_pages), a->nr_limit);
 	if (!a->stash_cap)
@@ -369,8 +454,7 @@ void anl_reserve_exit(struct anl_arena *a)
 
 	while (a->stash && a->stash_map && (page = anl_stash_pop(a)))
 		put_page(page);
-	a->stash_cap = 0;
-	anl_reserve_refill(a);
+	anl_put_discarded(a);
 	kvfree(a->stash);
 	kvfree(a->stash_map);
 }

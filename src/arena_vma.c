@@ -131,7 +131,7 @@ static vm_fault_t anl_vm_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGSEGV;
 
 	/* Do not allocate only to find the slot busy. */
-	if (!rtq_is_free(&a->rt, pgoff))
+	if (!rtq_is_free(&a->rt, pgoff) && !anl_spares_release(a))
 		return anl_fault_again();
 	page = anl_get_fault_page(a);
 	if (!page)
