@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A sleepable program that runs with the mmap_lock of the visited process held:
+ * for each mapping it allocates a page and then frees whatever there is.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+#include "arena_nolock.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARENA);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 64);
+} arena SEC(".maps");
+
+__u64 base;
+long frees;
+long failed;
+long dirty;
+
+/* Not inline, so that no instruction serves arena and other memory both. */
+static __noinline int check(__u64 __arena *p)
+{
+	int bad = *p != 0;
+
+	*p = 1;
+
+	return bad;
+}
+
+SEC("iter.s/task_vma")
+int free_in_iter(struct bpf_iter__task_vma *ctx)
+{
+	__u64 __arena *p;
+
+	if (!ctx->vma)
+		return 0;
+
+	p = bpf_arena_nolock_alloc_pages(&arena, NULL, 1, -1, 0);
+	if (p)
+		dirty += check(p);
+	else
+		failed++;
+	bpf_arena_nolock_free_pages(&arena, (void __arena *)base, 64);
+	frees++;
+
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who pays for the pages of an arena, and what happens when that one has no
+ * more: the memory cgroup that created the map is charged, whoever allocates.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "runner.h"
+#include "sem_user.h"
+
+#define CGROOT "/sys/fs/cgroup"
+#define MIB (1024 * 1024L)
+
+/* Charges are made in batches per CPU; this is more than that. */
+#define SLACK (2 * MIB)
+
+static const char *cg_path(const char *name, const char *file)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), CGROOT "/%s/%s", name, file);
+
+	return path;
+}
+
+static bool cg_set(const char *name, const char *file, long val)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", val);
+
+	return write_file(cg_path(name, file), text);
+}
+
+static long cg_get(const char *name, const char *file)
+{
+	const char *text = read_file(cg_path(name, file));
+
+	return text ? atol(text) : -1;
+}
+
+static long cg_event(const char *name, const char *event)
+{
+	const char *text = read_file(cg_path(name, "memory.events")), *p;
+	char key[64];
+
+	snprintf(key, sizeof(key), "%s ", event);
+	p = text ? strstr(text, key) : NULL;
+
+	return p ? atol(p + strlen(key)) : -1;
+}
+
+/* "" is the root. */
+static bool cg_enter(const char *name)
+{
+	return cg_set(name, "cgroup.procs", getpid());
+}
+
+static bool cg_make(const char *name)
+{
+	if (access(CGROOT "/cgroup.controllers", F_OK) &&
+	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
+		return false;
+	if (!write_file(CGROOT "/cgroup.subtree_control", "+memory"))
+		return false;
+
+	return !mkdir(cg_path(name, ""), 0755) || errno == EEXIST;
+}
+
+/* An arena that belongs to a cgroup, used from outside of it. */
+static bool open_in(const char *name, struct sem *s, __u32 pages)
+{
+	return cg_make(name) && cg_enter(name) && sem_open(s, pages, 0) && cg_enter("");
+}
+
+static void charged(const char *name, enum sem_cx cx)
+{
+	struct sem s;
+	long before;
+	char *p;
+
+	ASSERT(cg_make("caller"), "cgroup");
+	ASSERT(open_in(name, &s, 4096), "load");
+	ASSERT(cg_enter("caller"), "enter");
+	before = cg_get(name, "memory.current");
+	ASSERT(before > 0, "memory.current");
+	p = sem_alloc(&s, cx, NULL, 2048);
+	ASSERT(p == s.base, "alloc");
+	ASSERT(cg_get(name, "memory.current") - before > 8 * MIB - SLACK,
+	       "the creator pays %ld bytes for 8 MiB", cg_get(name, "memory.current") - before);
+	ASSERT(cg_get("caller", "memory.current") < 8 * MIB - SLACK,
+	       "the caller pays %ld bytes", cg_get("caller", "memory.current"));
+
+	before = cg_get(name, "memory.current");
+	sem_free(&s, cx, p, 2048);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	ASSERT(wait_for(before - cg_get(name, "memory.current") > 8 * MIB - SLACK, 2000),
+	       "the creator gets back %ld bytes of 8 MiB",
+	       before - cg_get(name, "memory.current"));
+	sem_close(&s);
+}
+
+TEST(limits, charged_sleepable, "pages are charged to the cgroup that created the map, sleepable")
+{
+	charged("charged_sys", CX_SYS);
+}
+
+TEST(limits, charged_rcu, "pages are charged to the cgroup that created the map, under rcu")
+{
+	charged("charged_rcu", CX_RCU);
+}
+
+TEST(limits, charged_fault, "user faults are charged to the cgroup that created the map")
+{
+	struct sem s;
+	long before;
+
+	ASSERT(cg_make("fault_caller"), "cgroup");
+	ASSERT(open_in("fault", &s, 2048), "load");
+	ASSERT(cg_enter("fault_caller"), "enter");
+	before = cg_get("fault", "memory.current");
+	user_mark(s.base, 2048, 1);
+	ASSERT(cg_get("fault", "memory.current") - before > 8 * MIB - SLACK,
+	       "the creator pays %ld bytes for 8 MiB", cg_get("fault", "memory.current") - before);
+	ASSERT(cg_get("fault_caller", "memory.current") < 8 * MIB - SLACK,
+	       "the caller pays %ld bytes", cg_get("fault_caller", "memory.current"));
+	sem_close(&s);
+}
+
+static void limited(const char *name, enum sem_cx cx)
+{
+	struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 8192, .node = -1 };
+	struct sem s;
+
+	ASSERT(open_in(name, &s, 16384), "load");
+	ASSERT(cg_set(name, "memory.max", cg_get(name, "memory.current") + 8 * MIB), "limit");
+
+	/* All at once: nothing stays behind. */
+	ASSERT(!sem_alloc_once(&s, cx, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(sem_settle(&s, 0), "%ld pages after the failure", sem_pages(&s));
+	ASSERT(sem_alloc(&s, cx, NULL, 512) == s.base, "2 MiB afterwards");
+	ASSERT_EQ(user_diff(s.base, 512, 0), 0, "words that are not zero");
+
+	/* Page by page: it ends somewhere, and what was given is there. */
+	ASSERT(sem_run(&s, cx, 0, &r), "run");
+	ASSERT(r.ret > 256 && r.ret < 4096, "%llu pages given", r.ret);
+	ASSERT_EQ(sem_pages(&s), 512 + r.ret, "populated pages");
+	user_mark(s.base, 512 + r.ret, 1);
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 512 + r.ret, 1), 0, "pages that differ");
+
+	ASSERT_EQ(cg_event(name, "oom_kill"), 0, "processes killed");
+	sem_free(&s, cx, s.base, 16384);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	ASSERT(sem_alloc(&s, cx, NULL, 512), "2 MiB after the free");
+	sem_close(&s);
+}
+
+TEST(limits, null_sleepable, "a cgroup at its limit gives NULL and kills nobody, sleepable")
+{
+	limited("null_sys", CX_SYS);
+}
+
+TEST(limits, null_rcu, "a cgroup at its limit gives NULL and kills nobody, under rcu")
+{
+	limited("null_rcu", CX_RCU);
+}
+
+TEST(limits, null_irq, "a cgroup at its limit gives NULL and kills nobody, in interrupts")
+{
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	limited("null_irq", CX_IRQ);
+}
+
+/* The kernel reports what it does about a full cgroup; the host has to know. */
+static void oom_expected(bool begin)
+{
+	write_file("/dev/kmsg", begin ? "anl_test: expect oom begin" : "anl_test: expect oom end");
+}
+
+/* Touches pages; the exit code is the signal that ended it, or 0. */
+static pid_t toucher(struct sem *s, const char *cgroup)
+{
+	pid_t pid;
+	__u32 i;
+	int sig = 0;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!cg_enter(cgroup) || !map_at(s->fd, s->base, s->pages))
+		_exit(100);
+	for (i = 0; i < s->pages && !sig; i++)
+		sig = user_write_sig(sem_page(s, i), i);
+	_exit(sig);
+}
+
+static void fault_limited(const char *name, const char *cgroup)
+{
+	int status = 0;
+	struct sem s;
+	pid_t pid;
+
+	ASSERT(open_in(name, &s, 4096), "load");
+	ASSERT(cg_set(name, "memory.max", cg_get(name, "memory.current") + 4 * MIB), "limit");
+	oom_expected(true);
+	pid = toucher(&s, cgroup);
+	ASSERT(pid > 0, "fork");
+	waitpid(pid, &status, 0);
+	oom_expected(false);
+	printf("# status %#x, %ld pages\n", status, sem_pages(&s));
+	ASSERT(sem_pages(&s) > 256 && sem_pages(&s) < 2048, "%ld pages", sem_pages(&s));
+	ASSERT(WIFSIGNALED(status) || WEXITSTATUS(status), "all of 16 MiB fit into 4 MiB");
+	if (WIFSIGNALED(status))
+		ASSERT_EQ(WTERMSIG(status), SIGKILL, "signal that ended the process");
+	else
+		ASSERT_EQ(WEXITSTATUS(status), SIGBUS, "signal that the access raised");
+
+	/* With room again, all goes on. */
+	ASSERT(cg_set(name, "memory.max", 64 * MIB), "limit");
+	sem_free(&s, CX_SYS, s.base, 4096);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	ASSERT_EQ(user_write_sig(sem_page(&s, 100), 1), 0, "signal");
+	sem_close(&s);
+}
+
+TEST(limits, fault_inside, "a user fault over the limit: the process is killed or gets SIGBUS, not SIGSEGV")
+{
+	fault_limited("fault_in", "fault_in");
+}
+
+TEST(limits, fault_outside, "a user fault over the limit of somebody else's cgroup is SIGBUS, not SIGSEGV")
+{
+	fault_limited("fault_out", "");
+}
