@@ -28,7 +28,7 @@ bool poke;
 static __always_inline int scratch_do(void)
 {
 	struct bpf_arena *a = bpf_rdonly_cast(&arena, bpf_core_type_id_kernel(struct bpf_arena));
-	__u64 kaddr = (__u64)a->kern_vm->addr + LOWER_GUARD + (__u32)addr;
+	__u64 kaddr = (__u64)BPF_CORE_READ(a, kern_vm, addr) + LOWER_GUARD + (__u32)addr;
 
 	if (poke)
 		anl_test_poke(kaddr, val);

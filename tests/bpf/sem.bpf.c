@@ -47,9 +47,11 @@ static __always_inline __u64 sem_alloc_each(struct sem_req *r)
 	__u64 got = 0;
 	__u32 i;
 
-	bpf_for(i, 0, r->cnt)
-		if (bpf_arena_nolock_alloc_pages(&arena, NULL, 1, r->node, 0))
-			got++;
+	bpf_for(i, 0, r->cnt) {
+		if (!bpf_arena_nolock_alloc_pages(&arena, NULL, 1, r->node, 0))
+			break;
+		got++;
+	}
 
 	return got;
 }

@@ -18,7 +18,7 @@ enum sem_op {
 	SEM_WRITE,	/* addr, val */
 	SEM_FILL,	/* addr, cnt, step, val: val + i in every step-th byte */
 	SEM_DIFF,	/* addr, cnt, step, val -> number of words that differ */
-	SEM_ALLOC_EACH,	/* cnt: one page at a time -> number of successes */
+	SEM_ALLOC_EACH,	/* cnt: one page at a time until one fails -> successes */
 	SEM_FREE_EACH,	/* addr, cnt: one page at a time */
 	SEM_CHURN,	/* cnt rounds of alloc, use and free -> rounds gone wrong */
 };
