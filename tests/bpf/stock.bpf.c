@@ -10,6 +10,17 @@
 
 #define __arena __attribute__((address_space(1)))
 
+/*
+ * Depending on the bpftool that made it, vmlinux.h declares these with or
+ * without address spaces; under another flavour the two do not clash.
+ */
+extern void __arena *bpf_arena_alloc_pages___stock(void *map, void __arena *addr, __u32 page_cnt,
+						   int node_id, __u64 flags) __weak __ksym;
+extern void bpf_arena_free_pages___stock(void *map, void __arena *ptr, __u32 page_cnt)
+	__weak __ksym;
+extern int bpf_arena_reserve_pages___stock(void *map, void __arena *ptr, __u32 page_cnt)
+	__weak __ksym;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -24,14 +35,14 @@ static __always_inline int stock_do(void)
 
 	switch (req.op) {
 	case SEM_ALLOC:
-		req.ret = (__u64)bpf_arena_alloc_pages(&arena, addr, req.cnt, req.node, req.flags);
+		req.ret = (__u64)bpf_arena_alloc_pages___stock(&arena, addr, req.cnt, req.node, req.flags);
 		break;
 	case SEM_FREE:
-		bpf_arena_free_pages(&arena, addr, req.cnt);
+		bpf_arena_free_pages___stock(&arena, addr, req.cnt);
 		break;
 	case SEM_RESERVE:
-		if (bpf_ksym_exists(bpf_arena_reserve_pages))
-			req.ret = bpf_arena_reserve_pages(&arena, addr, req.cnt);
+		if (bpf_ksym_exists(bpf_arena_reserve_pages___stock))
+			req.ret = bpf_arena_reserve_pages___stock(&arena, addr, req.cnt);
 		break;
 	}
 
