@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What portable.bpf.c reports to test_portable.c. */
+#ifndef PORTABLE_H
+#define PORTABLE_H
+
+#define PORTABLE_PAGES 128
+#define PORTABLE_MARK 0x7073747561626c65ULL
+#define PORTABLE_SYSCALL 121	/* getpgid */
+
+struct portable_result {
+	__u64 page;
+	__u32 module;
+	__u32 runs[2];
+	__u32 failed;
+	__u32 dirty;
+	__s32 reserved;
+	__s32 reserved_again;
+};
+
+#endif

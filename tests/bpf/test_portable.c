@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The same BPF object with the module and without it. What is to happen:
+ *
+ *	kernel		without the module		with it
+ *	6.12		refused, and told why		works, module
+ *	7.x		works, the kernel's kfuncs	works, module
+ *
+ * The group nomod runs before the module is loaded.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/types.h>
+#include <sys/syscall.h>
+
+#include "portable.h"
+#include "runner.h"
+#include "portable.skel.h"
+
+static char log_text[1 << 16];
+static size_t log_len;
+
+/* Keep what libbpf says for the user. */
+static int keep_log(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	int n;
+
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	n = vsnprintf(log_text + log_len, sizeof(log_text) - log_len, fmt, ap);
+	if (n > 0 && log_len + n < sizeof(log_text))
+		log_len += n;
+
+	return n;
+}
+
+static void run_once(struct portable_bpf *skel, struct bpf_program *sleepable, int where)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct portable_result *res = &skel->bss->res;
+	__u32 runs = res->runs[where];
+	char *base = (char *)skel->bss->reserve_at - (PORTABLE_PAGES - 1) * 4096;
+
+	if (sleepable)
+		ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(sleepable), &opts), "run");
+	else
+		syscall(PORTABLE_SYSCALL, 0);
+	ASSERT_EQ(res->runs[where], runs + 1, "runs");
+	ASSERT_EQ(res->failed, 0, "failed allocations");
+	ASSERT_EQ(res->dirty, 0, "pages that were not zero");
+	ASSERT_EQ(res->reserved, 0, "reserve");
+	ASSERT_EQ(res->reserved_again, -EBUSY, "reserve again");
+	ASSERT((char *)res->page >= base && (char *)res->page < base + PORTABLE_PAGES * 4096,
+	       "page %#llx outside of the arena at %p", (unsigned long long)res->page, base);
+	ASSERT(*(__u64 *)res->page == PORTABLE_MARK + where, "user space reads %#llx",
+	       (unsigned long long)*(__u64 *)res->page);
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.portable_free), &opts), "free");
+}
+
+/* The object loads and works, and it is known through what. */
+static void works(bool module)
+{
+	struct portable_bpf *skel = portable_bpf__open_and_load();
+	size_t size;
+	int i;
+
+	ASSERT(skel, "load");
+	skel->bss->reserve_at = (__u64)bpf_map__initial_value(skel->maps.arena, &size) +
+				(PORTABLE_PAGES - 1) * 4096;
+	skel->bss->tgid = getpid();
+	for (i = 0; i < 5; i++) {
+		run_once(skel, skel->progs.portable_sleepable, 0);
+		ASSERT_OK();
+	}
+	ASSERT(!portable_bpf__attach(skel), "attach");
+	/* A free that is queued may leave the reservation in place for a moment. */
+	for (i = 0; i < 5; i++, usleep(50 * 1000)) {
+		run_once(skel, NULL, 1);
+		ASSERT_OK();
+	}
+	ASSERT_EQ(skel->bss->res.module, module, "arena_nolock_available()");
+	portable_bpf__destroy(skel);
+}
+
+TEST(nomod, portable, "without the module: works on 7.x, says what is missing before")
+{
+	struct portable_bpf *skel;
+	const char *why;
+
+	ASSERT(!mod_loaded(), "the module is loaded");
+	if (has_intree_nonsleepable) {
+		works(false);
+		return;
+	}
+
+	libbpf_set_print(keep_log);
+	skel = portable_bpf__open_and_load();
+	ASSERT(!skel, "loaded, though nothing can serve it");
+	ASSERT(strstr(log_text, "kfunc 'arena_nolock__load_the_module_or_use_linux_7_0'"),
+	       "the log does not say what is missing: %s", log_text);
+	/* The message is not to be buried in others. */
+	ASSERT(!strstr(log_text, "unknown func") && !strstr(log_text, "extern"),
+	       "libbpf complains of something else: %s", log_text);
+	why = strstr(log_text, "kfunc 'arena_nolock__");
+	printf("# the user reads: %.*s\n", (int)strcspn(why, "\n"), why);
+}
+
+TEST(portable, module, "the same object works through the module when it is loaded")
+{
+	ASSERT(mod_loaded(), "the module is not loaded");
+	works(true);
+}
+
+/* What the module serves, the kernel's own kfuncs must not: the arena is adopted. */
+TEST(portable, rmmod_between, "the same file loads through the module, then without it")
+{
+	if (!has_intree_nonsleepable)
+		SKIP("before 7.0 there is nothing to fall back to");
+	works(true);
+	ASSERT_OK();
+	ASSERT(wait_for(!mod_unload(), 10000), "rmmod: %s", strerror(errno));
+	works(false);
+	ASSERT(!mod_load(""), "insmod again");
+	works(true);
+}
