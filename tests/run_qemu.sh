@@ -259,7 +259,7 @@ judge() {
 	planned=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$dir/results.log" | tail -n 1)
 	got=$(grep -ac '^\(not \)\?ok ' "$dir/results.log" || true)
 	[ "${planned:-none}" = "$got" ] || echo "${planned:-no} results planned, $got came"
-	awk -f "$here/qemu/splat.awk" "$dir/console.log" | head -n 5 | sed 's/^/kernel log: /'
+	awk -f "$here/qemu/splat.awk" "$dir/console.log" | head -n 5 | sed 's/^/kernel log: /' || true
 }
 
 # Print result lines of the guest as they come until QEMU ends. Sets qemu_code.
