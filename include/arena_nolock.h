@@ -19,15 +19,15 @@
 #ifndef ARENA_NOLOCK_H
 #define ARENA_NOLOCK_H
 
+#ifndef __BPF_FEATURE_ADDR_SPACE_CAST
+#error "arena_nolock.h needs a compiler that knows arenas: clang 19 or later, -target bpf"
+#endif
+
 #ifndef __VMLINUX_H__
 #include <linux/bpf.h>
 #include <linux/types.h>
 #endif
 #include <bpf/bpf_helpers.h>
-
-#ifndef __BPF_FEATURE_ADDR_SPACE_CAST
-#error "arena_nolock.h needs a compiler that knows arenas: clang 19 or later, -target bpf"
-#endif
 
 /* A pointer into an arena. */
 #ifndef __arena
