@@ -292,6 +292,20 @@ long map_pages(int map_fd)
 	return bytes < 0 || bytes % PAGE ? -1 : bytes / (long)PAGE;
 }
 
+long free_kib(void)
+{
+	static const char key[] = "              count:";
+	const char *p = read_file("/proc/zoneinfo");
+	long pages = 0;
+
+	while (p && (p = strstr(p, key))) {
+		p += strlen(key);
+		pages += atol(p);
+	}
+
+	return pages * 4 + read_meminfo("MemFree");
+}
+
 bool sem_settle(struct sem *s, long pages)
 {
 	int ms;

@@ -88,6 +88,9 @@ static inline long sem_pages(const struct sem *s)
 	return map_pages(s->fd);
 }
 
+/* Free memory in KiB with that on the lists of the CPUs, which is not in MemFree. */
+long free_kib(void);
+
 /* Wait until the kernel reports @pages: what was queued is out of reach. */
 bool sem_settle(struct sem *s, long pages);
 /*

@@ -363,7 +363,7 @@ TEST(adopt, during_faults, "nothing that threads write while the arena is adopte
 	atomic_int stop = 0;
 	int round, i;
 
-	for (round = 0; round < 4; round++) {
+	for (round = 0; round < 2; round++) {
 		ASSERT(stock_arena(&raw, 512, 0), "arena");
 		atomic_store(&stop, 0);
 		for (i = 0; i < 2; i++) {
@@ -514,7 +514,7 @@ TEST(adopt, killed_while_faulting, "processes killed in the middle of faults lea
 	__u32 i;
 
 	ASSERT(sem_open(&s, 256, 0), "load");
-	for (round = 0; round < 12; round++) {
+	for (round = 0; round < 8; round++) {
 		pid_t pid;
 
 		fflush(stdout);

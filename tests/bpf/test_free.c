@@ -205,22 +205,22 @@ TEST_EACH(free, overlapping, 64, 0,
 	ASSERT(sem_alloc(s, cx, NULL, 14) == sem_page(s, 2), "alloc of the union");
 }
 
-TEST_EACH(free, scattered, 400, 0,
+TEST_EACH(free, scattered, 200, 0,
 	  "many small frees come all back")
 {
 	int i;
 
-	for (i = 0; i < 400; i += 100)
+	for (i = 0; i < 200; i += 100)
 		ASSERT(sem_alloc(s, cx, NULL, 100) == sem_page(s, i), "alloc");
-	user_mark(s->base, 400, 1);
-	for (i = 0; i < 400; i += 2)
+	user_mark(s->base, 200, 1);
+	for (i = 0; i < 200; i += 2)
 		sem_free(s, cx, sem_page(s, i), 1);
-	for (i = 0; i < 400; i += 2)
+	for (i = 0; i < 200; i += 2)
 		ASSERT(sem_freed(s, cx, sem_page(s, i), 1), "free not finished");
-	ASSERT_EQ(sem_pages(s), 200, "populated pages");
-	for (i = 0; i < 400; i += 2)
+	ASSERT_EQ(sem_pages(s), 100, "populated pages");
+	for (i = 0; i < 200; i += 2)
 		ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, i), "page %d", i);
-	for (i = 0; i < 400; i++)
+	for (i = 0; i < 200; i++)
 		ASSERT_EQ(*(volatile __u64 *)sem_page(s, i), i % 2 ? (__u64)i + 1 : 0, "word");
 }
 
@@ -277,17 +277,17 @@ static void race_frees(enum sem_cx cx0, enum sem_cx cx1)
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(sem_open(&s, 512, 0), "load");
-	for (round = 0; round < 6; round++) {
-		ASSERT(sem_alloc_wait(&s, CX_SYS, NULL, 512) == s.base, "round %d: alloc", round);
-		ASSERT_EQ(user_diff(s.base, 512, 0), 0, "words that are not zero");
-		user_mark(s.base, 512, 1);
-		r0 = (struct sem_req){ .op = SEM_FREE_EACH, .addr = (__u64)s.base, .cnt = 512 };
+	ASSERT(sem_open(&s, 256, 0), "load");
+	for (round = 0; round < 4; round++) {
+		ASSERT(sem_alloc_wait(&s, CX_SYS, NULL, 256) == s.base, "round %d: alloc", round);
+		ASSERT_EQ(user_diff(s.base, 256, 0), 0, "words that are not zero");
+		user_mark(s.base, 256, 1);
+		r0 = (struct sem_req){ .op = SEM_FREE_EACH, .addr = (__u64)s.base, .cnt = 256 };
 		r1 = r0;
 		if (round % 2) {
 			r1.op = SEM_FREE;
-			r1.addr += 100 * PAGE;
-			r1.cnt = 300;
+			r1.addr += 50 * PAGE;
+			r1.cnt = 150;
 		}
 		ASSERT(race(&s, cx0, cx1, &r0, &r1), "run");
 		ASSERT(sem_settle(&s, 0), "%ld pages left", sem_pages(&s));
@@ -322,7 +322,7 @@ static void race_churn(enum sem_cx cx0, enum sem_cx cx1)
 	ASSERT(race(&s, cx0, cx1, &r0, &r1), "run");
 	ASSERT_EQ(r0.ret, 0, "rounds gone wrong on the first CPU");
 	ASSERT_EQ(r1.ret, 0, "rounds gone wrong on the second CPU");
-	ASSERT(r0.addr < 3000 && r1.addr < 3000, "no allocation succeeded");
+	ASSERT(r0.addr < 3000 || r1.addr < 3000, "no allocation succeeded");
 	ASSERT(sem_settle(&s, 0), "%ld pages left", sem_pages(&s));
 	ASSERT(sem_alloc_wait(&s, CX_SYS, NULL, 256) == s.base, "the whole arena afterwards");
 	ASSERT_EQ(user_diff(s.base, 256, 0), 0, "words that are not zero");

@@ -129,20 +129,6 @@ TEST(lifetime, unload_after_frees, "an arena closed right after frees under rcu 
 	}
 }
 
-/* Free pages on the lists of the CPUs, in KiB. They do not count as MemFree. */
-static long free_on_cpus(void)
-{
-	const char *p = read_file("/proc/zoneinfo");
-	long pages = 0;
-
-	while (p && (p = strstr(p, "              count:"))) {
-		p += strlen("              count:");
-		pages += atol(p);
-	}
-
-	return pages * 4;
-}
-
 /* All that has to come back, in KiB. */
 struct usage {
 	long free, slab, percpu, vmalloc, pagetables;
@@ -151,7 +137,7 @@ struct usage {
 static struct usage usage(void)
 {
 	return (struct usage){
-		.free = free_on_cpus() + read_meminfo("MemFree"),
+		.free = free_kib(),
 		.slab = read_meminfo("Slab"),
 		.percpu = read_meminfo("Percpu"),
 		.vmalloc = read_meminfo("VmallocUsed"),
