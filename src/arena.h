@@ -91,6 +91,7 @@ struct anl_batch {
  * @drain_work: retires dying slots
  * @refill_work: fills @stash
  * @drain_batch: memory of @drain_work
+ * @draining: drains of the queue that are going on
  */
 struct anl_arena {
 	struct bpf_map_ops ops;
@@ -128,6 +129,7 @@ struct anl_arena {
 	struct work_struct drain_work;
 	struct work_struct refill_work;
 	struct anl_batch *drain_batch;
+	atomic_t draining;
 };
 
 extern struct workqueue_struct *anl_wq;
@@ -199,7 +201,7 @@ void anl_set_live(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
-bool anl_drain_now(struct anl_arena *a);
+void anl_drain_now(struct anl_arena *a);
 
 /* arena_reserve.c */
 int anl_reserve_init(struct anl_arena *a);

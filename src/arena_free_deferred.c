@@ -37,8 +37,8 @@
 /* Spans that a free can retire without memory for more. */
 #define ANL_STACK_SPANS 16
 
-/* How long a sleepable free waits for a lock that its caller may hold itself. */
-#define ANL_LOCK_TRIES 40
+/* How often a caller that needs room looks whether the drains have ended. */
+#define ANL_DRAIN_TRIES 40
 
 /**
  * anl_kick() - start work from any context
@@ -156,23 +156,15 @@ static void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt)
 		cond_resched();
 }
 
-/* Wait until no user fault that saw one of our slots live is still at work. */
-static bool anl_wait_faults(struct anl_arena *a, bool may_block)
+/*
+ * Wait until no user fault that saw one of our slots live is still at work. A
+ * fault holds the semaphore around vm_insert_page() only and waits for nobody
+ * in there, so this is safe whatever locks our caller holds.
+ */
+static void anl_wait_faults(struct anl_arena *a)
 {
-	int tries = ANL_LOCK_TRIES;
-
-	if (may_block) {
-		down_write(&a->fault_sem);
-	} else {
-		while (!down_write_trylock(&a->fault_sem)) {
-			if (!--tries)
-				return false;
-			usleep_range(50, 500);
-		}
-	}
+	down_write(&a->fault_sem);
 	up_write(&a->fault_sem);
-
-	return true;
 }
 
 /*
@@ -182,20 +174,18 @@ static bool anl_wait_faults(struct anl_arena *a, bool may_block)
 static bool anl_retire(struct anl_arena *a, struct anl_batch *b, bool may_block)
 {
 	struct anl_unmapped u;
-	bool done;
+	bool done = true;
 	u32 i;
 
 	if (!b->nr)
 		return true;
 
-	done = anl_wait_faults(a, may_block);
-	if (done) {
-		anl_unmap_spans(a, b->spans, b->nr, &u);
-		if (u.user_mapped)
-			done = anl_zap_spans(a, b->spans, b->nr, may_block);
-		/* A user PTE that is left holds a reference of its own. */
-		anl_put_pages(&u.pages);
-	}
+	anl_wait_faults(a);
+	anl_unmap_spans(a, b->spans, b->nr, &u);
+	if (u.user_mapped)
+		done = anl_zap_spans(a, b->spans, b->nr, may_block);
+	/* A user PTE that is left holds a reference of its own. */
+	anl_put_pages(&u.pages);
 	for (i = 0; i < b->nr; i++) {
 		if (done)
 			anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);
@@ -235,7 +225,7 @@ static unsigned long anl_batch_add(struct anl_batch *b, u32 w, unsigned long bit
 }
 
 /* Retire what is in the queue now. False if something had to stay in it. */
-static bool anl_drain(struct anl_arena *a, struct anl_batch *b, bool may_block)
+static bool anl_drain_queue(struct anl_arena *a, struct anl_batch *b, bool may_block)
 {
 	u32 nr_sums = BITS_TO_LONGS(BITS_TO_LONGS(a->nr_slots));
 	bool done = true;
@@ -259,6 +249,18 @@ static bool anl_drain(struct anl_arena *a, struct anl_batch *b, bool may_block)
 	}
 
 	return anl_retire(a, b, may_block) && done;
+}
+
+/* The same, and others can see that it is going on. */
+static bool anl_drain(struct anl_arena *a, struct anl_batch *b, bool may_block)
+{
+	bool done;
+
+	atomic_inc(&a->draining);
+	done = anl_drain_queue(a, b, may_block);
+	atomic_dec(&a->draining);
+
+	return done;
 }
 
 static void anl_drain_work(struct work_struct *work)
@@ -294,18 +296,21 @@ static void anl_batch_put(struct anl_batch *b, struct anl_batch *fallback)
  * anl_drain_now() - retire the queue on behalf of a caller that needs room
  * @a: the arena
  *
+ * What another drain is working on is waited for as well, for a bounded time,
+ * since that drain may wait for a lock that our caller holds.
+ *
  * Context: process context, may sleep, and may hold mmap_lock.
- * Return: true if nothing had to stay in the queue.
  */
-bool anl_drain_now(struct anl_arena *a)
+void anl_drain_now(struct anl_arena *a)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
 	struct anl_batch *b = anl_batch_get(fallback);
-	bool done = anl_drain(a, b, false);
+	int tries = ANL_DRAIN_TRIES;
 
+	anl_drain(a, b, false);
 	anl_batch_put(b, fallback);
-
-	return done;
+	while (atomic_read(&a->draining) && tries--)
+		usleep_range(50, 500);
 }
 
 /**

@@ -237,9 +237,12 @@ static struct mm_struct *anl_next_mm(struct anl_arena *a, u64 *id)
 	return mm;
 }
 
+/* How often a caller that may hold mmap_lock itself tries to get it. */
+#define ANL_MMAP_TRIES 40
+
 static bool anl_mmap_read_lock(struct mm_struct *mm, bool may_block)
 {
-	int tries = 40;
+	int tries = ANL_MMAP_TRIES;
 
 	if (may_block) {
 		mmap_read_lock(mm);
