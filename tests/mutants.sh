@@ -1,0 +1,93 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Do the tests notice? Breaks one feature of the module at a time, in a copy of
+# the sources, boots a stock kernel with it, and wants the tests named here to
+# fail. Not part of `make test`: it takes about 20 s a mutant.
+#
+# usage: tests/mutants.sh [--kernel stable|backports] [NAME...]
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+kernel=stable
+[ "${1:-}" != --kernel ] || { kernel=$2; shift 2; }
+tree=$top/build/mutant
+killed=0
+survived=()
+
+# NAME FILE SED-SCRIPT TEST-GLOB...
+mutant() {
+	local name=$1 file=$2 script=$3 args=() g
+	shift 3
+	[ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " == *" $name "* ]] || return 0
+	rm -rf "$tree/src"
+	cp -r "$top/src" "$tree/src"
+	sed -i "$script" "$tree/src/$file"
+	if cmp -s "$top/src/$file" "$tree/src/$file"; then
+		survived+=("$name (the change does not apply)")
+		return 0
+	fi
+	for g in "$@"; do
+		args+=(--test "$g")
+	done
+	if "$tree/tests/run_qemu.sh" test --kernel "$kernel" --time 120 "${args[@]}" \
+			>"$tree/$name.log" 2>&1; then
+		survived+=("$name")
+		echo "SURVIVED $name"
+	elif grep -q '^ *not ok' "$tree/$name.log"; then
+		killed=$((killed + 1))
+		echo "killed   $name: $(grep -c '^ *not ok' "$tree/$name.log") failures, first:$(grep -m 1 '^ *not ok' "$tree/$name.log" | sed 's/^ *not ok [0-9]*//')"
+	else
+		survived+=("$name (no test ran: $tree/$name.log)")
+	fi
+}
+
+wanted=("$@")
+mkdir -p "$tree"
+(cd "$top" && cp -pr Kbuild Makefile VERSION scripts include tests "$tree")
+
+mutant zero arena_reserve.c 's/gfp | __GFP_ZERO/gfp/' 'alloc.zeroed*'
+mutant lowest range_tree_rqs.c 's/if (l->max >= cnt) {/if (r->max < cnt \&\& l->max >= cnt) {/' 'alloc.*'
+mutant half_done arena_nolock.c 's/^\t\tanl_unclaim(a, pgoff, cnt);/\t\t;/' 'alloc.*' 'limits.*'
+mutant flags arena_nolock.c 's/!a || flags || !page_cnt/!a || !page_cnt/' 'alloc.*'
+mutant node arena_nolock.c 's/nid != NUMA_NO_NODE \&\&/0 \&\&/' 'alloc.*'
+mutant misaligned arena_nolock.c 's/if (cnt > a->nr_limit || addr \& ~PAGE_MASK)/if (cnt > a->nr_limit)/' 'alloc.*'
+mutant any_map arena_nolock.c 's/if (ops->map_free != anl_map_free)/if (!ops)/' 'alloc.*'
+mutant max_entries stock_arena.c 's/min(a->nr_slots, map->max_entries)/a->nr_slots/' 'alloc.*' 'fault.*' 'limits.*'
+mutant no_zap arena_free_deferred.c 's/done = anl_zap_spans(.*/done = true;/' 'free.*'
+mutant no_flush arena_pgtable.c 's/^\t\tanl_flush_tlb_kernel_range(start, end);/\t\t;/' 'free.*'
+mutant early_release arena_free_deferred.c 's/^\tanl_wait_faults(a);/\tfor (i = 0; i < b->nr; i++) anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);\n&/' 'free.*'
+mutant no_fault_wait arena_free_deferred.c 's/^\tanl_wait_faults(a);//' 'free.*'
+mutant double_free arena_free_deferred.c 's/return atomic_long_fetch_andnot(mask, \&a->live\[w\]) \& mask;/atomic_long_andnot(mask, \&a->live[w]); return mask;/' 'free.*'
+mutant no_drain arena_free_deferred.c 's/if (what \& ANL_KICK_DRAIN)/if (0)/' 'free.*'
+mutant defers arena_nolock.c '/^static void anl_free(/,/^}/s/if (anl_may_sleep())/if (0)/' 'free.*'
+mutant sleeps arena.h 's/return !preempt_count() .*/return true;/' 'ctx.*'
+mutant reserve_nothing arena_nolock.c '/^static int anl_reserve(/,/^}/s/if (anl_claim(.*/if (0)/' 'reserve.*'
+mutant reserve_fault arena_vma.c 's/ret = VM_FAULT_SIGSEGV;/ret = 0;/' 'reserve.*'
+mutant segv_flag arena_vma.c 's/ || a->map->map_flags \& BPF_F_SEGV_ON_FAULT//' 'fault.*'
+mutant oom_sigsegv arena_vma.c 's/if (!page)$/if (!page) return VM_FAULT_SIGSEGV; if (0)/' 'limits.*'
+mutant memlock arena_nolock.c 's/return (u64)atomic_long_read(&a->nr_populated) << PAGE_SHIFT;/return 0;/' 'limits.*' 'alloc.*'
+mutant uncharged arena_reserve.c 's/c->gfp = c->memcg ? __GFP_ACCOUNT : 0;/c->gfp = 0;/' 'limits.*'
+mutant oom_kill arena_reserve.c 's/GFP_KERNEL | __GFP_RETRY_MAYFAIL/GFP_KERNEL/' 'limits.*'
+mutant no_stash arena_reserve.c 's/a->stash_cap = min(.*/a->stash_cap = 0;/' 'ctx.*'
+mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
+mutant stock_works stock_arena.c 's/WRITE_ONCE(\*stock_user_vm_end(map), .*/;/' 'adopt.*'
+mutant old_mappings stock_arena.c 's/^\twhile ((mm = stock_next_mm(map))) {/\twhile (0 \&\& (mm = stock_next_mm(map))) {/' 'adopt.*' 'free.*'
+mutant map_elsewhere arena_vma.c 's/if (vma->vm_start != a->user_start || .*/if (0)/' 'adopt.*' 'fault.*' 'limits.*'
+mutant unloadable arena_nolock.c 's/__module_get(THIS_MODULE);//; s/module_put(THIS_MODULE);//' 'lifetime.*'
+mutant leak arena_nolock.c 's/^\tanl_put_pages(&u.pages);//' 'lifetime.*'
+mutant stash_leak arena_reserve.c '/^void anl_reserve_exit(/,/^}/s/put_page(page);/;/' 'lifetime.*'
+if [ "$kernel" = backports ]; then
+	mutant reservations arena_nolock.c '/^static void anl_import_taken(/,/^}/s/else if (pgoff >= a->nr_limit)/else/' 'adopt.*'
+	mutant scratch_freed arena_pgtable.c 's/if (page == a->scratch) {/if (0) {/' 'scratch.*'
+	mutant scratch_kept arena_pgtable.c 's/^\t\t\tptep_get_and_clear(anl_init_mm, addr, anl_pte(a, pgoff + n));/\t\t\tbreak;/' 'scratch.*'
+	mutant scratch_queue arena_nolock.c '/while ((n = anl_map_pages/,/^\t\t}/s/anl_queue_slots(a, pgoff, cnt);/;/' 'scratch.*'
+fi
+
+echo
+if [ ${#survived[@]} -gt 0 ]; then
+	echo "Survived:"
+	printf '  %s\n' "${survived[@]}"
+fi
+echo "$killed killed, ${#survived[@]} survived"
+[ ${#survived[@]} -eq 0 ]
