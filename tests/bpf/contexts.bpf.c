@@ -10,6 +10,7 @@
 
 #include "arena_nolock.h"
 #include "contexts.h"
+#include "preempt.h"
 
 #define NR_getpgid 121
 
@@ -44,14 +45,6 @@ struct {
 
 volatile struct ctx_shared sh;
 
-/* The count has moved: into a per-CPU struct on 6.12, out of it again later. */
-struct pcpu_hot___anl {
-	int preempt_count;
-} __attribute__((preserve_access_index));
-
-extern const unsigned long __preempt_count __ksym __weak;
-extern const struct pcpu_hot___anl pcpu_hot __ksym __weak;
-
 /* Later kernels supply the last argument themselves. */
 extern int bpf_wq_set_callback___anl(struct bpf_wq *wq,
 				     int (callback_fn)(void *map, int *key, void *value),
@@ -59,16 +52,6 @@ extern int bpf_wq_set_callback___anl(struct bpf_wq *wq,
 extern int bpf_wq_set_callback_impl___anl(struct bpf_wq *wq,
 					  int (callback_fn)(void *map, int *key, void *value),
 					  unsigned int flags, void *aux) __weak __ksym;
-
-static __always_inline __u32 preempt_count(void)
-{
-	if (bpf_ksym_exists(&__preempt_count))
-		return *(__u32 *)bpf_this_cpu_ptr(&__preempt_count);
-	if (bpf_ksym_exists(&pcpu_hot))
-		return ((struct pcpu_hot___anl *)bpf_this_cpu_ptr(&pcpu_hot))->preempt_count;
-
-	return ~0;
-}
 
 static __noinline __u64 count_not(__u64 __arena *p, __u64 val)
 {

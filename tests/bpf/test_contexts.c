@@ -24,16 +24,12 @@
 #include <sys/syscall.h>
 
 #include "contexts.h"
+#include "preempt.h"
 #include "runner.h"
 #include "contexts.skel.h"
 
 #define PAGE 4096
 #define PORT 7311
-
-/* Bits of preempt_count. */
-struct pc_layout {
-	__u32 preempt, bh_off, softirq, hardirq, nmi;
-};
 
 static struct pc_layout pc;
 
@@ -59,25 +55,6 @@ struct way {
 	void (*trigger)(struct env *e);
 	int cycles;
 };
-
-static bool find_layout(void)
-{
-	struct btf *btf = btf__load_vmlinux_btf();
-	int id;
-
-	if (!btf)
-		return false;
-	pc = (struct pc_layout){ 0xff, 0xfe00, 0x100, 0xf0000, 0xf00000 };
-	/* 7.3 widened it, and counts interrupt-disabled sections in bits 16 to 23. */
-	id = btf__find_by_name_kind(btf, "__preempt_count", BTF_KIND_VAR);
-	if (id > 0 && btf__resolve_size(btf, id) == 8) {
-		pc.hardirq = 0xf000000;
-		pc.nmi = 0xf0000000;
-	}
-	btf__free(btf);
-
-	return true;
-}
 
 static void expect_where(volatile struct ctx_shared *sh, enum where where)
 {
@@ -366,7 +343,7 @@ static bool open_way(struct env *e, const struct way *way)
 	memset(e, 0, sizeof(*e));
 	e->fd = -1;
 	e->skel = contexts_bpf__open();
-	if (!e->skel || !find_layout())
+	if (!e->skel || !find_pc_layout(&pc))
 		return false;
 	bpf_object__for_each_program(p, e->skel->obj)
 		bpf_program__set_autoload(p, !strcmp(bpf_program__name(p), way->prog));

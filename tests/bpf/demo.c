@@ -1,0 +1,619 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * make demo: load the module, let samples from four contexts grow a profile in an
+ * arena, read it while it grows, and check at the end that nothing was lost.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/perf_event.h>
+#include <linux/types.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#include "demo.h"
+#include "preempt.h"
+#include "demo.skel.h"
+
+#define PAGE 4096
+#define TOP 3
+
+static const char *const ctx_names[] = { "task", "softirq", "hardirq", "NMI" };
+
+static struct demo_bpf *skel;
+static int map_fd;
+static bool failed;
+static volatile bool stop;
+static struct bpf_link *clock_links[DEMO_CPUS];
+
+static void problem(const char *fmt, ...)
+{
+	va_list ap;
+
+	failed = true;
+	printf("  PROBLEM: ");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+}
+
+static long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static bool read_text(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	n = read(fd, buf, size - 1);
+	close(fd);
+	buf[n > 0 ? n : 0] = 0;
+
+	return n > 0;
+}
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) > 0;
+
+	if (fd >= 0)
+		close(fd);
+
+	return ok;
+}
+
+/* Pages of the arena, as bpftool map show tells them. */
+static long arena_pages(void)
+{
+	char path[64], buf[2048], *p;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", map_fd);
+	p = read_text(path, buf, sizeof(buf)) ? strstr(buf, "memlock:") : NULL;
+
+	return p ? atol(p + strlen("memlock:")) / PAGE : -1;
+}
+
+/*
+ * Names of kernel functions
+ */
+
+struct sym {
+	__u64 addr;
+	char name[40];
+};
+
+static struct sym *syms;
+static size_t nr_syms;
+
+static int cmp_sym(const void *a, const void *b)
+{
+	const struct sym *x = a, *y = b;
+
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static void read_syms(void)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	unsigned long long addr;
+	size_t room = 0;
+	char line[512], name[256], type;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx %c %255s", &addr, &type, name) != 3 ||
+		    !strchr("tTwW", type) || !addr)
+			continue;
+		if (nr_syms == room) {
+			room = room ? room * 2 : 1 << 16;
+			syms = realloc(syms, room * sizeof(*syms));
+			if (!syms)
+				exit(1);
+		}
+		syms[nr_syms].addr = addr;
+		snprintf(syms[nr_syms++].name, sizeof(syms->name), "%.39s", name);
+	}
+	if (f)
+		fclose(f);
+	qsort(syms, nr_syms, sizeof(*syms), cmp_sym);
+}
+
+/* Index of the function, nr_syms if unknown. */
+static size_t find_sym(__u64 ip)
+{
+	size_t lo = 0, hi = nr_syms;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (syms[mid].addr <= ip)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+
+	return lo && ip - syms[lo - 1].addr < 1 << 20 ? lo - 1 : nr_syms;
+}
+
+/*
+ * The data structure, read through shared memory
+ */
+
+struct walk {
+	__u64 samples;
+	long pages;
+	__u32 *per_sym;		/* nr_syms + 1 */
+};
+
+static void walk_node(struct walk *w, __u64 node, __u64 key, int level)
+{
+	volatile __u64 *slots = (volatile __u64 *)node;
+	int i;
+
+	w->pages++;
+	for (i = 0; i < 512; i++) {
+		__u64 k = key << 9 | i, val = slots[i];
+
+		if (!val)
+			continue;
+		if (level < DEMO_LEVELS - 1) {
+			walk_node(w, val, k, level + 1);
+			continue;
+		}
+		w->samples += val;
+		w->per_sym[find_sym(k | ~0ULL << DEMO_KEY_BITS)] += val;
+	}
+}
+
+static struct walk walk_ctx(int ctx)
+{
+	struct walk w = { .per_sym = calloc(nr_syms + 1, sizeof(*w.per_sym)) };
+
+	if (!w.per_sym)
+		exit(1);
+	if (skel->bss->roots[ctx])
+		walk_node(&w, skel->bss->roots[ctx], 0, 0);
+
+	return w;
+}
+
+/* The busiest function, and take it off the list. */
+static size_t pop_top(struct walk *w, __u32 *count)
+{
+	size_t i, top = nr_syms;
+
+	*count = 0;
+	for (i = 0; i <= nr_syms; i++)
+		if (w->per_sym[i] > *count)
+			*count = w->per_sym[top = i];
+	w->per_sym[top] = 0;
+
+	return top;
+}
+
+static const char *sym_name(size_t i)
+{
+	return i < nr_syms ? syms[i].name : "(user space)";
+}
+
+/*
+ * Load: something to sample
+ */
+
+static void load_files(const char *dir, int depth)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	struct stat st;
+	char path[512];
+
+	while (d && !stop && (e = readdir(d))) {
+		if (e->d_name[0] == '.' || (e->d_type != DT_DIR && e->d_type != DT_REG))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		lstat(path, &st);
+		if (e->d_type == DT_DIR && depth)
+			load_files(path, depth - 1);
+	}
+	if (d)
+		closedir(d);
+}
+
+static void load_packets(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(7312) };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), i;
+	char buf[64];
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&to, sizeof(to)) ||
+	    connect(fd, (struct sockaddr *)&to, sizeof(to))) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	for (i = 0; i < 500; i++)
+		if (send(fd, buf, sizeof(buf), 0) > 0)
+			while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+				;
+	close(fd);
+
+	/* Nobody listens, and a softirq says so. */
+	for (i = 0; i < 100; i++) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		if (fd < 0)
+			return;
+		connect(fd, (struct sockaddr *)&to, sizeof(to));
+		close(fd);
+	}
+}
+
+static void load_memory(void)
+{
+	int i, status;
+	pid_t pid;
+
+	for (i = 0; i < 5; i++) {
+		char *p = mmap(NULL, 256 * PAGE, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p != MAP_FAILED) {
+			memset(p, i, 256 * PAGE);
+			munmap(p, 256 * PAGE);
+		}
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		if (pid > 0)
+			waitpid(pid, &status, 0);
+	}
+}
+
+static pid_t start_load(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "load");
+	for (;;) {
+		load_packets();
+		load_files("/proc", 2);
+		load_memory();
+		load_files("/sys", 4);
+	}
+}
+
+/* Backtraces of all other CPUs, which take an NMI for it. */
+static void *nmi_thread(void *arg)
+{
+	while (!stop) {
+		if (!write_text("/proc/sysrq-trigger", "l"))
+			break;
+		usleep(2000);
+	}
+
+	return NULL;
+}
+
+/*
+ * The run
+ */
+
+static bool load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && !syscall(SYS_finit_module, fd, "", 0);
+
+	if (!ok)
+		problem("insmod %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+
+	return ok;
+}
+
+static bool unload_module(void)
+{
+	long end = now_ms() + 10000;
+
+	while (syscall(SYS_delete_module, "arena_nolock", O_NONBLOCK)) {
+		if (now_ms() > end)
+			return false;
+		usleep(20000);
+	}
+
+	return true;
+}
+
+static bool attach(void)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr),
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.sample_freq = 499,
+		.freq = 1,
+	};
+	int cpu, cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	for (cpu = 0; cpu < cpus && cpu < DEMO_CPUS; cpu++) {
+		int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+
+		if (fd >= 0)
+			clock_links[cpu] = bpf_program__attach_perf_event(skel->progs.on_clock, fd);
+		if (!clock_links[cpu])
+			return false;
+	}
+	skel->links.on_nmi = bpf_program__attach(skel->progs.on_nmi);
+	skel->links.on_timer = bpf_program__attach(skel->progs.on_timer);
+	skel->links.on_slab = bpf_program__attach(skel->progs.on_slab);
+
+	return skel->links.on_nmi && skel->links.on_timer && skel->links.on_slab;
+}
+
+static void detach(void)
+{
+	int cpu;
+
+	for (cpu = 0; cpu < DEMO_CPUS; cpu++)
+		bpf_link__destroy(clock_links[cpu]);
+	demo_bpf__detach(skel);
+	/* What still runs in an interrupt does not run long. */
+	usleep(100 * 1000);
+}
+
+static void live_line(int second)
+{
+	static struct walk last;
+	struct walk w = walk_ctx(DEMO_HARDIRQ), news = walk_ctx(DEMO_HARDIRQ);
+	struct demo_stats *s = skel->bss->stats;
+	__u64 allocs = 0, frees = 0;
+	__u32 count;
+	size_t top, k;
+	int i;
+
+	for (i = 0; i < DEMO_CTXS; i++) {
+		allocs += s[i].allocs;
+		frees += s[i].frees;
+	}
+	for (k = 0; last.per_sym && k <= nr_syms; k++)
+		news.per_sym[k] -= last.per_sym[k] < news.per_sym[k] ? last.per_sym[k] :
+								       news.per_sym[k];
+	free(last.per_sym);
+	last = w;
+	/* An idle CPU is not news, nor one that waits for the others' backtraces. */
+	do {
+		top = pop_top(&news, &count);
+	} while (strstr(sym_name(top), "idle") || strstr(sym_name(top), "halt") ||
+		 strstr(sym_name(top), "delay"));
+	printf("  %3d s %7ld %8llu %7llu %8llu %8llu %8llu %6llu  %.24s\n", second, arena_pages(),
+	       (unsigned long long)allocs, (unsigned long long)frees,
+	       (unsigned long long)s[DEMO_TASK].samples,
+	       (unsigned long long)s[DEMO_SOFTIRQ].samples,
+	       (unsigned long long)s[DEMO_HARDIRQ].samples,
+	       (unsigned long long)s[DEMO_NMI].samples, sym_name(top));
+	free(news.per_sym);
+}
+
+/* Records of a log, oldest page first, are numbered without a gap. */
+static long check_log(const struct demo_log *l, const char *ctx, int cpu)
+{
+	__u64 seq = 0;
+	long pages = 0;
+	int i, k;
+
+	for (i = DEMO_LOG_KEEP; i >= 0; i--) {
+		const struct demo_record *r = (const struct demo_record *)l->page[i];
+
+		if (!r)
+			continue;
+		if (!pages++)
+			seq = r->seq;
+		for (k = 0; k < DEMO_LOG_RECORDS && seq < l->seq; k++, seq++)
+			if (r[k].seq != seq) {
+				problem("log of %s on CPU %d: record %llu says %llu", ctx, cpu,
+					(unsigned long long)seq, (unsigned long long)r[k].seq);
+				return pages;
+			}
+	}
+	if (seq != l->seq)
+		problem("log of %s on CPU %d ends at %llu, not %llu", ctx, cpu,
+			(unsigned long long)seq, (unsigned long long)l->seq);
+
+	return pages;
+}
+
+/* The table at the end. Returns the pages that were found in use. */
+static long report(void)
+{
+	long pages = 0, log_pages;
+	int ctx, cpu, i;
+
+	printf("\n  context   samples  allocated  failed    freed   pages  most samples in\n");
+	for (ctx = 0; ctx < DEMO_CTXS; ctx++) {
+		struct demo_stats *s = &skel->bss->stats[ctx];
+		struct walk w = walk_ctx(ctx);
+
+		for (cpu = 0, log_pages = 0; cpu < DEMO_CPUS; cpu++)
+			log_pages += check_log(&skel->bss->logs[ctx * DEMO_CPUS + cpu],
+					       ctx_names[ctx], cpu);
+		printf("  %-8s %8llu  %9llu  %6llu %8llu  %6ld ", ctx_names[ctx],
+		       (unsigned long long)s->samples, (unsigned long long)s->allocs,
+		       (unsigned long long)s->failed, (unsigned long long)s->frees,
+		       w.pages + log_pages);
+		for (i = 0; i < TOP; i++) {
+			__u32 count;
+			size_t top = pop_top(&w, &count);
+
+			if (count)
+				printf("%s%*s%.24s %u", i ? ",\n" : "", i ? 56 : 1, "",
+				       sym_name(top), count);
+		}
+		printf("\n");
+		pages += w.pages + log_pages;
+
+		if (w.samples + s->dropped != s->samples)
+			problem("%llu samples of %s, but the tree counts %llu",
+				(unsigned long long)s->samples, ctx_names[ctx],
+				(unsigned long long)w.samples);
+		if ((long)(s->allocs - s->frees) != w.pages + log_pages)
+			problem("%s: %lld pages allocated and not freed, but %ld in use",
+				ctx_names[ctx], (long long)(s->allocs - s->frees),
+				w.pages + log_pages);
+		if (!s->samples)
+			problem("no sample from %s", ctx_names[ctx]);
+		if (s->failed || s->dropped)
+			problem("%s: %llu allocations failed", ctx_names[ctx],
+				(unsigned long long)s->failed);
+		if (s->dirty)
+			problem("%s: %llu pages were not zero", ctx_names[ctx],
+				(unsigned long long)s->dirty);
+		free(w.per_sym);
+	}
+
+	return pages;
+}
+
+static void run(int seconds)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	pthread_t nmis;
+	char printk[64] = "";
+	long start, pages;
+	pid_t load;
+	int s;
+
+	/* Backtraces belong into the log; on the console they would take ages. */
+	read_text("/proc/sys/kernel/printk", printk, sizeof(printk));
+	write_text("/proc/sys/kernel/printk", "1");
+	load = start_load();
+	pthread_create(&nmis, NULL, nmi_thread, NULL);
+	if (!attach())
+		problem("attach: %s", strerror(errno));
+
+	printf("\n         pages    alloc    free  ----------- samples by context -----------\n"
+	       "   time in use    calls   calls     task  softirq  hardirq    NMI  busy with\n");
+	start = now_ms();
+	for (s = 1; s <= seconds && !failed; s++) {
+		while (now_ms() < start + s * 1000)
+			usleep(10000);
+		live_line(s);
+	}
+
+	detach();
+	stop = true;
+	pthread_join(nmis, NULL);
+	kill(load, SIGKILL);
+	waitpid(load, NULL, 0);
+	write_text("/proc/sys/kernel/printk", printk);
+	pages = report();
+
+	/* Frees from contexts that cannot sleep are queued: give them a moment. */
+	for (start = now_ms(); arena_pages() != pages && now_ms() < start + 5000;)
+		usleep(1000);
+	if (arena_pages() != pages)
+		problem("the arena holds %ld pages, but %ld are in use", arena_pages(), pages);
+	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.free_all), &opts) ||
+	    arena_pages())
+		problem("%ld pages left after all were freed", arena_pages());
+	if (!failed)
+		printf("\n  Every sample is in the tree, every page is accounted for, and all %ld\n"
+		       "  are back after one call.\n", pages);
+}
+
+static void usage(const char *self)
+{
+	printf("usage: %s [--module FILE] [--seconds N]\n"
+	       "  --module   arena_nolock.ko; without it the module is loaded already, or the\n"
+	       "             kernel is one that can do without\n"
+	       "  --seconds  how long to sample, 8 by default\n", self);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "module", required_argument, NULL, 'm' },
+		{ "seconds", required_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },
+		{ }
+	};
+	const char *module = NULL;
+	int opt, seconds = 8;
+	struct pc_layout pc;
+	struct utsname uts;
+	size_t size;
+
+	while ((opt = getopt_long(argc, argv, "m:s:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'm':
+			module = optarg;
+			break;
+		case 's':
+			seconds = atoi(optarg);
+			break;
+		default:
+			usage(argv[0]);
+			return opt == 'h' ? 0 : 2;
+		}
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	uname(&uts);
+
+	printf("arena_nolock on %s, a stock kernel, with %ld CPUs\n", uts.release,
+	       sysconf(_SC_NPROCESSORS_ONLN));
+	if (module && !load_module(module))
+		return 1;
+	read_syms();
+	skel = demo_bpf__open();
+	if (!skel || !find_pc_layout(&pc))
+		return 1;
+	memcpy((void *)&skel->rodata->pc, &pc, sizeof(pc));
+	if (demo_bpf__load(skel)) {
+		problem("load");
+		return 1;
+	}
+	map_fd = bpf_map__fd(skel->maps.arena);
+	skel->bss->base = (__u64)bpf_map__initial_value(skel->maps.arena, &size);
+	printf("  An arena of up to %d pages, empty. Samples from interrupts and NMIs grow a\n"
+	       "  profile in it: each page is allocated in the context that needs it.\n",
+	       DEMO_PAGES);
+
+	run(seconds);
+
+	demo_bpf__destroy(skel);
+	if (module && !unload_module())
+		problem("rmmod: %s", strerror(errno));
+	printf("\n  %s\n", failed ? "FAILED" : "OK");
+
+	return failed;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Which context this is, read from preempt_count. Where the count is and what its
+ * bits mean differs between kernels: user space finds out the bits from BTF and
+ * gives them to the program.
+ */
+#ifndef PREEMPT_H
+#define PREEMPT_H
+
+struct pc_layout {
+	__u32 preempt, bh_off, softirq, hardirq, nmi;
+};
+
+#ifdef __bpf__
+
+/* Into a per-CPU struct on 6.12, out of it again later. */
+struct pcpu_hot___anl {
+	int preempt_count;
+} __attribute__((preserve_access_index));
+
+extern const unsigned long __preempt_count __ksym __weak;
+extern const struct pcpu_hot___anl pcpu_hot __ksym __weak;
+
+static __always_inline __u32 preempt_count(void)
+{
+	if (bpf_ksym_exists(&__preempt_count))
+		return *(__u32 *)bpf_this_cpu_ptr(&__preempt_count);
+	if (bpf_ksym_exists(&pcpu_hot))
+		return ((struct pcpu_hot___anl *)bpf_this_cpu_ptr(&pcpu_hot))->preempt_count;
+
+	return ~0;
+}
+
+#else
+
+#include <bpf/btf.h>
+
+static inline bool find_pc_layout(struct pc_layout *pc)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	int id;
+
+	if (!btf)
+		return false;
+	*pc = (struct pc_layout){ 0xff, 0xfe00, 0x100, 0xf0000, 0xf00000 };
+	/* 7.3 widened it, and counts interrupt-disabled sections in bits 16 to 23. */
+	id = btf__find_by_name_kind(btf, "__preempt_count", BTF_KIND_VAR);
+	if (id > 0 && btf__resolve_size(btf, id) == 8) {
+		pc->hardirq = 0xf000000;
+		pc->nmi = 0xf0000000;
+	}
+	btf__free(btf);
+
+	return true;
+}
+
+#endif
+#endif
