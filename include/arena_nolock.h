@@ -11,7 +11,9 @@
  *
  * What is chosen is decided when the program is loaded, costs nothing at run
  * time, and needs libbpf 1.3 and clang 19. To use the module's kfuncs only, call
- * bpf_arena_nolock_*() directly.
+ * bpf_arena_nolock_*() directly. Where several files of one object are linked by
+ * `bpftool gen object`, libbpf 1.5 refuses a kfunc that two of them call; keep the
+ * calls in one file then.
  *
  * A program whose arena is used through the module has adopted it: the kernel's
  * own kfuncs fail on that arena from then on. Do not mix them by hand.

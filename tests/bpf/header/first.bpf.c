@@ -36,3 +36,7 @@ int header_run(void *ctx)
 }
 
 char LICENSE[] SEC("license") = "GPL";
+
+#ifdef HEADER_ONE_FILE
+#include "second.bpf.c"
+#endif

@@ -7,11 +7,13 @@
 /* A second time, as through another header. */
 #include "arena_nolock.h"
 
+#ifndef HEADER_ONE_FILE
 extern struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 16);
 } arena SEC(".maps");
+#endif
 
 int second_half(__u64 addr)
 {
