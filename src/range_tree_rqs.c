@@ -9,9 +9,15 @@
  * the beginning of its right half, so from the root the lowest run of any length
  * is found on one way down.
  *
- * No operation allocates memory. Each costs one way down or up the tree, and for
- * the range itself a write per 64 pages and one recomputed node per leaf. All
- * memory is given at the beginning: 0.17 byte a page.
+ * Most operations are about a single page, and the next one is about its
+ * neighbour. So the tree may be behind the bitmap for one leaf, @stale, until an
+ * operation needs the tree or changes another leaf; and @low remembers where the
+ * lowest free page can be. Taking one page after the other then touches one cache
+ * line of the bitmap, and the tree once in 512 pages.
+ *
+ * No operation allocates memory. Each costs at most two ways up and one down the
+ * tree, and for the range itself a write per 64 pages and one recomputed node per
+ * leaf. All memory is given at the beginning: 0.17 byte a page.
  *
  * Owns: the bitmap and the tree, under @lock with interrupts off. The lock
  * reports re-entry on its own CPU and too long a wait as errors instead of
@@ -31,6 +37,7 @@
 
 #define LEAF_PAGES	512u
 #define LEAF_WORDS	(LEAF_PAGES / BITS_PER_LONG)
+#define NO_LEAF		(~0u)
 
 static u32 rtq_leaves(u32 nr_pages)
 {
@@ -68,6 +75,8 @@ void rtq_init(struct rtq *rt, void *mem, u32 nr_pages)
 	rt->nr_pages = nr_pages;
 	rt->nr_free = 0;
 	rt->nr_leaves = rtq_leaves(nr_pages);
+	rt->stale = NO_LEAF;
+	rt->low = 0;
 	rt->map = mem;
 	rt->node = (void *)((char *)mem + rtq_map_size(nr_pages));
 }
@@ -88,13 +97,23 @@ static unsigned long rtq_mask(u32 w, u32 pgoff, u32 end)
 /* Longest run of set bits in a word, if longer than @min; otherwise @min. */
 static u32 rtq_word_run(unsigned long word, u32 min)
 {
-	u32 len = 0;
+	unsigned long runs[6], next;	/* bit i of [k]: 2^k set bits from bit i on */
+	u32 k = 0, len;
 
 	if (hweight_long(word) <= min)
 		return min;
-	while (word) {
-		word &= word >> 1;
-		len++;
+
+	runs[0] = word;
+	while (k < 5 && (next = runs[k] & runs[k] >> (1 << k)))
+		runs[++k] = next;
+	word = runs[k];
+	len = 1 << k;
+	while (k--) {
+		next = word & runs[k] >> len;
+		if (next) {
+			word = next;
+			len += 1 << k;
+		}
 	}
 
 	return max(len, min);
@@ -130,47 +149,71 @@ static void rtq_sum_leaf(struct rtq *rt, u32 leaf)
 	n->max = max(longest, run);
 }
 
-/* Recompute a node whose halves have @half pages each. */
-static void rtq_sum_node(struct rtq *rt, u32 i, u32 half)
+/* Recompute a node whose halves have @half pages each. Has it changed? */
+static bool rtq_sum_node(struct rtq *rt, u32 i, u32 half)
 {
 	const struct rtq_node *l = &rt->node[2 * i], *r = &rt->node[2 * i + 1];
-	struct rtq_node *n = &rt->node[i];
+	struct rtq_node *n = &rt->node[i], old = *n;
 
 	n->pre = l->pre == half ? half + r->pre : l->pre;
 	n->suf = r->suf == half ? half + l->suf : r->suf;
 	n->max = max3(l->max, r->max, l->suf + r->pre);
+
+	return n->pre != old.pre || n->suf != old.suf || n->max != old.max;
 }
 
-/* Make the pages [@pgoff, @end) free or taken, and bring the tree up to date. */
+/* Bring the tree up to date with the bitmap. */
+static void rtq_sync(struct rtq *rt)
+{
+	u32 i, half;
+
+	if (rt->stale == NO_LEAF)
+		return;
+	rtq_sum_leaf(rt, rt->stale);
+	i = (rt->nr_leaves + rt->stale) / 2;
+	for (half = LEAF_PAGES; i && rtq_sum_node(rt, i, half); half *= 2)
+		i /= 2;
+	rt->stale = NO_LEAF;
+}
+
+static void rtq_set_word(struct rtq *rt, u32 w, unsigned long mask, bool free)
+{
+	WRITE_ONCE(rt->map[w], free ? rt->map[w] | mask : rt->map[w] & ~mask);
+}
+
+/* Make the pages [@pgoff, @end) free or taken. */
 static void rtq_set(struct rtq *rt, u32 pgoff, u32 end, bool free)
 {
 	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES;
-	u32 len = LEAF_PAGES, i;
+	u32 w = pgoff / BITS_PER_LONG, last_w = (end - 1) / BITS_PER_LONG;
+	u32 run = free ? LEAF_PAGES : 0, half, i;
 
-	for (i = pgoff / BITS_PER_LONG; i <= (end - 1) / BITS_PER_LONG; i++) {
-		if (free)
-			rt->map[i] |= rtq_mask(i, pgoff, end);
-		else
-			rt->map[i] &= ~rtq_mask(i, pgoff, end);
+	if (free)
+		rt->low = min(rt->low, first);
+	if (first != last || first != rt->stale)
+		rtq_sync(rt);
+
+	rtq_set_word(rt, w, rtq_mask(w, pgoff, end), free);
+	if (w != last_w) {
+		memset(rt->map + w + 1, free ? 0xff : 0, (last_w - w - 1) * sizeof(*rt->map));
+		rtq_set_word(rt, last_w, rtq_mask(last_w, pgoff, end), free);
+	}
+	if (first == last) {
+		rt->stale = first;
+		return;
 	}
 
-	for (i = first; i <= last; i++) {
-		if (i == first || i == last) {
-			rtq_sum_leaf(rt, i);
-		} else {
-			u32 run = free ? LEAF_PAGES : 0;
-
-			rt->node[rt->nr_leaves + i] = (struct rtq_node){ run, run, run };
-		}
-	}
-
+	rtq_sum_leaf(rt, first);
+	rtq_sum_leaf(rt, last);
+	for (i = first + 1; i < last; i++)
+		rt->node[rt->nr_leaves + i] = (struct rtq_node){ run, run, run };
 	first += rt->nr_leaves;
 	last += rt->nr_leaves;
-	for (; first > 1; len *= 2) {
+	for (half = LEAF_PAGES; first > 1; half *= 2) {
 		first /= 2;
 		last /= 2;
 		for (i = first; i <= last; i++)
-			rtq_sum_node(rt, i, len);
+			rtq_sum_node(rt, i, half);
 	}
 }
 
@@ -213,11 +256,13 @@ static u32 rtq_find_in_leaf(const struct rtq *rt, u32 leaf, u32 cnt)
 	}
 }
 
-/* The lowest run of @cnt free pages; the root says that there is one. */
-static u32 rtq_find(const struct rtq *rt, u32 cnt)
+/* The lowest run of @cnt free pages, or -ENOSPC. */
+static long rtq_find(const struct rtq *rt, u32 cnt)
 {
 	u32 i = 1, start = 0, len = rt->nr_leaves * LEAF_PAGES;
 
+	if (rt->node[1].max < cnt)
+		return -ENOSPC;
 	while (i < rt->nr_leaves) {
 		const struct rtq_node *l = &rt->node[2 * i], *r = &rt->node[2 * i + 1];
 
@@ -233,6 +278,25 @@ static u32 rtq_find(const struct rtq *rt, u32 cnt)
 	}
 
 	return rtq_find_in_leaf(rt, i - rt->nr_leaves, cnt);
+}
+
+/* The lowest free page, or -ENOSPC. */
+static long rtq_find_one(struct rtq *rt)
+{
+	u32 w = rt->low * LEAF_WORDS, end = w + LEAF_WORDS;
+	long pgoff;
+
+	if (!rt->nr_free)
+		return -ENOSPC;
+	for (; w < end; w++)
+		if (rt->map[w])
+			return w * BITS_PER_LONG + __ffs(rt->map[w]);
+
+	rtq_sync(rt);
+	pgoff = rtq_find(rt, 1);
+	rt->low = pgoff / LEAF_PAGES;
+
+	return pgoff;
 }
 
 /**
@@ -255,9 +319,13 @@ long rtq_alloc(struct rtq *rt, u32 cnt)
 	if (ret)
 		return ret;
 
-	ret = -ENOSPC;
-	if (rt->node[1].max >= cnt) {
+	if (cnt == 1) {
+		ret = rtq_find_one(rt);
+	} else {
+		rtq_sync(rt);
 		ret = rtq_find(rt, cnt);
+	}
+	if (ret >= 0) {
 		rtq_set(rt, ret, ret + cnt, false);
 		WRITE_ONCE(rt->nr_free, rt->nr_free - cnt);
 	}
@@ -365,20 +433,21 @@ bool rtq_is_free(const struct rtq *rt, u32 pgoff)
  *
  * Counts runs page by page for each node, so it is slow.
  */
-bool rtq_check(const struct rtq *rt)
+bool rtq_check(struct rtq *rt)
 {
 	u32 total = rt->nr_leaves * LEAF_PAGES, i, len, first, p, nr_free = 0;
 
 	for (p = 0; p < total; p++) {
 		bool bit = rt->map[p / BITS_PER_LONG] >> (p % BITS_PER_LONG) & 1;
 
-		if (bit && p >= rt->nr_pages)
+		if (bit && (p >= rt->nr_pages || p < rt->low * LEAF_PAGES))
 			return false;
 		nr_free += bit;
 	}
 	if (nr_free != rt->nr_free)
 		return false;
 
+	rtq_sync(rt);
 	for (i = 1, len = total, first = 1; i < 2 * rt->nr_leaves; i++) {
 		u32 start, pre = 0, run = 0, longest = 0;
 		bool unbroken = true;

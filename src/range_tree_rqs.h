@@ -22,6 +22,8 @@ struct rtq_node {
  * @nr_pages: pages in the range
  * @nr_free: free ones
  * @nr_leaves: leaves of the tree, a power of two
+ * @stale: the leaf whose changes the tree does not show yet, or ~0
+ * @low: a leaf; no page below it is free
  * @map: one bit per page, set if free
  * @node: the tree; [1] is the root, [2i] and [2i + 1] are the children of [i]
  */
@@ -30,6 +32,8 @@ struct rtq {
 	u32 nr_pages;
 	u32 nr_free;
 	u32 nr_leaves;
+	u32 stale;
+	u32 low;
 	unsigned long *map;
 	struct rtq_node *node;
 };
@@ -42,7 +46,7 @@ int rtq_release(struct rtq *rt, u32 pgoff, u32 cnt);
 u32 rtq_nr_free(const struct rtq *rt);
 bool rtq_is_free(const struct rtq *rt, u32 pgoff);
 #if !defined(__KERNEL__) || defined(ANL_DEBUG)
-bool rtq_check(const struct rtq *rt);
+bool rtq_check( struct rtq *rt);
 #endif
 
 #endif

@@ -151,7 +151,7 @@ const char *pair_release(struct pair *p, u32 pgoff, u32 cnt, int *ret)
 	return compare_some(p, "release", pgoff, cnt);
 }
 
-const char *pair_compare(const struct pair *p)
+const char *pair_compare(struct pair *p)
 {
 	u32 i;
 

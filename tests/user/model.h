@@ -22,6 +22,6 @@ const char *pair_claim(struct pair *p, u32 pgoff, u32 cnt, int *ret);
 const char *pair_release(struct pair *p, u32 pgoff, u32 cnt, int *ret);
 
 /* Compare everything, page by page. NULL, or the difference. */
-const char *pair_compare(const struct pair *p);
+const char *pair_compare(struct pair *p);
 
 #endif
