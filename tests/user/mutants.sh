@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Do the tests see a broken range tree or lock? Breaks a copy in one place after
+# the other, and runs the tests on each. A mutant that passes all of them, or that
+# cannot be made because the code has changed, is a failure.
+#
+#	mutants.sh		OUT=<dir> TREE_TEST=<test_rtq or fuzz_rtq>
+#				ONLY=<part of a mutant's name>
+
+set -euo pipefail
+
+cd "$(dirname "$0")"
+OUT=${OUT:-../../build/tests/user/mutants}
+TREE_TEST=${TREE_TEST:-test_rtq}
+mkdir -p "$OUT"
+
+# name, then a sed command
+mutants=(
+	'run across the middle is not seen|s/l->suf + r->pre >= cnt/false/'
+	'run across the middle is preferred|s/if (l->max >= cnt) {/if (l->max >= cnt \&\& l->suf + r->pre < cnt) {/'
+	'right half is preferred|s/if (l->max >= cnt) {/if (l->max >= cnt \&\& r->max < cnt) {/'
+	'longest run leaves out the middle|s/max3(l->max, r->max, l->suf + r->pre)/max(l->max, r->max)/'
+	'prefix ends at the middle|s/l->pre == half ? half + r->pre : l->pre/l->pre/'
+	'suffix ends at the middle|s/r->suf == half ? half + l->suf : r->suf/r->suf/'
+	'run in a word is one too short|s/return max(len, min);/return max(len - 1, min);/'
+	'mask includes the page after the end|s/~0UL >> (-end % BITS_PER_LONG)/~0UL >> ((-end % BITS_PER_LONG) ? (-end % BITS_PER_LONG) - 1 : 0)/'
+	'last leaf is not recomputed|s/rtq_sum_leaf(rt, last);//'
+	'a leaf in the middle is left out|s/i = first + 1; i < last;/i = first + 2; i < last;/'
+	'a word in the middle is left out|s/last_w - w - 1)/last_w - w - 2)/'
+	'tree is not brought up to date before a search|/^long rtq_alloc/,/^}/s/rtq_sync(rt);//'
+	'tree is not brought up to date for another leaf|s/if (first != last || first != rt->stale)/if (first != last)/'
+	'tree is brought up to date for half of the way|s/i \&\& rtq_sum_node(rt, i, half)/i > 1 \&\& rtq_sum_node(rt, i, half)/'
+	'a change of the prefix is not passed on|s/n->pre != old.pre || //'
+	'a change of the suffix is not passed on|s/n->suf != old.suf || //'
+	'lowest leaf is not remembered when pages become free|s/rt->low = min(rt->low, first);//'
+	'lowest leaf is one too high|s,rt->low = pgoff / LEAF_PAGES;,rt->low = pgoff / LEAF_PAGES + 1;,'
+	'claim of a busy range succeeds in part|s/== cnt) {/>= cnt - 1) {/'
+	'range check overflows|s/cnt <= rt->nr_pages - pgoff/pgoff + cnt <= rt->nr_pages/'
+	'double free is counted twice|s/rt->nr_free + cnt - was_free/rt->nr_free + cnt/'
+	'exact fit is refused|s/node\[1\].max < cnt/node[1].max <= cnt/'
+	'lock error is ignored by release|/^int rtq_release/,/^}/s/return ret;/ret = 0;/'
+	'unlock is forgotten|/^int rtq_claim/,/^}/s/anl_unlock_irqrestore(&rt->lock, flags);//'
+	'lock: is taken by all|s/atomic_cmpxchg_acquire(&lock->owner, 0, me)/(atomic_set(\&lock->owner, me), 0)/'
+	'lock: re-entry is not seen|s/owner == me/false/'
+	'lock: every holder is taken for this CPU|s/owner == me/owner/'
+	'lock: CPU 0 looks like nobody|s/smp_processor_id() + 1/smp_processor_id()/'
+	'lock: never times out|s/now > deadline/false/'
+	'lock: times out at once|s/(250 \* NSEC_PER_MSEC)/0/'
+	'lock: an error leaves interrupts off|/if (err) {/,/}/s/local_irq_restore(f);//'
+	'lock: an error leaves preemption off|/if (err) {/,/}/s/preempt_enable();//'
+	'lock: unlocking leaves interrupts off|/^void/,/^}/s/local_irq_restore(flags);//'
+)
+
+made=0
+survived=0
+for mutant in "${mutants[@]}"; do
+	name=${mutant%%|*}
+	[[ $name == *"${ONLY:-}"* ]] || continue
+	made=$((made + 1))
+	case $name in
+	lock:*) var=LOCK src=../../src/anl_lock.c target=test_lock ;;
+	*)	var=TREE src=../../src/range_tree_rqs.c target=$TREE_TEST ;;
+	esac
+	sed "${mutant#*|}" "$src" >"$OUT/mutant.c"
+	if cmp -s "$src" "$OUT/mutant.c"; then
+		echo "NOT MADE  $name"
+		survived=$((survived + 1))
+		continue
+	fi
+	rm -f "${OUT:?}/$target"
+	make -s OUT="$OUT" "$var=$OUT/mutant.c" WERROR= "$OUT/$target" \
+		>"$OUT/build.log" 2>&1 || { cat "$OUT/build.log"; exit 1; }
+	if [ "$target" = fuzz_rtq ]; then
+		args=(-max_total_time=30 -timeout=5 -len_control=0 -artifact_prefix="$OUT/")
+	else
+		args=()
+	fi
+	# A broken tree may search forever.
+	r=0
+	{
+		CMOCKA_TEST_ABORT=1 timeout 60 "$OUT/$target" "${args[@]}" >"$OUT/run.log" 2>&1
+	} 2>/dev/null || r=$?
+	if [ "$r" = 0 ]; then
+		echo "SURVIVED  $name"
+		survived=$((survived + 1))
+	elif [ "$r" = 124 ]; then
+		echo "killed    $name: runs forever"
+	else
+		echo "killed    $name: $(grep -a -m1 'MISMATCH\|ERROR\|runtime error\| != ' "$OUT/run.log" ||
+			tail -n 1 "$OUT/run.log")"
+	fi
+done
+
+echo "$made mutants, $survived survived"
+[ "$made" != 0 ] && [ "$survived" = 0 ]
