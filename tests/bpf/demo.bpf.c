@@ -13,6 +13,7 @@
 #include "preempt.h"
 
 #define EVERY 4		/* of so many slab allocations one is sampled */
+#define SCRATCH_EVERY 8	/* so many interrupts and NMIs take a page for a moment */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -23,6 +24,7 @@ struct {
 const volatile struct pc_layout pc;
 
 struct demo_stats stats[DEMO_CTXS];
+__u64 shared[DEMO_CTXS];	/* pages that somebody else wrote to */
 __u64 roots[DEMO_CTXS];
 struct demo_log logs[DEMO_CTXS * DEMO_CPUS];
 
@@ -143,6 +145,28 @@ static __noinline int write_record(struct demo_record __arena *r, __u64 ip, __u6
 	return 0;
 }
 
+/* A page for a moment. If somebody else has it too, what is written does not stay. */
+static __noinline int use_scratch(__u64 seq, __u32 ctx)
+{
+	__u64 addr, wrong = 0;
+	__u64 __arena *p;
+	int i;
+
+	addr = new_page(ctx);
+	p = (__u64 __arena *)addr;
+	if (!addr)
+		return -1;
+	for (i = 0; i < 512; i += 8)
+		p[i] = seq + i;
+	barrier();
+	for (i = 0; i < 512; i += 8)
+		wrong |= p[i] ^ (seq + i);
+	if (wrong)
+		__sync_fetch_and_add(&shared[ctx % DEMO_CTXS], 1);
+
+	return free_page(addr, ctx);
+}
+
 static __noinline int log_sample(struct demo_log *l, __u64 ip, __u32 ctx)
 {
 	__u64 page, seq;
@@ -181,11 +205,13 @@ static __always_inline void sample(__u64 ip)
 	cpu = bpf_get_smp_processor_id();
 	s = &stats[ctx % DEMO_CTXS];
 	l = &logs[(ctx % DEMO_CTXS) * DEMO_CPUS + cpu % DEMO_CPUS];
-	if (!l->busy) {
+	if (cpu < DEMO_CPUS && !l->busy) {
 		l->busy = 1;
 		__sync_fetch_and_add(&s->samples, 1);
 		if (log_sample(l, ip, ctx) || profile(ip, ctx))
 			__sync_fetch_and_add(&s->dropped, 1);
+		if (ctx >= DEMO_HARDIRQ && l->seq % SCRATCH_EVERY == 0)
+			use_scratch(l->seq, ctx);
 		l->busy = 0;
 	}
 	bpf_preempt_enable();

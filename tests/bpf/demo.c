@@ -37,25 +37,46 @@
 
 #define PAGE 4096
 #define TOP 3
+#define NMI_PAUSE_US 50000
 
-static const char *const ctx_names[] = { "task", "softirq", "hardirq", "NMI" };
+static const char *const ctx_names[] = { "task", "softirq", "hard interrupt", "NMI" };
 
 static struct demo_bpf *skel;
 static int map_fd;
 static bool failed;
-static volatile bool stop;
+static char why[120];
+static volatile bool stop, interrupted;
 static struct bpf_link *clock_links[DEMO_CPUS];
 
 static void problem(const char *fmt, ...)
 {
 	va_list ap;
 
-	failed = true;
-	printf("  PROBLEM: ");
+	char text[sizeof(why)];
+
 	va_start(ap, fmt);
-	vprintf(fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	printf("\n");
+	printf("  PROBLEM: %s\n", text);
+	if (!failed)
+		memcpy(why, text, sizeof(why));
+	failed = true;
+}
+
+/* The last line. Returns the exit code. */
+static int result(void)
+{
+	if (failed)
+		printf("\nRESULT: FAILED: %s\n", why);
+	else
+		printf("\nRESULT: ok\n");
+
+	return failed;
+}
+
+static void on_signal(int sig)
+{
+	interrupted = true;
 }
 
 static long now_ms(void)
@@ -169,7 +190,7 @@ static size_t find_sym(__u64 ip)
 
 struct walk {
 	__u64 samples;
-	long pages;
+	long pages, places;
 	__u32 *per_sym;		/* nr_syms + 1 */
 };
 
@@ -189,6 +210,7 @@ static void walk_node(struct walk *w, __u64 node, __u64 key, int level)
 			continue;
 		}
 		w->samples += val;
+		w->places++;
 		w->per_sym[find_sym(k | ~0ULL << DEMO_KEY_BITS)] += val;
 	}
 }
@@ -221,6 +243,8 @@ static size_t pop_top(struct walk *w, __u32 *count)
 
 static const char *sym_name(size_t i)
 {
+	if (!nr_syms)
+		return "(kernel.kptr_restrict hides the names)";
 	return i < nr_syms ? syms[i].name : "(user space)";
 }
 
@@ -317,9 +341,11 @@ static pid_t start_load(void)
 static void *nmi_thread(void *arg)
 {
 	while (!stop) {
-		if (!write_text("/proc/sysrq-trigger", "l"))
+		if (!write_text("/proc/sysrq-trigger", "l")) {
+			problem("/proc/sysrq-trigger: %s", strerror(errno));
 			break;
-		usleep(2000);
+		}
+		usleep(NMI_PAUSE_US);
 	}
 
 	return NULL;
@@ -394,35 +420,36 @@ static void detach(void)
 
 static void live_line(int second)
 {
-	static struct walk last;
-	struct walk w = walk_ctx(DEMO_HARDIRQ), news = walk_ctx(DEMO_HARDIRQ);
-	struct demo_stats *s = skel->bss->stats;
-	__u64 allocs = 0, frees = 0;
+	static __u32 *last;
+	struct walk w[DEMO_CTXS], *news = &w[DEMO_HARDIRQ];
+	__u64 samples = 0;
+	long places = 0, pages = arena_pages();
 	__u32 count;
 	size_t top, k;
 	int i;
 
 	for (i = 0; i < DEMO_CTXS; i++) {
-		allocs += s[i].allocs;
-		frees += s[i].frees;
+		w[i] = walk_ctx(i);
+		samples += w[i].samples;
+		places += w[i].places;
 	}
-	for (k = 0; last.per_sym && k <= nr_syms; k++)
-		news.per_sym[k] -= last.per_sym[k] < news.per_sym[k] ? last.per_sym[k] :
-								       news.per_sym[k];
-	free(last.per_sym);
-	last = w;
+	if (!last)
+		last = calloc(nr_syms + 1, sizeof(*last));
+	for (k = 0; last && k <= nr_syms; k++) {
+		count = news->per_sym[k];
+		news->per_sym[k] -= last[k];
+		last[k] = count;
+	}
 	/* An idle CPU is not news, nor one that waits for the others' backtraces. */
 	do {
-		top = pop_top(&news, &count);
+		top = pop_top(news, &count);
 	} while (strstr(sym_name(top), "idle") || strstr(sym_name(top), "halt") ||
 		 strstr(sym_name(top), "delay"));
-	printf("  %3d s %7ld %8llu %7llu %8llu %8llu %8llu %6llu  %.24s\n", second, arena_pages(),
-	       (unsigned long long)allocs, (unsigned long long)frees,
-	       (unsigned long long)s[DEMO_TASK].samples,
-	       (unsigned long long)s[DEMO_SOFTIRQ].samples,
-	       (unsigned long long)s[DEMO_HARDIRQ].samples,
-	       (unsigned long long)s[DEMO_NMI].samples, sym_name(top));
-	free(news.per_sym);
+	printf("  %3d s %8llu %7llu %7ld %7ld %6.1f  %.30s\n", second,
+	       (unsigned long long)samples, (unsigned long long)w[DEMO_NMI].samples,
+	       places, pages, pages * PAGE / 1048576.0, sym_name(top));
+	for (i = 0; i < DEMO_CTXS; i++)
+		free(w[i].per_sym);
 }
 
 /* Records of a log, oldest page first, are numbered without a gap. */
@@ -457,29 +484,23 @@ static long check_log(const struct demo_log *l, const char *ctx, int cpu)
 static long report(void)
 {
 	long pages = 0, log_pages;
+	struct walk walks[DEMO_CTXS];
+	__u32 count;
+	size_t top;
 	int ctx, cpu, i;
 
-	printf("\n  context   samples  allocated  failed    freed   pages  most samples in\n");
+	printf("\n  context         samples  pages allocated  failures  pages freed  in use\n");
 	for (ctx = 0; ctx < DEMO_CTXS; ctx++) {
 		struct demo_stats *s = &skel->bss->stats[ctx];
-		struct walk w = walk_ctx(ctx);
+		struct walk w = walks[ctx] = walk_ctx(ctx);
 
 		for (cpu = 0, log_pages = 0; cpu < DEMO_CPUS; cpu++)
 			log_pages += check_log(&skel->bss->logs[ctx * DEMO_CPUS + cpu],
 					       ctx_names[ctx], cpu);
-		printf("  %-8s %8llu  %9llu  %6llu %8llu  %6ld ", ctx_names[ctx],
+		printf("  %-14s %8llu  %15llu  %8llu  %11llu  %6ld\n", ctx_names[ctx],
 		       (unsigned long long)s->samples, (unsigned long long)s->allocs,
 		       (unsigned long long)s->failed, (unsigned long long)s->frees,
 		       w.pages + log_pages);
-		for (i = 0; i < TOP; i++) {
-			__u32 count;
-			size_t top = pop_top(&w, &count);
-
-			if (count)
-				printf("%s%*s%.24s %u", i ? ",\n" : "", i ? 56 : 1, "",
-				       sym_name(top), count);
-		}
-		printf("\n");
 		pages += w.pages + log_pages;
 
 		if (w.samples + s->dropped != s->samples)
@@ -496,9 +517,22 @@ static long report(void)
 			problem("%s: %llu allocations failed", ctx_names[ctx],
 				(unsigned long long)s->failed);
 		if (s->dirty)
-			problem("%s: %llu pages were not zero", ctx_names[ctx],
+			problem("%s: %llu new pages were not zero", ctx_names[ctx],
 				(unsigned long long)s->dirty);
-		free(w.per_sym);
+		if (skel->bss->shared[ctx])
+			problem("%s: %llu scratch pages did not keep what was written",
+				ctx_names[ctx], (unsigned long long)skel->bss->shared[ctx]);
+	}
+
+	printf("\n  context         samples  most of them in\n");
+	for (ctx = 0; ctx < DEMO_CTXS; ctx++) {
+		for (i = 0; i < TOP; i++) {
+			top = pop_top(&walks[ctx], &count);
+			if (count)
+				printf("  %-14s %8u  %s\n", i ? "" : ctx_names[ctx], count,
+				       sym_name(top));
+		}
+		free(walks[ctx].per_sym);
 	}
 
 	return pages;
@@ -521,11 +555,10 @@ static void run(int seconds)
 	if (!attach())
 		problem("attach: %s", strerror(errno));
 
-	printf("\n         pages    alloc    free  ----------- samples by context -----------\n"
-	       "   time in use    calls   calls     task  softirq  hardirq    NMI  busy with\n");
+	printf("\n   time  samples  of NMI  places   pages    MiB  busy with\n");
 	start = now_ms();
-	for (s = 1; s <= seconds && !failed; s++) {
-		while (now_ms() < start + s * 1000)
+	for (s = 1; s <= seconds && !failed && !interrupted; s++) {
+		while (now_ms() < start + s * 1000 && !interrupted)
 			usleep(10000);
 		live_line(s);
 	}
@@ -554,8 +587,8 @@ static void run(int seconds)
 static void usage(const char *self)
 {
 	printf("usage: %s [--module FILE] [--seconds N]\n"
-	       "  --module   arena_nolock.ko; without it the module is loaded already, or the\n"
-	       "             kernel is one that can do without\n"
+	       "  --module   arena_nolock.ko, loaded unless it is, and removed again; without\n"
+	       "             it the module is there already, or the kernel can do without\n"
 	       "  --seconds  how long to sample, 8 by default\n", self);
 }
 
@@ -569,6 +602,7 @@ int main(int argc, char **argv)
 	};
 	const char *module = NULL;
 	int opt, seconds = 8;
+	bool ours = false;
 	struct pc_layout pc;
 	struct utsname uts;
 	size_t size;
@@ -586,21 +620,36 @@ int main(int argc, char **argv)
 			return opt == 'h' ? 0 : 2;
 		}
 	}
+	if (seconds < 1 || optind < argc) {
+		usage(argv[0]);
+		return 2;
+	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
 	uname(&uts);
 
 	printf("arena_nolock on %s, a stock kernel, with %ld CPUs\n", uts.release,
 	       sysconf(_SC_NPROCESSORS_ONLN));
-	if (module && !load_module(module))
-		return 1;
+	if (module && access("/sys/module/arena_nolock", F_OK)) {
+		if (!load_module(module))
+			return result();
+		ours = true;
+	}
 	read_syms();
 	skel = demo_bpf__open();
-	if (!skel || !find_pc_layout(&pc))
-		return 1;
+	if (!skel) {
+		problem("the BPF object: %s", strerror(errno));
+		goto out;
+	}
+	if (!find_pc_layout(&pc)) {
+		problem("no BTF of the kernel");
+		goto out;
+	}
 	memcpy((void *)&skel->rodata->pc, &pc, sizeof(pc));
 	if (demo_bpf__load(skel)) {
-		problem("load");
-		return 1;
+		problem("the kernel does not take the programs: %s", strerror(errno));
+		goto out;
 	}
 	map_fd = bpf_map__fd(skel->maps.arena);
 	skel->bss->base = (__u64)bpf_map__initial_value(skel->maps.arena, &size);
@@ -610,10 +659,10 @@ int main(int argc, char **argv)
 
 	run(seconds);
 
+out:
 	demo_bpf__destroy(skel);
-	if (module && !unload_module())
+	if (ours && !unload_module())
 		problem("rmmod: %s", strerror(errno));
-	printf("\n  %s\n", failed ? "FAILED" : "OK");
 
-	return failed;
+	return result();
 }
