@@ -283,17 +283,33 @@ static bool anl_may_try_alloc(void)
 	       !IS_ENABLED(CONFIG_PREEMPT_RT);
 }
 
-/* Add up to @cnt pages to @pages; any context. Returns how many. */
-static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
+/* Add pages from the stash to @pages until there are @cnt, or @floor left in stock. */
+static u32 anl_stash_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor,
+			  struct list_head *pages)
 {
-	struct anl_charge c = {};
 	struct page *page;
-	u32 n = 0;
 
-	while (n < cnt && (page = anl_stash_pop(a))) {
+	while (n < cnt && atomic_read(&a->stash_level) > (int)floor &&
+	       (page = anl_stash_pop(a))) {
 		list_add_tail(&page->lru, pages);
 		n++;
 	}
+
+	return n;
+}
+
+/*
+ * Add up to @cnt pages to @pages; any context. Returns how many. The lower half
+ * of the stash is for those who have nothing else.
+ */
+static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
+{
+	bool try_alloc = anl_may_try_alloc();
+	struct anl_charge c = {};
+	struct page *page;
+	u32 n;
+
+	n = anl_stash_take(a, 0, cnt, try_alloc ? a->stash_cap / 2 : 0, pages);
 	if (n == cnt)
 		return n;
 
@@ -304,7 +320,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 		c.old = set_active_memcg(c.memcg);
 	}
 	for (; n < cnt; n++) {
-		page = anl_may_try_alloc() ? anl_alloc_page(&c, 0, nid) : NULL;
+		page = try_alloc ? anl_alloc_page(&c, 0, nid) : NULL;
 		if (!page)
 			page = anl_alloc_page_nolock(c.gfp, nid);
 		if (!page)
@@ -315,7 +331,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 		set_active_memcg(c.old);
 	rcu_read_unlock();
 
-	return n;
+	return anl_stash_take(a, n, cnt, 0, pages);
 }
 
 /* The same for callers that can sleep. */
