@@ -32,6 +32,9 @@
 #define PORT 7311
 
 static struct pc_layout pc;
+/* What the verifier says, if somebody wants to know. */
+static char verifier_log[1 << 16];
+static bool want_log;
 
 enum where { TASK, NO_IRQ, PREEMPT_OFF, BH_OFF, SOFTIRQ, HARDIRQ, NMI };
 
@@ -292,7 +295,9 @@ static void alloc_again(struct env *e, const struct way *way)
 	for (;;) {
 		COMMAND(e, way, CTX_ALLOC);
 		ASSERT_EQ(sh->dirty, 0, "words of new pages that were not zero");
-		if (!way->deferred || sh->page == sh->base || !sh->page || now_ms() > end)
+		if (!way->deferred || !sh->page || !sh->many || now_ms() > end)
+			return;
+		if (sh->page == sh->base && sh->many == sh->base + PAGE && !sh->reserved)
 			return;
 		COMMAND(e, way, CTX_FREE);
 		sh->wrong = 0;
@@ -347,9 +352,11 @@ static bool open_way(struct env *e, const struct way *way)
 		return false;
 	bpf_object__for_each_program(p, e->skel->obj)
 		bpf_program__set_autoload(p, !strcmp(bpf_program__name(p), way->prog));
+	e->prog = bpf_object__find_program_by_name(e->skel->obj, way->prog);
+	if (want_log)
+		bpf_program__set_log_buf(e->prog, verifier_log, sizeof(verifier_log));
 	if (contexts_bpf__load(e->skel))
 		return false;
-	e->prog = bpf_object__find_program_by_name(e->skel->obj, way->prog);
 	e->map_fd = bpf_map__fd(e->skel->maps.arena);
 	e->base = bpf_map__initial_value(e->skel->maps.arena, &size);
 	e->sh = &e->skel->bss->sh;
@@ -509,8 +516,11 @@ TEST(ctx, spin_lock, "under bpf_spin_lock the calls work where the kernel allows
 		run_way(&way);
 		return;
 	}
+	/* Refused, and for no other reason than the lock. */
 	libbpf_set_print(NULL);
+	want_log = true;
 	ASSERT(!open_way(&e, &way), "a kernel without calls under a lock loaded one");
+	ASSERT(strstr(verifier_log, "lock"), "refused: %s", verifier_log);
 	contexts_bpf__destroy(e.skel);
 }
 
