@@ -15,19 +15,22 @@ started=$SECONDS
 
 usage() {
 	cat <<'USAGE'
-usage: tests/run_qemu.sh [test|demo|prepare] [options]
+usage: tests/run_qemu.sh [test|demo|prepare|shell] [options]
 
   test      all tests on all kernels of the matrix (default)
   demo      the demo on the newest stable kernel
   prepare   make or update the build root and the kernels, and build
+  shell     a shell in a guest, with the module, the tests and bpftool at hand
 
   --kernel SUITE[:FLAVOUR]  stable or backports; cloud (default), amd64 or rt.
                             May be given several times; default: both, cloud
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
+  --list                    what tests there are
   --cpus N                  CPUs of the guest (default 2)
   --memory MIB              memory of the guest (default 2048)
-  --time SECONDS            limit for one boot (default 600)
+  --time SECONDS            limit for one boot (default 400)
+  --verbose                 all that the guest's tests print
   --help
 
 Environment: KERNEL, TEST (as the options), ARENA_NOLOCK_CACHE (default
@@ -37,7 +40,8 @@ Examples:
   tests/run_qemu.sh --kernel backports --test 'free.*'
   KERNEL=stable:rt make test
 
-Logs are in build/logs, results in build/results.ktap.
+Results are in build/results.ktap, logs of builds in build/logs, of guests in
+build/boot-RELEASE (console.log, results.log, and monitor, a socket of QEMU's).
 USAGE
 }
 
@@ -60,15 +64,19 @@ die_log() {
 	die "$2"
 }
 
-mode=test
+mode='test'
 specs=()
 globs=()
 cpus=2
 memory=2048
-boot_time=600
+boot_time=400
+verbose=0
+qemu_pid=
 while [ $# -gt 0 ]; do
 	case $1 in
-	test | demo | prepare) mode=$1 ;;
+	test | demo | prepare | shell) mode=$1 ;;
+	--list) mode=list ;;
+	--verbose) verbose=1 ;;
 	--kernel) specs+=("${2:?--kernel needs a value}"); shift ;;
 	--test) globs+=("${2:?--test needs a value}"); shift ;;
 	--cpus) cpus=${2:?}; shift ;;
@@ -83,7 +91,7 @@ done
 [ ${#globs[@]} -gt 0 ] || [ -z "${TEST:-}" ] || globs=("$TEST")
 if [ ${#specs[@]} -eq 0 ]; then
 	specs=(stable backports)
-	[ "$mode" != demo ] || specs=(stable)
+	[ "$mode" = test ] || [ "$mode" = prepare ] || specs=(stable)
 fi
 for i in "${!specs[@]}"; do
 	case ${specs[i]} in
@@ -95,6 +103,14 @@ done
 mkdir -p "$logs" "$cache"
 # shellcheck source=tests/qemu/root.sh
 . "$here/qemu/root.sh"
+
+# A guest, or a half-made root, is of no use without us.
+cleanup() {
+	[ -z "$qemu_pid" ] || kill "$qemu_pid" 2>/dev/null || true
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 exec 9>"$cache/lock"
 flock -n 9 || { step "waiting for another run that uses $cache"; flock 9; }
@@ -119,8 +135,9 @@ result() {
 		echo "ok $count $1" | tee -a "$ktap"
 	else
 		failed=$((failed + 1))
-		failures+=("$1: ${3:-}")
-		printf 'not ok %d %s\n# %s\n' "$count" "$1" "${3:-}" | tee -a "$ktap"
+		failures+=("$1"$'\n'"${3:-}")
+		# shellcheck disable=SC2001
+		{ sed 's/^/# /' <<<"${3:-}"; echo "not ok $count $1"; } | tee -a "$ktap"
 	fi
 }
 
@@ -155,60 +172,77 @@ build_module() {
 		die_log "$log.kmod" "the test module does not build for $rel"
 }
 
-# Warnings and sparse, on a tree that has not been built.
+# The sparse of Debian 13 is older than what headers of 7.x need: it lacks a keyword,
+# and does not take the length of a string for a constant.
+sparse="sparse -D__typeof_unqual__=__typeof__ '-D__builtin_strlen(s)=(sizeof(s)-1)'"
+
+# Warnings and sparse, on a tree that has not been built. One that passed is not
+# checked again.
 check_module() {
-	local rel=$1 log=$logs/check-$1.log dir=$build/check-$1
-	rm -rf "$dir"
-	copy_sources "$dir"
-	in_root make -C "/src/build/check-$rel" KDIR="/usr/src/linux-headers-$rel" check \
-		>"$log" 2>&1 || true
-	grep -n 'warning:\|error:' "$log" >"$log.warnings" || true
-	result "build.warnings $rel" "$([ ! -s "$log.warnings" ] && [ -f "$dir/arena_nolock.ko" ]; echo $?)" \
-		"see $log"
-	if grep -q 'sparse is not available' "$log"; then
-		skip "build.sparse $rel" "these headers come without scripts/checker-valid.sh"
-	else
-		result "build.sparse $rel" "$(grep -q '  CHECK ' "$log"; echo $?)" "sparse did not run: $log"
+	local rel=$1 log=$logs/check-$1.log dir=$build/check-$1 stamp state
+	stamp=$(cd "$top" && find Kbuild Makefile src scripts -type f -exec sha256sum {} + | sort |
+		sha256sum)
+	state="$stamp $(stat -c %Y "$root/usr/src/linux-headers-$rel/.config")"
+	if [ "$(cat "$log.passed" 2>/dev/null)" != "$state" ]; then
+		rm -rf "$dir" "$log.passed"
+		copy_sources "$dir"
+		in_root make -C "/src/build/check-$rel" KDIR="/usr/src/linux-headers-$rel" check \
+			CHECK="$sparse" >"$log" 2>&1 || true
+		grep -n 'warning:\|error:\|WARNING:\|ERROR:' "$log" >"$log.warnings" || true
+		[ -f "$dir/arena_nolock.ko" ] || echo "no module came of it" >>"$log.warnings"
+		rm -rf "$dir"
 	fi
-	rm -rf "$dir"
+	result "build.warnings $rel" "$([ ! -s "$log.warnings" ]; echo $?)" \
+		"$(head -n 5 "$log.warnings"; echo "see $log")"
+	result "build.sparse $rel" "$(grep -q '^ *CHECK ' "$log"; echo $?)" "sparse did not run: $log"
+	if [ ! -s "$log.warnings" ] && grep -q '^ *CHECK ' "$log"; then
+		echo "$state" >"$log.passed"
+	fi
 }
 
 build_tests() {
-	local rel=$1 log=$logs/build-tests.log
+	local rel=$1 log=$logs/build-tests.log out=$build/tests/bpf
+	mkdir -p "$out"
+	# Files of packages are older than what was made of their predecessors.
+	if [ "$(cat "$out/btf" 2>/dev/null)" != "$rel" ]; then
+		rm -f "$out/vmlinux.h"
+		echo "$rel" >"$out/btf"
+	fi
 	in_root make -C /src/tests/bpf -j2 OUT=/src/build/tests/bpf \
 		VMLINUX_BTF="/usr/src/linux-headers-$rel/vmlinux" >"$log" 2>&1 ||
 		die_log "$log" "the tests do not build"
 }
 
 user_tests() {
-	local log=$logs/user-tests.log
-	[ -f "$here/user/Makefile" ] || return 0
+	local log=$logs/user-tests.log r why
 	step "range tree in user space: cmocka, then libFuzzer"
 	in_root make -C /src/tests/user OUT=/src/build/tests/user check >"$log" 2>&1 && r=0 || r=$?
-	grep -a '^\[' "$log" | grep -a 'FAILED\|PASSED' || true
-	result "range_tree.model" "$r" "see $log"
+	result "range_tree.model" "$r" "$(tail -n 5 "$log"; echo "see $log")"
 	in_root make -C /src/tests/user OUT=/src/build/tests/user FUZZ_SECONDS=10 fuzz \
 		>"$log.fuzz" 2>&1 && r=0 || r=$?
-	result "range_tree.fuzz" "$r" "see $log.fuzz"
+	result "range_tree.fuzz" "$r" "$(tail -n 5 "$log.fuzz"; echo "see $log.fuzz")"
 }
 
 #
 # Booting
 #
 
-accel() {
-	if [ -n "${QEMU_ACCEL:-}" ]; then
-		echo "$QEMU_ACCEL"
-	elif [ -w /dev/kvm ] && in_root timeout 5 qemu-system-x86_64 -accel kvm -cpu host \
-			-display none -monitor none -serial none -S -no-shutdown \
-			>"$logs/kvm.log" 2>&1; then
-		echo kvm
-	elif [ -w /dev/kvm ] && [ ! -s "$logs/kvm.log" ]; then
-		# It was stopped by the time limit, without a complaint.
-		echo kvm
-	else
-		echo "tcg,thread=multi"
+# KVM only if it really runs this kernel: REL. One without a root panics early.
+find_accel() {
+	local dir=$build/boot-kvm
+	accel=${QEMU_ACCEL:-}
+	[ -z "$accel" ] || return 0
+	accel="tcg,thread=multi"
+	if [ -w /dev/kvm ]; then
+		mkdir -p "$dir"
+		in_root timeout 15 qemu-system-x86_64 -accel kvm -cpu max -m 512 -display none \
+			-monitor none -nic none -no-reboot -serial "file:/src/build/boot-kvm/console.log" \
+			-kernel "/cache/vmlinuz-$1" -append "console=ttyS0 panic=-1" \
+			>"$dir/qemu.log" 2>&1 </dev/null || true
+		! grep -aqs 'Kernel panic - not syncing: VFS' "$dir/console.log" || accel=kvm
 	fi
+	[ "$accel" = kvm ] ||
+		say "        KVM does not work on this machine: QEMU emulates, which is slow but sound"
 }
 
 # The initramfs: DIR REL PROGRAM ARGS...
@@ -237,91 +271,147 @@ make_initramfs() {
 
 # Boot what make_initramfs made, in the background: DIR REL. Sets qemu_pid.
 start_guest() {
-	local dir=/src/${1#"$top"/} kvm_cpu=max
-	rm -f "$1"/{console,results}.log
+	local dir=/src/${1#"$top"/}
+	rm -f "$1"/{console,results}.log "$1/monitor"
 	: >"$1/results.log"
-	in_root timeout "$boot_time" qemu-system-x86_64 -accel "$accel" -cpu "$kvm_cpu" \
-		-smp "$cpus" -m "$memory" -display none -monitor none -no-reboot \
-		-nic none -serial "file:$dir/console.log" -serial "file:$dir/results.log" \
-		-kernel "/cache/vmlinuz-$2" -initrd "$dir/initramfs.gz" \
-		-append "console=ttyS0 oops=panic panic_on_warn=1 panic=-1 rcupdate.rcu_cpu_stall_timeout=60 loglevel=6" \
-		>"$1/qemu.log" 2>&1 </dev/null &
+	(
+		as_root_exec='exec'
+		in_root timeout "$boot_time" qemu-system-x86_64 -accel "$accel" -cpu max \
+			-smp "$cpus" -m "$memory" -display none -no-reboot -nic none \
+			-monitor "unix:$dir/monitor,server=on,wait=off" \
+			-serial "file:$dir/console.log" -serial "file:$dir/results.log" \
+			-kernel "/cache/vmlinuz-$2" -initrd "$dir/initramfs.gz" \
+			-append "$kernel_args"
+	) >"$1/qemu.log" 2>&1 </dev/null 9>&- &
 	qemu_pid=$!
+}
+
+# Show what the guest reports, through "show_guest", until it ends. Sets qemu_code.
+follow_guest() {
+	local follower
+	tail -n +1 -s 0.3 -f --pid="$qemu_pid" "$1/results.log" 9>&- |
+		sed -u 's/\r$//' | show_guest &
+	follower=$!
+	wait "$qemu_pid" && qemu_code=0 || qemu_code=$?
+	qemu_pid=
+	wait "$follower" || true
 }
 
 # Why a boot was not a success, one reason a line: DIR QEMU-EXIT-CODE
 judge() {
-	local dir=$1 code=$2 planned got
+	local dir=$1 code=$2 planned got end bad
 	[ "$code" -ne 124 ] || echo "no end after $boot_time s: a hang"
-	[ "$code" -eq 0 ] || [ "$code" -eq 124 ] || echo "QEMU failed with code $code: $(head -n 1 "$dir/qemu.log")"
-	grep -aq 'reboot: Power down' "$dir/console.log" 2>/dev/null || echo "no clean power-off"
-	grep -aq '^end: ' "$dir/results.log" || echo "the guest did not reach its end"
-	planned=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$dir/results.log" | tail -n 1)
-	got=$(grep -ac '^\(not \)\?ok ' "$dir/results.log" || true)
-	[ "${planned:-none}" = "$got" ] || echo "${planned:-no} results planned, $got came"
-	awk -f "$here/qemu/splat.awk" "$dir/console.log" | head -n 5 | sed 's/^/kernel log: /' || true
+	[ "$code" -eq 0 ] || [ "$code" -eq 124 ] ||
+		echo "QEMU failed with code $code: $(head -n 1 "$dir/qemu.log" 2>/dev/null)"
+	grep -aqs 'reboot: Power down' "$dir/console.log" || echo "no clean power-off"
+	end=$(sed -n 's/^end: \([0-9]*\).*/\1/p' "$dir/results.log" | tail -n 1)
+	[ -n "$end" ] || echo "the guest did not reach its end"
+	if [ "$mode" = demo ]; then
+		[ "${end:-0}" -eq 0 ] || echo "the demo ended with code $end"
+	else
+		planned=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$dir/results.log" | head -n 1)
+		got=$(grep -ac '^\(not \)\?ok ' "$dir/results.log" || true)
+		bad=$(grep -ac '^not ok ' "$dir/results.log" || true)
+		[ "${planned:-none}" = "$got" ] || echo "${planned:-no} results planned, $got came"
+		[ "${end:-0}" -eq 0 ] || [ "$bad" -gt 0 ] ||
+			echo "the runner ended with code $end, though no test failed"
+	fi
+	# A log that is not there is no clean log.
+	awk -f "$here/qemu/splat.awk" "$dir/console.log" 2>&1 | sed 's/^/kernel log: /' |
+		sed -n 1,5p || true
 }
 
-# Print result lines of the guest as they come until QEMU ends. Sets qemu_code.
-follow_guest() {
-	local dir=$1 n=0 m
-	while :; do
-		kill -0 "$qemu_pid" 2>/dev/null && alive=1 || alive=0
-		m=$(grep -ac '' "$dir/results.log" || true)
-		if [ "$m" -gt "$n" ]; then
-			sed -n "$((n + 1)),${m}p" "$dir/results.log" | tr -d '\r' | show_guest
-			n=$m
-		fi
-		[ "$alive" -eq 1 ] || break
-		sleep 0.5
-	done
-	wait "$qemu_pid" && qemu_code=0 || qemu_code=$?
+show_results() {
+	if [ "$verbose" -eq 1 ]; then
+		sed -u 's/^/    /'
+	else
+		sed -un '/^\(not \)\?ok \|^# [a-z_]*\.c:/s/^/    /p'
+	fi
 }
 
 run_kernel() {
-	local rel=$1 dir=$build/boot-$1 args=(--module /arena_nolock.ko) g reason line why
+	local rel=$1 dir=$build/boot-$1 args=(--module /arena_nolock.ko) g line why="" begun=$SECONDS
 	for g in "${globs[@]}"; do
 		args+=(--test "$g")
 	done
 	step "booting $rel"
 	mkdir -p "$dir"
 	make_initramfs "$dir" "$rel" runner /runner "${args[@]}"
-	show_guest() { grep -a --line-buffered '^ok\|^not ok\|^# test_\|^# runner' | sed -u 's/^/    /' || true; }
+	show_guest() { show_results; }
 	start_guest "$dir" "$rel"
 	follow_guest "$dir"
 
 	tr -d '\r' <"$dir/results.log" >"$dir/results.ktap"
-	echo "# Subtest: $rel" >>"$ktap"
-	sed 's/^/    /' "$dir/results.ktap" >>"$ktap"
+	{
+		echo "    KTAP version 1"
+		echo "    # Subtest: $rel"
+		sed -e '/^KTAP version/d' -e '/^end: /d' -e 's/^/    /' "$dir/results.ktap"
+	} >>"$ktap"
 	while read -r line; do
 		case $line in
+		"# "*)
+			why+=${why:+$'\n'}${line#\# } ;;
 		"not ok "*)
 			failed=$((failed + 1))
-			failures+=("$rel ${line#not ok * }") ;;
+			failures+=("$rel ${line#not ok * }"$'\n'"$why") ;;
 		"ok "*"# SKIP "*)
 			skipped=$((skipped + 1))
 			skips+=("$rel ${line#ok * }") ;;
 		*)
 			passed=$((passed + 1)) ;;
 		esac
-	done < <(grep -a '^ok \|^not ok ' "$dir/results.ktap")
+		case $line in
+		"ok "* | "not ok "*) why="" ;;
+		esac
+	done < <(grep -a '^ok \|^not ok \|^# [a-z_]*\.c:' "$dir/results.ktap")
 	why=$(judge "$dir" "$qemu_code")
+	[ -z "$why" ] || why+=$'\n'"see $dir/console.log and results.log"
 	result "boot $rel: no splat, no hang, all results, clean power-off" \
 		"$([ -z "$why" ]; echo $?)" "$why"
+	step "that boot took $((SECONDS - begun)) s"
+}
+
+# What a boot leaves behind, made up, and what has to be said about it:
+# NAME CODE RESULTS CONSOLE REASON; no reason means that it must pass.
+judged=0
+misjudged=()
+judge_sample() {
+	local dir=$build/boot-sample why
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	printf '%b' "$3" >"$dir/results.log"
+	[ "$4" = none ] || printf '%b' "$4" >"$dir/console.log"
+	why=$(judge "$dir" "$2")
+	judged=$((judged + 1))
+	if [ -z "$5" ]; then
+		[ -z "$why" ] || misjudged+=("$1: not passed: $why")
+	else
+		grep -q "$5" <<<"$why" || misjudged+=("$1: not '$5' but '$why'")
+	fi
+	rm -rf "$dir"
 }
 
 # The checks that everything else relies on have to fail where they should.
 harness_tests() {
-	local f bad=() dir=$build/boot-crash rel=$1 why
-	step "testing the harness: splat checker, then a guest that crashes"
-	for f in "$here"/qemu/splat_samples/*.txt; do
-		if awk -f "$here/qemu/splat.awk" "$f" >/dev/null; then
-			[[ ${f##*/} == good-* ]] || bad+=("${f##*/}")
-		else
-			[[ ${f##*/} == bad-* ]] || bad+=("${f##*/}")
-		fi
-	done
-	result "harness.splat_checker" "${#bad[@]}" "wrong verdict: ${bad[*]:-}"
+	local dir=$build/boot-crash rel=$1 why r good='KTAP version 1\n1..2\nok 1 a.b\nok 2 a.c\nend: 0\n'
+	local off='[ 9.9] quiet\r\n[ 10.0] reboot: Power down\r\n' missing=()
+	step "testing the harness: its checks, then a guest that crashes"
+	why=$("$here/qemu/splat_test.sh" 2>&1) && r=0 || r=$?
+	result "harness.splat_checker" "$r" "$why"
+
+	judge_sample good 0 "$good" "$off" ""
+	judge_sample failure 0 'KTAP version 1\n1..1\nnot ok 1 a.b\nend: 1\n' "$off" ""
+	judge_sample hang 124 "$good" "$off" "a hang"
+	judge_sample qemu 1 "$good" "$off" "QEMU failed"
+	judge_sample reset 0 "$good" '[ 9.9] quiet\r\n' "no clean power-off"
+	judge_sample silent 0 "$good" none "kernel log: "
+	judge_sample unfinished 0 '1..2\nok 1 a.b\nok 2 a.c\n' "$off" "did not reach its end"
+	judge_sample missing 0 '1..2\nok 1 a.b\nend: 0\n' "$off" "2 results planned, 1 came"
+	judge_sample extra 0 '1..1\nok 1 a.b\nok 2 a.c\nend: 0\n' "$off" "1 results planned, 2 came"
+	judge_sample nothing 0 'end: 0\n' "$off" "no results planned"
+	judge_sample code 0 '1..1\nok 1 a.b\nend: 139\n' "$off" "ended with code 139"
+	judge_sample splat 0 "$good" "[ 1.0] BUG: Bad page state\r\n$off" "kernel log: .*Bad page"
+	result "harness.judgements ($judged)" "${#misjudged[@]}" "$(printf '%s\n' "${misjudged[@]}")"
 
 	mkdir -p "$dir"
 	make_initramfs "$dir" "$rel" runner sh -c 'echo 1..1; echo c >/proc/sysrq-trigger'
@@ -329,66 +419,82 @@ harness_tests() {
 	start_guest "$dir" "$rel"
 	follow_guest "$dir"
 	why=$(judge "$dir" "$qemu_code")
-	local missing=()
-	grep -q 'Kernel panic' <<<"$why" || missing+=("panic not seen")
-	grep -q 'no clean power-off' <<<"$why" || missing+=("power-off not missed")
-	grep -q '1 results planned, 0 came' <<<"$why" || missing+=("result not missed")
+	grep -q 'Kernel panic' <<<"$why" || missing+=("the panic was not seen;")
+	grep -q 'no clean power-off' <<<"$why" || missing+=("the power-off was not missed;")
+	grep -q '1 results planned, 0 came' <<<"$why" || missing+=("the result was not missed;")
 	result "harness.crash_is_seen" "${#missing[@]}" "${missing[*]:-}"
+}
+
+run_demo() {
+	local dir=$build/boot-demo rel=$1 why
+	mkdir -p "$dir"
+	make_initramfs "$dir" "$rel" demo /demo --module /arena_nolock.ko
+	step "booting a stock $rel"
+	echo
+	show_guest() { sed -u '/^end: /d'; }
+	start_guest "$dir" "$rel"
+	follow_guest "$dir"
+	why=$(judge "$dir" "$qemu_code")
+	if [ -n "$why" ]; then
+		printf '\n%s\nLogs: %s\n\nDEMO FAILED\n' "$why" "$dir"
+		exit 1
+	fi
+	printf '\nDEMO PASSED on %s in %d s\n' "$rel" $((SECONDS - started))
+}
+
+run_shell() {
+	local dir=$build/boot-shell rel=$1
+	mkdir -p "$dir"
+	make_initramfs "$dir" "$rel" runner setsid -c sh -c \
+		'echo "insmod /arena_nolock.ko; /runner --help; exit powers off"; exec sh -i'
+	# Its console is this terminal, both ways; a splat does not end it.
+	in_root qemu-system-x86_64 -accel "$accel" -cpu max -smp "$cpus" -m "$memory" \
+		-display none -no-reboot -nic none -serial mon:stdio -serial null \
+		-kernel "/cache/vmlinuz-$rel" -initrd "/src/build/boot-shell/initramfs.gz" \
+		-append "${kernel_args%% oops*} quiet arena_nolock.shell"
 }
 
 #
 # Main
 #
 
+kernel_args="console=ttyS0 oops=panic panic_on_warn=1 panic=-1 loglevel=6 rcupdate.rcu_cpu_stall_timeout=60"
 host_tools
+check_namespaces
 make_root
 update_root
 rels=()
 for spec in "${specs[@]}"; do
-	rel=$(kernel_release "$spec")
-	[ -n "$rel" ] || die "the archive has no kernel for '$spec'"
-	get_kernel "$spec" "$rel"
+	get_kernel "$spec"
 	rels+=("$rel")
 done
-newest=$(printf '%s\n' "${rels[@]}" | sort -V | tail -n 1)
 # One set of BPF objects runs on all kernels; the newest knows the most types.
-btf_rel=$newest
-if [ "$mode" = test ] || [ "$mode" = prepare ] || [ "$mode" = demo ]; then
-	case " ${specs[*]} " in
-	*" backports:"*) ;;
-	*)
-		btf_rel=$(kernel_release backports:cloud)
-		get_kernel backports:cloud "$btf_rel" ;;
-	esac
-fi
+get_headers backports:cloud
+btf_rel=$rel
+
 step "building for ${rels[*]}"
 for rel in "${rels[@]}"; do
 	build_module "$rel"
 done
 build_tests "$btf_rel"
-[ "$mode" != prepare ] || { step "ready"; exit 0; }
-accel=$(accel)
-[ "$accel" = kvm ] || say "        no KVM on this machine: QEMU emulates, which is slow but sound"
 
-if [ "$mode" = demo ]; then
-	dir=$build/boot-demo
-	mkdir -p "$dir"
-	make_initramfs "$dir" "${rels[0]}" demo /demo --module /arena_nolock.ko
-	step "booting a stock ${rels[0]}"
-	show_guest() { grep -av '^end: ' || true; }
-	start_guest "$dir" "${rels[0]}"
-	follow_guest "$dir"
-	echo 1..0 >>"$dir/results.log"
-	why=$(judge "$dir" "$qemu_code")
-	code=$(sed -n 's/^end: \([0-9]*\).*/\1/p' "$dir/results.log")
-	[ "${code:-1}" -eq 0 ] || why="${why:+$why$'\n'}the demo reports a failure"
-	if [ -n "$why" ]; then
-		printf '%s\n\nDEMO FAILED\n' "$why"
-		exit 1
-	fi
-	printf '\nDEMO PASSED on %s in %d s\n' "${rels[0]}" $((SECONDS - started))
-	exit 0
-fi
+case $mode in
+prepare)
+	step "ready"
+	exit 0 ;;
+list)
+	in_root /src/build/tests/bpf/runner --list
+	exit 0 ;;
+esac
+find_accel "${rels[0]}"
+case $mode in
+demo)
+	run_demo "${rels[0]}"
+	exit 0 ;;
+shell)
+	run_shell "${rels[0]}"
+	exit 0 ;;
+esac
 
 echo "KTAP version 1" >"$ktap"
 if [ ${#globs[@]} -eq 0 ]; then
@@ -411,7 +517,7 @@ if [ ${#skips[@]} -gt 0 ]; then
 fi
 if [ ${#failures[@]} -gt 0 ]; then
 	echo "Failed:"
-	printf '  %s\n' "${failures[@]}"
+	printf '%s\n' "${failures[@]/%/$'\n'}" | sed -e '/^$/d' -e 's/^/  /'
 fi
 echo
 verdict=PASSED

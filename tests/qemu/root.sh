@@ -11,24 +11,33 @@ root_packages=(make gcc libc6-dev clang-19 llvm-19 libclang-rt-19-dev libbpf-dev
 	dwarves sparse libcmocka-dev libelf-dev zlib1g-dev qemu-system-x86 busybox-static
 	cpio gzip kmod ca-certificates)
 
-# Mirror of the running system: the first URI in its apt sources whose path ends
-# like $1. Empty if there is none.
-apt_mirror() {
+# URIs in the apt sources of the running system, lists of mirrors resolved.
+apt_uris() {
+	local uri
 	{ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list \
 		/etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
 		sed -n -e 's/^URIs:[[:space:]]*//p' \
 			-e 's/^deb[[:space:]]\+\(\[[^]]*\][[:space:]]*\)\?//p' |
-		tr ' \t' '\n\n' | sed -n "s,^\\([a-z+]*:.*/$1\\)/*\$,\\1,p" | head -n 1
+		tr '[:blank:]' '\n' | while read -r uri; do
+			case $uri in
+			mirror+file:*) sed 's/[[:space:]].*//' "/${uri#mirror+file:*/}" 2>/dev/null || true ;;
+			*:*) echo "$uri" ;;
+			esac
+		done
 }
 
+# The first of them whose path ends like $1; nothing if there is none.
+apt_mirror() {
+	apt_uris | sed -n "s,^\\([a-z+]*:.*/$1\\)/*\$,\\1,p" | sed -n 1p
+}
+
+# Sources for the build root, given its main mirror and that of security updates.
 apt_sources() {
-	local main security suite
-	main=$(apt_mirror debian)
-	security=$(apt_mirror debian-security)
+	local suite
 	for suite in trixie trixie-updates trixie-backports; do
-		echo "deb [signed-by=$keyring] $main $suite main"
+		echo "deb [signed-by=$keyring] $1 $suite main"
 	done
-	[ -z "$security" ] || echo "deb [signed-by=$keyring] $security trixie-security main"
+	[ -z "$2" ] || echo "deb [signed-by=$keyring] $2 trixie-security main"
 }
 
 host_tools() {
@@ -44,17 +53,27 @@ host_tools() {
 	fi
 	command -v apt-get >/dev/null || die "please install: ${need[*]}"
 	apt-get update -qq >"$logs/host.log" 2>&1 || true
+	step "installing ${need[*]} on this machine"
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-		"${need[@]}" >>"$logs/host.log" 2>&1 ||
+		"${need[@]}" >>"$logs/host.log" 2>&1 </dev/null ||
 		die_log "$logs/host.log" "cannot install ${need[*]}"
 }
 
-# Root in a user namespace of ours, for people who are not root.
+# Namespaces are what the build root is entered with.
+check_namespaces() {
+	as_root true >"$logs/host.log" 2>&1 ||
+		die_log "$logs/host.log" "this machine does not let $(id -un) make namespaces; run it as root, or allow unprivileged user namespaces and give $(id -un) ranges in /etc/subuid and /etc/subgid"
+}
+
+# Root in a user namespace of ours, for people who are not root. With as_root_exec
+# set to exec, what is run replaces this shell.
+as_root_exec=
+
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
-		unshare --mount "$@"
+		$as_root_exec unshare --mount "$@"
 	else
-		unshare --user --map-root-user --map-auto --mount "$@"
+		$as_root_exec unshare --user --map-root-user --map-auto --mount "$@"
 	fi
 }
 
@@ -65,53 +84,77 @@ in_root() {
 		set -e
 		root=$1 top=$2 cache=$3
 		shift 3
-		mkdir -p "$root/src" "$root/cache"
 		mount --rbind /proc "$root/proc"
 		mount --rbind /dev "$root/dev"
 		mount --bind "$top" "$root/src"
 		mount --bind "$cache/work" "$root/cache"
 		exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-			LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
+			LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive TERM="${TERM:-dumb}" "$@"
 	' in_root "$root" "$top" "$cache" "$@"
 }
 
+# What the root depends on, its version last.
 root_stamp() {
-	{ printf '%s\n' "${root_packages[@]}"; apt_sources; echo 1; } | sha256sum | cut -c1-16
+	{ printf '%s\n' "${root_packages[@]}"; apt_mirror debian; apt_mirror debian-security; echo 2; } |
+		sha256sum | cut -c1-16
 }
 
 make_root() {
-	local stamp new=$cache/root.new sources=$cache/sources.list
+	local stamp new=$cache/root.new sources=$cache/sources.list log=$logs/root.log main security
+	local include mirror
 	stamp=$(root_stamp)
 	mkdir -p "$cache/work"
 	if [ "$(cat "$cache/root.stamp" 2>/dev/null)" = "$stamp" ]; then
 		return 0
 	fi
 	step "making the build root (compiler, BPF tools, QEMU)"
-	[ -n "$(apt_mirror debian)" ] ||
-		die "no Debian mirror in this system's apt sources; the build root is made from one"
-	rm -f "$cache/root.stamp"
+	rm -f "$cache/root.stamp" "$cache/apt.stamp" "$cache"/kernel-*
 	as_root rm -rf "$root" "$new"
-	apt_sources >"$sources"
 	mkdir -p "$new"
-	local include
+	main=$(apt_mirror debian)
+	security=$(apt_mirror debian-security)
+	mirror=()
+	if [ -n "$main" ]; then
+		apt_sources "$main" "$security" >"$sources"
+		mirror=("$sources")
+	fi
 	include=$(IFS=,; echo "${root_packages[*]}")
 	if [ "$(id -u)" -eq 0 ]; then
 		mmdebstrap --variant=apt --aptopt='APT::Install-Recommends "false"' \
-			--include="$include" trixie "$new" "$sources" >"$logs/root.log" 2>&1 ||
-			die_log "$logs/root.log" "mmdebstrap failed"
+			--include="$include" trixie "$new" "${mirror[@]}" >"$log" 2>&1 </dev/null ||
+			die_log "$log" "mmdebstrap failed"
 	else
 		mmdebstrap --mode=unshare --format=tar --variant=apt \
 			--aptopt='APT::Install-Recommends "false"' --include="$include" \
-			trixie - "$sources" 2>"$logs/root.log" |
+			trixie - "${mirror[@]}" 2>"$log" </dev/null |
 			as_root tar -C "$new" --exclude='./dev/*' -x ||
-			die_log "$logs/root.log" "mmdebstrap failed"
+			die_log "$log" "mmdebstrap failed"
 	fi
-	as_root mkdir -p "$new/etc/apt/sources.list.d" "$new/src" "$new/cache"
-	as_root cp "$sources" "$new/etc/apt/sources.list"
-	as_root sh -c "rm -f '$new'/etc/apt/sources.list.d/*; cp '$keyring' '$new$keyring';
-		cp /etc/resolv.conf '$new/etc/resolv.conf' || true"
+	if [ -z "$main" ]; then
+		# No Debian system: mmdebstrap knew mirrors, and the other suites are there too.
+		main=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) trixie .*/\2/p' "$new/etc/apt/sources.list" | sed -n 1p)
+		security=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) trixie-security .*/\2/p' \
+			"$new/etc/apt/sources.list" | sed -n 1p)
+		apt_sources "$main" "$security" >"$sources"
+	fi
+	# Proxies of this machine are needed in the root too.
+	{ apt-config dump 2>/dev/null | grep -i '^Acquire::[a-z]*::proxy ' || true; } >"$cache/proxy.conf"
+	if [ -n "${http_proxy:-}" ]; then
+		echo "Acquire::http::Proxy \"$http_proxy\";" >>"$cache/proxy.conf"
+	fi
+	# shellcheck disable=SC2016
+	as_root sh -ec '
+		new=$1 cache=$2 keyring=$3
+		mkdir -p "$new/src" "$new/cache"
+		rm -f "$new"/etc/apt/sources.list.d/*
+		cp "$cache/sources.list" "$new/etc/apt/sources.list"
+		cp "$cache/proxy.conf" "$new/etc/apt/apt.conf.d/99proxy"
+		cp "$keyring" "$new$keyring"
+		printf "%s\n" "APT::Install-Recommends \"false\";" "APT::Sandbox::User \"root\";" \
+			"Acquire::Retries \"2\";" "Acquire::http::Timeout \"30\";" \
+			>"$new/etc/apt/apt.conf.d/98arena"
+	' sh "$new" "$cache" "$keyring" || die "cannot set up $new"
 	mv "$new" "$root"
-	rm -f "$cache/apt.stamp"
 	echo "$stamp" >"$cache/root.stamp"
 }
 
@@ -119,14 +162,16 @@ make_root() {
 apt_age=360
 
 update_root() {
+	# shellcheck disable=SC2016
+	as_root sh -c 'rm -f "$1"; cat /etc/resolv.conf >"$1" 2>/dev/null' sh "$root/etc/resolv.conf" || true
 	if [ -n "$(find "$cache/apt.stamp" -mmin -$apt_age 2>/dev/null)" ]; then
 		return 0
 	fi
 	step "looking for new kernels in the archive"
-	if in_root apt-get update -qq >"$logs/apt.log" 2>&1; then
+	if in_root apt-get update -qq --error-on=any >"$logs/apt.log" 2>&1 </dev/null; then
 		touch "$cache/apt.stamp"
 	else
-		say "  cannot reach the archive; using what is in the cache"
+		say "        WARNING: cannot reach the archive; using what is in the cache"
 	fi
 }
 
@@ -146,41 +191,72 @@ kernel_release() {
 	*)
 		die "unknown kernel '$1': it is stable or backports, and :cloud, :amd64 or :rt" ;;
 	esac
+	[ -n "$version" ] && [ "$version" != "(none)" ] || return 0
 	in_root apt-cache show "$meta=$version" |
-		sed -n 's/^Depends:.*linux-headers-\([0-9][^ ,]*\).*/\1/p' | head -n 1
+		sed -n 's/^Depends:.*linux-headers-\([0-9][^ ,]*\).*/\1/p' | sed -n 1p
 }
 
-# Headers into the root, and the kernel image into the cache.
-get_kernel() {
-	local spec=$1 rel=$2 log=$logs/kernel-$2.log old pkg tmp=$cache/work/deb
-	if [ -f "$cache/work/vmlinuz-$rel" ] && [ -d "$root/usr/src/linux-headers-$rel" ]; then
-		echo "$rel" >"$cache/kernel-$spec"
-		return 0
-	fi
-	step "fetching kernel $rel"
-	in_root apt-get install -y -qq --no-install-recommends "linux-headers-$rel" >"$log" 2>&1 ||
-		in_root apt-get install -y -qq --no-install-recommends -t trixie-backports \
-			"linux-headers-$rel" >>"$log" 2>&1 ||
-		die_log "$log" "cannot install the headers of $rel"
-	in_root apt-get clean
-	pkg=linux-image-$rel
-	# From 7.x on the image is in a package of its own.
-	[ -z "$(in_root apt-cache search --names-only "^linux-binary-${rel//+/\\+}\$")" ] ||
-		pkg=linux-binary-$rel
-	as_root rm -rf "$tmp"
-	as_root mkdir -p "$tmp"
-	in_root sh -c "cd /cache/deb && apt-get -o APT::Sandbox::User=root download -qq '$pkg' &&
-		dpkg-deb -x *.deb . && find . -name 'vmlinuz*' -type f -exec cp {} /cache/vmlinuz-$rel \\;" \
-		>>"$log" 2>&1 || die_log "$log" "cannot fetch the image of $rel"
-	as_root rm -rf "$tmp"
-	[ -f "$cache/work/vmlinuz-$rel" ] || die_log "$log" "no kernel image in $pkg"
+install_headers() {
+	local log=$logs/kernel-$1.log pkg=linux-headers-$1
+	# An interrupted run may have left packages half installed.
+	in_root sh -c "dpkg --configure -a && {
+		apt-get install -y -qq '$pkg' || apt-get install -y -qq -t trixie-backports '$pkg'; } &&
+		apt-get clean" >"$log" 2>&1 </dev/null || return 1
+	# Without this script kbuild of 7.x does not run sparse, and headers lack it.
+	in_root sh -ec "cd '/usr/src/linux-headers-$1/scripts'
+		[ ! -e checker-valid.sh ] || exit 0
+		printf '#!/bin/sh\\necho 1\\n' >checker-valid.sh
+		chmod 755 checker-valid.sh" >>"$log" 2>&1
+}
 
-	# The release that this one replaces.
-	old=$(cat "$cache/kernel-$spec" 2>/dev/null || true)
-	if [ -n "$old" ] && [ "$old" != "$rel" ]; then
-		in_root apt-get purge -y -qq "linux-headers-$old" >>"$log" 2>&1 || true
-		in_root apt-get autoremove -y -qq >>"$log" 2>&1 || true
-		as_root rm -f "$cache/work/vmlinuz-$old"
+fetch_image() {
+	local log=$logs/image-$1.log pkg=linux-image-$1
+	# From 7.x on the image is in a package of its own.
+	[ -z "$(in_root apt-cache search --names-only "^linux-binary-${1//+/\\+}\$")" ] ||
+		pkg=linux-binary-$1
+	in_root sh -ec "rm -rf /cache/deb; mkdir /cache/deb; cd /cache/deb
+		apt-get download -qq '$pkg'
+		dpkg-deb -x *.deb .
+		find . -name 'vmlinuz*' -type f -exec cp {} /cache/vmlinuz.new \\;
+		mv /cache/vmlinuz.new '/cache/vmlinuz-$1'
+		rm -rf /cache/deb" >"$log" 2>&1 </dev/null
+}
+
+# The newest release of SPEC with its headers in the root. Sets rel.
+get_headers() {
+	local old
+	old=$(cat "$cache/kernel-$1" 2>/dev/null || true)
+	rel=$(kernel_release "$1")
+	[ -n "$rel" ] || die "the archive has no kernel for '$1'"
+	[ ! -d "$root/usr/src/linux-headers-$rel" ] || [ ! -f "$cache/work/headers-$rel" ] || return 0
+	step "installing the headers of $rel"
+	if install_headers "$rel"; then
+		touch "$cache/work/headers-$rel"
+	elif [ -n "$old" ]; then
+		say "        WARNING: cannot get $rel; staying with $old"
+		rel=$old
+	else
+		rm -f "$cache/apt.stamp"
+		die_log "$logs/kernel-$rel.log" "cannot install the headers of $rel"
 	fi
-	echo "$rel" >"$cache/kernel-$spec"
+}
+
+# And its image in the cache. What it replaces goes.
+get_kernel() {
+	local old
+	old=$(cat "$cache/kernel-$1" 2>/dev/null || true)
+	get_headers "$1"
+	if [ ! -f "$cache/work/vmlinuz-$rel" ]; then
+		step "fetching the image of $rel"
+		fetch_image "$rel" || {
+			rm -f "$cache/apt.stamp"
+			die_log "$logs/image-$rel.log" "cannot fetch the image of $rel"
+		}
+	fi
+	echo "$rel" >"$cache/kernel-$1"
+	if [ -n "$old" ] && [ "$old" != "$rel" ]; then
+		in_root sh -c "apt-get purge -y -qq 'linux-headers-$old'; apt-get autoremove -y -qq" \
+			>"$logs/purge.log" 2>&1 </dev/null || true
+		as_root rm -f "$cache/work/vmlinuz-$old" "$cache/work/headers-$old"
+	fi
 }
