@@ -507,6 +507,29 @@ TEST(adopt, mapped_again, "an arena can be unmapped and mapped again, at its add
 	sem_close(&s);
 }
 
+TEST(adopt, never_mapped, "an arena with an address of its own is adopted before anybody maps it")
+{
+	char *base = (char *)(7UL << 40);
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE,
+		    .map_extra = (__u64)base);
+	struct sem s;
+	int fd;
+
+	fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "fixed", 0, 0, 64, &opts);
+	ASSERT(fd >= 0, "create");
+	ASSERT(sem_attach(&s, fd, base, 64), "load");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2) == base, "alloc");
+	ASSERT(sem_alloc(&s, CX_RCU, NULL, 2) == base + 2 * PAGE, "alloc under rcu");
+	sem_mark(&s, CX_SYS, base, 4, 1);
+	sem_free(&s, CX_SYS, base + PAGE, 1);
+	ASSERT_EQ(sem_pages(&s), 3, "populated pages");
+	ASSERT(map_at(fd, base, 64), "map");
+	ASSERT_EQ(user_unmarked(base + 2 * PAGE, 2, 3), 0, "pages that differ");
+	ASSERT_EQ(user_diff(base + PAGE, 1, 0), 0, "words that are not zero");
+	sem_close(&s);
+	close(fd);
+}
+
 TEST(adopt, killed_while_faulting, "processes killed in the middle of faults leave a working arena")
 {
 	struct sem s;

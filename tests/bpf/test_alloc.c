@@ -79,6 +79,34 @@ TEST_EACH(alloc, gaps_filled, 64, 0,
 	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 22), "no gap left, but not at the end");
 }
 
+TEST_EACH(alloc, gaps_far_apart, 65536, 0,
+	  "in a big arena, too, the lowest gap that is big enough is taken")
+{
+	static const struct { __u32 pgoff, cnt; } gaps[] = {
+		{ 700, 1 }, { 1022, 4 }, { 5000, 3 }, { 20000, 10 }, { 40000, 100 }, { 65536, 0 },
+	}, allocs[] = {
+		{ 1022, 4 }, { 5000, 3 }, { 20000, 2 }, { 700, 1 }, { 20002, 8 }, { 40000, 60 },
+		{ 40060, 1 }, { 40061, 39 },
+	};
+	__u32 end = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
+		ASSERT_EQ(sem_reserve(s, cx, sem_page(s, end), gaps[i].pgoff - end), 0, "reserve");
+		end = gaps[i].pgoff + gaps[i].cnt;
+	}
+	for (i = 0; i < sizeof(allocs) / sizeof(allocs[0]); i++)
+		ASSERT(sem_alloc(s, cx, NULL, allocs[i].cnt) == sem_page(s, allocs[i].pgoff),
+		       "%u pages did not go to page %u", allocs[i].cnt, allocs[i].pgoff);
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
+	sem_free(s, cx, sem_page(s, 40050), 1);
+	sem_free(s, cx, sem_page(s, 5001), 1);
+	ASSERT(sem_freed(s, cx, sem_page(s, 40050), 1) && sem_freed(s, cx, sem_page(s, 5001), 1),
+	       "free not finished");
+	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 5001), "the lower one of two free pages");
+	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 40050), "the last free page");
+}
+
 TEST_EACH(alloc, freed_is_next, 64, 0,
 	  "a freed page is the next one handed out")
 {
@@ -205,6 +233,20 @@ TEST_EACH(alloc, whole_arena, 200, 0,
 	ASSERT(sem_freed(s, cx, s->base, 200), "free not finished");
 	ASSERT(sem_alloc(s, cx, NULL, 200) == s->base, "alloc again");
 	ASSERT_EQ(user_diff(s->base, 200, 0), 0, "words that are not zero");
+}
+
+TEST_EACH(alloc, one_page, 1, 0,
+	  "an arena of one page is an arena")
+{
+	ASSERT(sem_alloc(s, cx, NULL, 1) == s->base, "alloc");
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "alloc in a full arena");
+	ASSERT(!sem_alloc_once(s, cx, s->base, 1), "fixed in a full arena");
+	user_mark(s->base, 1, 9);
+	ASSERT_EQ(sem_read(s, cx, s->base), 9, "word that BPF reads");
+	sem_free(s, cx, s->base, 1);
+	ASSERT(sem_freed(s, cx, s->base, 1), "free not finished");
+	ASSERT(sem_alloc(s, cx, s->base, 1) == s->base, "fixed");
+	ASSERT_EQ(user_diff(s->base, 1, 0), 0, "words that are not zero");
 }
 
 static void one_call(enum sem_cx cx, __u32 cnt)

@@ -13,6 +13,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include "runner.h"
 #include "sem_user.h"
@@ -151,6 +152,66 @@ TEST(fault, same_page_race, "two threads that fault the same pages get the same 
 		ASSERT_EQ(sem_pages(&s), 256, "populated pages");
 		sem_free(&s, CX_SYS, s.base, 256);
 	}
+	sem_close(&s);
+}
+
+TEST(fault, syscalls, "system calls read and write the arena like any memory")
+{
+	struct sem s, segv;
+	char buf[16] = "0123456789abcde";
+	int p[2];
+
+	ASSERT(sem_open(&s, 64, 0) && sem_open(&segv, 64, BPF_F_SEGV_ON_FAULT), "load");
+	ASSERT(!pipe(p), "pipe");
+	ASSERT_EQ(write(p[1], buf, sizeof(buf)), sizeof(buf), "write");
+	ASSERT_EQ(read(p[0], sem_page(&s, 5), sizeof(buf)), sizeof(buf), "read into a free page");
+	ASSERT(!memcmp(sem_page(&s, 5), buf, sizeof(buf)), "contents");
+	ASSERT_EQ(write(p[1], sem_page(&s, 6), 8), 8, "write from a free page");
+	ASSERT_EQ(sem_pages(&s), 2, "populated pages");
+	ASSERT(read(p[0], segv.base, 8) < 0 && errno == EFAULT, "read into a page that is not there");
+	ASSERT_EQ(sem_reserve(&s, CX_SYS, s.base, 1), 0, "reserve");
+	ASSERT(write(p[1], s.base, 8) < 0 && errno == EFAULT, "write from a reserved page");
+	sem_close(&segv);
+	sem_close(&s);
+}
+
+TEST(fault, debugger, "another process can read and write the arena through a debugger's calls")
+{
+	struct iovec local, remote;
+	struct peer p;
+	struct sem s;
+	__u64 val;
+
+	ASSERT(sem_open(&s, 64, 0), "load");
+	ASSERT(peer_start(&p, &s), "peer");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1) == s.base, "alloc");
+	sem_write(&s, CX_SYS, s.base, 17);
+	local = (struct iovec){ &val, sizeof(val) };
+	remote = (struct iovec){ s.base, sizeof(val) };
+	ASSERT_EQ(process_vm_readv(p.pid, &local, 1, &remote, 1, 0), sizeof(val), "read");
+	ASSERT_EQ(val, 17, "word");
+	remote.iov_base = sem_page(&s, 9);
+	val = 18;
+	ASSERT_EQ(process_vm_writev(p.pid, &local, 1, &remote, 1, 0), sizeof(val), "write");
+	ASSERT_EQ(sem_read(&s, CX_SYS, sem_page(&s, 9)), 18, "word that BPF reads");
+	peer_stop(&p);
+	sem_close(&s);
+}
+
+TEST(fault, dropped, "MADV_DONTNEED drops a process's view, not the page; other tricks are refused")
+{
+	struct sem s;
+
+	ASSERT(sem_open(&s, 64, 0), "load");
+	user_mark(s.base, 64, 1);
+	ASSERT(!madvise(s.base, 64 * PAGE, MADV_DONTNEED), "madvise");
+	ASSERT_EQ(sem_pages(&s), 64, "populated pages");
+	ASSERT_EQ(user_unmarked(s.base, 64, 1), 0, "pages that differ");
+	ASSERT(mremap(s.base, 64 * PAGE, 128 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED, "grown");
+	ASSERT(mprotect(s.base, PAGE, PROT_READ), "split");
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 1), 0, "pages that differ for BPF");
+	sem_free(&s, CX_SYS, s.base, 64);
+	ASSERT_EQ(user_diff(s.base, 64, 0), 0, "words that are not zero after the free");
 	sem_close(&s);
 }
 

@@ -25,6 +25,8 @@ TEST_EACH(reserve, results, 64, 0,
 	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 1), UINT_MAX), -EINVAL, "4G pages");
 	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 1), 1U << 31), -EINVAL, "2G pages");
 
+	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 40) + 8, 1), -EINVAL, "misaligned");
+
 	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 8), 1), -EBUSY, "reserved already");
 	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 4), 5), -EBUSY, "reserved at the end");
 	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 15), 5), -EBUSY, "reserved at the start");
