@@ -510,13 +510,12 @@ for rel in "${rels[@]}"; do
 done
 echo "1..$count" >>"$ktap"
 
-echo
 if [ ${#skips[@]} -gt 0 ]; then
-	echo "Skipped:"
+	printf '\n%s\n' "Skipped:"
 	printf '  %s\n' "${skips[@]}"
 fi
 if [ ${#failures[@]} -gt 0 ]; then
-	echo "Failed:"
+	printf '\n%s\n' "Failed:"
 	printf '%s\n' "${failures[@]/%/$'\n'}" | sed -e '/^$/d' -e 's/^/  /'
 fi
 echo

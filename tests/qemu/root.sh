@@ -95,13 +95,13 @@ in_root() {
 
 # What the root depends on, its version last.
 root_stamp() {
-	{ printf '%s\n' "${root_packages[@]}"; apt_mirror debian; apt_mirror debian-security; echo 2; } |
+	{ printf '%s\n' "${root_packages[@]}"; apt_mirror debian; apt_mirror debian-security; echo 3; } |
 		sha256sum | cut -c1-16
 }
 
 make_root() {
 	local stamp new=$cache/root.new sources=$cache/sources.list log=$logs/root.log main security
-	local include mirror
+	local include mirror options dir
 	stamp=$(root_stamp)
 	mkdir -p "$cache/work"
 	if [ "$(cat "$cache/root.stamp" 2>/dev/null)" = "$stamp" ]; then
@@ -119,14 +119,17 @@ make_root() {
 		mirror=("$sources")
 	fi
 	include=$(IFS=,; echo "${root_packages[*]}")
+	options=(--variant=apt "--include=$include" --aptopt='APT::Install-Recommends "false"'
+		--dpkgopt=force-unsafe-io)
+	for dir in doc man locale info; do
+		options+=("--dpkgopt=path-exclude=/usr/share/$dir/*")
+	done
 	if [ "$(id -u)" -eq 0 ]; then
-		mmdebstrap --variant=apt --aptopt='APT::Install-Recommends "false"' \
-			--include="$include" trixie "$new" "${mirror[@]}" >"$log" 2>&1 </dev/null ||
+		mmdebstrap "${options[@]}" trixie "$new" "${mirror[@]}" >"$log" 2>&1 </dev/null ||
 			die_log "$log" "mmdebstrap failed"
 	else
-		mmdebstrap --mode=unshare --format=tar --variant=apt \
-			--aptopt='APT::Install-Recommends "false"' --include="$include" \
-			trixie - "${mirror[@]}" 2>"$log" </dev/null |
+		mmdebstrap --mode=unshare --format=tar "${options[@]}" trixie - "${mirror[@]}" \
+			2>"$log" </dev/null |
 			as_root tar -C "$new" --exclude='./dev/*' -x ||
 			die_log "$log" "mmdebstrap failed"
 	fi
