@@ -84,6 +84,27 @@ static __noinline int drop(void)
 	return 0;
 }
 
+static __noinline int again(void)
+{
+	__u32 i;
+
+	bpf_for(i, 0, st.times) {
+		__u64 p = (__u64)get(1);
+
+		if (!p)
+			continue;
+		st.tried_again++;
+		put(p, 1);
+		if (!bpf_arena_nolock_alloc_pages(&arena, (void __arena *)p, 1,
+						  ARENA_NOLOCK_ANY_NODE, 0))
+			continue;
+		st.got_again++;
+		put(p, 1);
+	}
+
+	return 0;
+}
+
 static __noinline int round(void)
 {
 	__u64 one = (__u64)get(1), few = (__u64)get(CTX_ROUND_PAGES);
@@ -123,6 +144,8 @@ static __noinline int act(void)
 		grab();
 	else if (op == CTX_OP_DROP)
 		drop();
+	else if (op == CTX_OP_AGAIN)
+		again();
 	else
 		round();
 	__sync_fetch_and_add(&st.done, 1);

@@ -12,6 +12,7 @@ enum {
 	CTX_OP_NONE,
 	CTX_OP_GRAB,	/* cnt single pages and a block, kept; once */
 	CTX_OP_DROP,	/* free what GRAB got; once */
+	CTX_OP_AGAIN,	/* free a page and ask for the same at once, many times; once */
 	CTX_OP_ROUND,	/* a page and a few pages, used and freed; every time */
 };
 
@@ -22,7 +23,7 @@ struct ctx_status {
 	__u32 need;	/* bits of preempt_count, one of which is set */
 	__u32 cnt;
 	__u32 block_cnt;
-	__u32 times;	/* rounds of the hammer */
+	__u32 times;	/* of AGAIN and of the hammer */
 	__u64 armed;	/* the one kprobe that acts */
 
 	/* from the programs */
@@ -34,6 +35,8 @@ struct ctx_status {
 	__u32 no_page;	/* rounds without the single page */
 	__u32 no_pages;	/* rounds without the few pages */
 	__u32 hammered;
+	__u32 tried_again;
+	__u32 got_again;
 	__u64 dirty;
 	__u64 block;
 	__u64 page[CTX_MAX_PAGES];

@@ -191,18 +191,36 @@ TEST(ctx, socket_test_run, "a socket filter run by hand allocates and frees")
 	env_close(&e);
 }
 
-/* The program may sleep, this section of it may not, and only RCU knows. */
+/*
+ * The program may sleep, this section of it may not, and only RCU knows. Whether
+ * the module knows too shows in its frees: complete on return, or queued.
+ */
 TEST(ctx, rcu_seen, "a section under bpf_rcu_read_lock() is known not to sleep")
 {
+	volatile struct ctx_status *st;
 	struct env e;
 
 	ASSERT(env_open(&e, "ctx_under_rcu"), "load");
+	st = e.st;
 	grab_and_drop(&e, by_test_run, 16, 16);
 	ASSERT_OK();
-	ASSERT_EQ(e.st->nesting, 1, "nesting of rcu_read_lock()");
+	ASSERT_EQ(st->nesting, 1, "nesting of rcu_read_lock()");
+	st->times = 50;
+	op_once(&e, by_test_run, CTX_OP_AGAIN);
+	ASSERT_OK();
+	ASSERT_EQ(st->tried_again, 50, "pages under rcu_read_lock()");
+	ASSERT(st->got_again < 50, "frees did not wait for the end of rcu_read_lock()");
+	printf("# %u of 50 free at once\n", st->got_again);
 	check_whole(&e);
 	ASSERT_OK();
-	ASSERT_EQ(e.st->nesting, 0, "nesting in the sleepable program");
+
+	st->tried_again = st->got_again = 0;
+	st->op = CTX_OP_AGAIN;
+	run(e.skel->progs.ctx_plain);
+	ASSERT_EQ(st->nesting, 0, "nesting in the sleepable program");
+	ASSERT_EQ(st->tried_again, 50, "pages in the sleepable program");
+	ASSERT_EQ(st->got_again, 50, "frees of a sleepable program that were complete");
+	check_whole(&e);
 	env_close(&e);
 }
 
