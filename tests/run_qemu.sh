@@ -29,7 +29,8 @@ usage: tests/run_qemu.sh [test|demo|prepare|shell] [options]
   --list                    what tests there are
   --cpus N                  CPUs of the guest (default 2)
   --memory MIB              memory of the guest (default 2048)
-  --time SECONDS            limit for one boot (default 400)
+  --time SECONDS            limit for one boot (default 600)
+  --jobs N                  guests at a time (default: CPUs of this machine)
   --verbose                 all that the guest's tests print
   --help
 
@@ -69,9 +70,10 @@ specs=()
 globs=()
 cpus=2
 memory=2048
-boot_time=400
+boot_time=600
+jobs=$(nproc)
 verbose=0
-qemu_pid=
+declare -A qemu_pids=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	test | demo | prepare | shell) mode=$1 ;;
@@ -82,6 +84,7 @@ while [ $# -gt 0 ]; do
 	--cpus) cpus=${2:?}; shift ;;
 	--memory) memory=${2:?}; shift ;;
 	--time) boot_time=${2:?}; shift ;;
+	--jobs) jobs=${2:?}; shift ;;
 	--help | -h) usage; exit 0 ;;
 	*) usage >&2; die "unknown argument '$1'" ;;
 	esac
@@ -106,7 +109,7 @@ mkdir -p "$logs" "$cache"
 
 # A guest, or a half-made root, is of no use without us.
 cleanup() {
-	[ -z "$qemu_pid" ] || kill "$qemu_pid" 2>/dev/null || true
+	[ ${#qemu_pids[@]} -eq 0 ] || kill "${qemu_pids[@]}" 2>/dev/null || true
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -269,7 +272,7 @@ make_initramfs() {
 	rm -rf "$dir/ird"
 }
 
-# Boot what make_initramfs made, in the background: DIR REL. Sets qemu_pid.
+# Boot what make_initramfs made, in the background: DIR REL. Sets qemu_pids[DIR].
 start_guest() {
 	local dir=/src/${1#"$top"/}
 	rm -f "$1"/{console,results}.log "$1/monitor"
@@ -283,17 +286,17 @@ start_guest() {
 			-kernel "/cache/vmlinuz-$2" -initrd "$dir/initramfs.gz" \
 			-append "$kernel_args"
 	) >"$1/qemu.log" 2>&1 </dev/null 9>&- &
-	qemu_pid=$!
+	qemu_pids[$1]=$!
 }
 
 # Show what the guest reports, through "show_guest", until it ends. Sets qemu_code.
 follow_guest() {
-	local follower
-	tail -n +1 -s 0.3 -f --pid="$qemu_pid" "$1/results.log" 9>&- |
+	local follower pid=${qemu_pids[$1]}
+	tail -n +1 -s 0.3 -f --pid="$pid" "$1/results.log" 9>&- |
 		sed -u 's/\r$//' | show_guest &
 	follower=$!
-	wait "$qemu_pid" && qemu_code=0 || qemu_code=$?
-	qemu_pid=
+	wait "$pid" && qemu_code=0 || qemu_code=$?
+	unset "qemu_pids[$1]"
 	wait "$follower" || true
 }
 
@@ -329,16 +332,22 @@ show_results() {
 	fi
 }
 
-run_kernel() {
-	local rel=$1 dir=$build/boot-$1 args=(--module /arena_nolock.ko) g line why="" begun=$SECONDS
+start_kernel() {
+	local rel=$1 dir=$build/boot-$1 args=(--module /arena_nolock.ko) g
 	for g in "${globs[@]}"; do
 		args+=(--test "$g")
 	done
 	step "booting $rel"
 	mkdir -p "$dir"
 	make_initramfs "$dir" "$rel" runner /runner "${args[@]}"
-	show_guest() { show_results; }
 	start_guest "$dir" "$rel"
+}
+
+# Show what a started kernel does, and count its results: REL
+finish_kernel() {
+	local rel=$1 dir=$build/boot-$1 line why=""
+	step "results of $rel"
+	show_guest() { show_results; }
 	follow_guest "$dir"
 
 	tr -d '\r' <"$dir/results.log" >"$dir/results.ktap"
@@ -368,7 +377,18 @@ run_kernel() {
 	[ -z "$why" ] || why+=$'\n'"see $dir/console.log and results.log"
 	result "boot $rel: no splat, no hang, all results, clean power-off" \
 		"$([ -z "$why" ]; echo $?)" "$why"
-	step "that boot took $((SECONDS - begun)) s"
+}
+
+# Several guests run at a time, and are shown one after the other: REL...
+run_kernels() {
+	local rels=("$@") next=0 rel
+	for rel in "${rels[@]}"; do
+		while [ ${#qemu_pids[@]} -lt "$jobs" ] && [ "$next" -lt ${#rels[@]} ]; do
+			start_kernel "${rels[next]}"
+			next=$((next + 1))
+		done
+		finish_kernel "$rel"
+	done
 }
 
 # What a boot leaves behind, made up, and what has to be said about it:
@@ -496,6 +516,9 @@ shell)
 	exit 0 ;;
 esac
 
+# A page that is not zeroed should look like it, which Debian's default hides.
+kernel_args+=" init_on_alloc=0"
+
 echo "KTAP version 1" >"$ktap"
 if [ ${#globs[@]} -eq 0 ]; then
 	step "checking for warnings, and with sparse"
@@ -505,9 +528,7 @@ if [ ${#globs[@]} -eq 0 ]; then
 	user_tests
 	harness_tests "${rels[0]}"
 fi
-for rel in "${rels[@]}"; do
-	run_kernel "$rel"
-done
+run_kernels "${rels[@]}"
 echo "1..$count" >>"$ktap"
 
 if [ ${#skips[@]} -gt 0 ]; then
