@@ -15,18 +15,21 @@ tree=$top/build/mutant
 killed=0
 survived=()
 
-# NAME FILE SED-SCRIPT TEST-GLOB...
+# NAME FILES SED-SCRIPT TEST-GLOB...
 mutant() {
-	local name=$1 file=$2 script=$3 args=() g
+	local name=$1 script=$3 args=() files f g
+	read -ra files <<<"$2"
 	shift 3
 	[ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " == *" $name "* ]] || return 0
 	rm -rf "$tree/src"
 	cp -r "$top/src" "$tree/src"
-	sed -i "$script" "$tree/src/$file"
-	if cmp -s "$top/src/$file" "$tree/src/$file"; then
-		survived+=("$name (the change does not apply)")
-		return 0
-	fi
+	for f in "${files[@]}"; do
+		sed -i "$script" "$tree/src/$f"
+		if cmp -s "$top/src/$f" "$tree/src/$f"; then
+			survived+=("$name (the change does not apply to $f)")
+			return 0
+		fi
+	done
 	for g in "$@"; do
 		args+=(--test "$g")
 	done
@@ -73,7 +76,8 @@ mutant no_stash arena_reserve.c 's/a->stash_cap = min(.*/a->stash_cap = 0;/' 'ct
 mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
 mutant stock_works stock_arena.c 's/WRITE_ONCE(\*stock_user_vm_end(map), .*/;/' 'adopt.*'
 mutant old_mappings stock_arena.c 's/^\twhile ((mm = stock_next_mm(map))) {/\twhile (0 \&\& (mm = stock_next_mm(map))) {/' 'adopt.*' 'free.*'
-mutant map_elsewhere arena_vma.c 's/if (vma->vm_start != a->user_start || .*/if (0)/' 'adopt.*' 'fault.*' 'limits.*'
+mutant map_elsewhere 'arena_nolock.c arena_vma.c' 's/if (vma->vm_start != a->user_start || .*/if (0)/
+	s/if (len != size || addr != a->user_start)/if (0)/' 'adopt.*' 'fault.*' 'limits.*'
 mutant unloadable arena_nolock.c 's/__module_get(THIS_MODULE);//; s/module_put(THIS_MODULE);//' 'lifetime.*'
 mutant leak arena_nolock.c 's/^\tanl_put_pages(&u.pages);//' 'lifetime.*'
 mutant stash_leak arena_reserve.c '/^void anl_reserve_exit(/,/^}/s/put_page(page);/;/' 'lifetime.*'
