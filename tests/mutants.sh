@@ -72,8 +72,6 @@ mutant oom_sigsegv arena_vma.c 's/if (!page)$/if (!page) return VM_FAULT_SIGSEGV
 mutant memlock arena_nolock.c 's/return (u64)atomic_long_read(&a->nr_populated) << PAGE_SHIFT;/return 0;/' 'limits.*' 'alloc.*'
 mutant uncharged arena_reserve.c 's/c->gfp = c->memcg ? __GFP_ACCOUNT : 0;/c->gfp = 0;/' 'limits.*'
 mutant oom_kill arena_reserve.c 's/GFP_KERNEL | __GFP_RETRY_MAYFAIL/GFP_KERNEL/' 'limits.*'
-mutant no_stash arena_reserve.c 's/a->stash_cap = min(.*/a->stash_cap = 0;/' 'ctx.*'
-mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
 mutant stock_works stock_arena.c 's/WRITE_ONCE(\*stock_user_vm_end(map), .*/;/' 'adopt.*'
 mutant old_mappings stock_arena.c 's/^\twhile ((mm = stock_next_mm(map))) {/\twhile (0 \&\& (mm = stock_next_mm(map))) {/' 'adopt.*' 'free.*'
 mutant map_elsewhere 'arena_nolock.c arena_vma.c' 's/if (vma->vm_start != a->user_start || .*/if (0)/
@@ -81,7 +79,13 @@ mutant map_elsewhere 'arena_nolock.c arena_vma.c' 's/if (vma->vm_start != a->use
 mutant unloadable arena_nolock.c 's/__module_get(THIS_MODULE);//; s/module_put(THIS_MODULE);//' 'lifetime.*'
 mutant leak arena_nolock.c 's/^\tanl_put_pages(&u.pages);//' 'lifetime.*'
 mutant stash_leak arena_reserve.c '/^void anl_reserve_exit(/,/^}/s/put_page(page);/;/' 'lifetime.*'
+if [ "$kernel" = stable ]; then
+	# Later kernels can do without the reserve, and know what is taken.
+	mutant no_stash arena_reserve.c 's/a->stash_cap = min(.*/a->stash_cap = 0;/' 'ctx.*'
+	mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
+fi
 if [ "$kernel" = backports ]; then
+	mutant import_taken arena_nolock.c '/^static void anl_import_taken(/,/^}/s/anl_set_live(a, pgoff, 1);/;/' 'adopt.*'
 	mutant reservations arena_nolock.c '/^static void anl_import_taken(/,/^}/s/else if (pgoff >= a->nr_limit)/else/' 'adopt.*'
 	mutant scratch_freed arena_pgtable.c 's/if (page == a->scratch) {/if (0) {/' 'scratch.*'
 	mutant scratch_kept arena_pgtable.c 's/^\t\t\tptep_get_and_clear(anl_init_mm, addr, anl_pte(a, pgoff + n));/\t\t\tbreak;/' 'scratch.*'
