@@ -178,6 +178,7 @@ static inline bool anl_may_sleep(void)
 /* arena_pgtable.c */
 int anl_pgtable_prefill(struct anl_arena *a);
 struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff);
+u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end);
 u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages);
 void anl_map_pages_sleepable(struct anl_arena *a, u32 pgoff, u32 cnt,
 			     struct list_head *pages);

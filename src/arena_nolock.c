@@ -205,8 +205,9 @@ static void anl_import_free(struct anl_arena *a, u32 from, u32 to)
 	u32 pgoff, start = from;
 
 	for (pgoff = from; pgoff < to; pgoff++) {
-		if (!(pgoff % 4096))
-			cond_resched();
+		pgoff = anl_next_pte(a, pgoff, to);
+		if (pgoff == to)
+			break;
 		if (!anl_pte_page(a, pgoff))
 			continue;
 		if (pgoff > start)

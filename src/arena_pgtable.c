@@ -33,8 +33,7 @@ static int anl_prefill_pte(pte_t *ptep, unsigned long addr, void *data)
 	struct anl_arena *a = data;
 	unsigned long table = (addr >> PMD_SHIFT) - (a->kern_start >> PMD_SHIFT);
 
-	if (!a->tables[table])
-		a->tables[table] = ptep - pte_index(addr);
+	a->tables[table] = ptep - pte_index(addr);
 
 	return 0;
 }
@@ -56,13 +55,11 @@ int anl_pgtable_prefill(struct anl_arena *a)
 	unsigned long end = anl_kaddr(a, a->nr_slots);
 	int err;
 
-	while (addr < end) {
-		unsigned long size = min(end - addr, (unsigned long)SZ_32M);
-
-		err = apply_to_page_range(anl_init_mm, addr, size, anl_prefill_pte, a);
+	/* One PTE of each table is enough to have the table built. */
+	for (; addr < end; addr = ALIGN(addr + 1, PMD_SIZE)) {
+		err = apply_to_page_range(anl_init_mm, addr, PAGE_SIZE, anl_prefill_pte, a);
 		if (err)
 			return err;
-		addr += size;
 		cond_resched();
 	}
 
@@ -88,6 +85,31 @@ struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff)
 	page = pte_page(pte);
 
 	return page == a->scratch ? NULL : page;
+}
+
+/**
+ * anl_next_pte() - find the next slot whose PTE is not empty
+ * @a: the arena
+ * @pgoff: where to start
+ * @end: where to stop
+ *
+ * Context: process context, may sleep.
+ * Return: the slot, or @end.
+ */
+u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end)
+{
+	while (pgoff < end) {
+		const pte_t *ptep = anl_pte(a, pgoff);
+		u32 left = min(end - pgoff, (u32)(PTRS_PER_PTE - pte_index(anl_kaddr(a, pgoff))));
+		const void *found = memchr_inv(ptep, 0, left * sizeof(*ptep));
+
+		if (found)
+			return pgoff + (found - (const void *)ptep) / sizeof(*ptep);
+		pgoff += left;
+		cond_resched();
+	}
+
+	return end;
 }
 
 /**
