@@ -42,6 +42,7 @@ struct anl_span {
 struct anl_batch {
 	u32 nr;
 	u32 cap;
+	u32 retired;	/* runs that have been in it */
 	struct anl_span spans[];
 };
 
@@ -80,13 +81,20 @@ struct anl_batch {
  * @vmas: user mappings, struct anl_vma, in ascending order of their ids
  * @vma_seq: last id given
  * @stash: pages ready for callers that cannot sleep
- * @stash_map: slots of @stash that may hold a page
- * @stash_cap: slots in @stash
+ * @stash_map: slots of @stash that hold a page
+ * @stash_sum: one bit per word of @stash_map that may be non-zero
  * @stash_level: pages in @stash
+ * @stash_cap: slots in @stash
+ * @stash_base: pages that @stash should hold at least
+ * @stash_goal: pages that @stash should hold now
+ * @stash_hint: word of @stash_map in which a page was put last
+ * @stash_used: most pages found missing in this period; the worker's
+ * @stash_decay: end of this period, in jiffies; the worker's
+ * @reserve_head: in the list that the shrinker looks at
  * @discard: pages that a caller could neither use nor free, linked through
  *	their own memory
  * @spares: claimed slots for callers that meet the tree's lock on their own CPU
- * @kicked: what the next run of @kick has to start
+ * @kicked: what was asked for and has not begun
  * @kick: takes work from any context to where the workqueue can be used
  * @drain_work: retires dying slots
  * @refill_work: fills @stash
@@ -119,15 +127,22 @@ struct anl_arena {
 
 	struct page **stash;
 	unsigned long *stash_map;
-	u32 stash_cap;
+	unsigned long stash_sum;
 	atomic_t stash_level;
+	u32 stash_cap;
+	u32 stash_base;
+	u32 stash_goal;
+	u32 stash_hint;
+	u32 stash_used;
+	unsigned long stash_decay;
+	struct list_head reserve_head;
 	struct llist_head discard;
 	u32 spares[ANL_NR_SPARES];
 
 	atomic_t kicked;
 	struct irq_work kick;
 	struct work_struct drain_work;
-	struct work_struct refill_work;
+	struct delayed_work refill_work;
 	struct anl_batch *drain_batch;
 	atomic_t draining;
 };
@@ -205,9 +220,11 @@ void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_drain_now(struct anl_arena *a);
 
 /* arena_reserve.c */
+void anl_reserve_prepare(struct anl_arena *a);
 int anl_reserve_init(struct anl_arena *a);
 void anl_reserve_exit(struct anl_arena *a);
 void anl_reserve_refill(struct anl_arena *a);
+void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages);
 bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
 		   struct list_head *pages);
 void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_sleep);
@@ -215,7 +232,8 @@ struct page *anl_get_fault_page(struct anl_arena *a);
 u32 anl_spare_pop(struct anl_arena *a);
 bool anl_spares_release(struct anl_arena *a);
 void *anl_zalloc(struct anl_arena *a, size_t size);
-extern uint anl_reserve_pages;
+int anl_shrinker_init(void);
+void anl_shrinker_exit(void);
 
 /* arena_vma.c */
 int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma);

@@ -49,8 +49,10 @@
  */
 void anl_kick(struct anl_arena *a, int what)
 {
-	if ((atomic_read(&a->kicked) & what) != what)
-		atomic_or(what, &a->kicked);
+	/* Who finds the bit set knows that the work is still to begin. */
+	if ((atomic_read(&a->kicked) & what) == what ||
+	    (atomic_fetch_or(what, &a->kicked) & what) == what)
+		return;
 	irq_work_queue(&a->kick);
 }
 
@@ -58,12 +60,12 @@ void anl_kick(struct anl_arena *a, int what)
 static void anl_kick_handler(struct irq_work *work)
 {
 	struct anl_arena *a = container_of(work, struct anl_arena, kick);
-	int what = atomic_xchg(&a->kicked, 0);
+	int what = atomic_read(&a->kicked);
 
 	if (what & ANL_KICK_DRAIN)
 		queue_work(anl_wq, &a->drain_work);
 	if (what & ANL_KICK_REFILL)
-		queue_work(anl_wq, &a->refill_work);
+		mod_delayed_work(anl_wq, &a->refill_work, 0);
 }
 
 /**

@@ -131,7 +131,7 @@ static void anl_map_free(struct bpf_map *map)
 
 	irq_work_sync(&a->kick);
 	cancel_work_sync(&a->drain_work);
-	cancel_work_sync(&a->refill_work);
+	cancel_delayed_work_sync(&a->refill_work);
 	anl_unmap_spans(a, &all, 1, &u);
 	anl_put_pages(&u.pages);
 
@@ -167,6 +167,7 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	mutex_init(&a->vma_lock);
 	INIT_LIST_HEAD(&a->vmas);
 	anl_init_ops(a);
+	anl_reserve_prepare(a);
 
 	err = anl_stock_probe(map, a);
 	if (err)
@@ -574,21 +575,30 @@ static int __init anl_init(void)
 	anl_wq = alloc_workqueue("arena_nolock", WQ_UNBOUND, 0);
 	if (!anl_wq)
 		return -ENOMEM;
+	err = anl_shrinker_init();
+	if (err)
+		goto no_shrinker;
 
 	err = register_btf_kfunc_id_set(BPF_PROG_TYPE_UNSPEC, &anl_kfunc_set);
 	if (err) {
 		pr_err("cannot register kfuncs: error %d\n", err);
-		destroy_workqueue(anl_wq);
-		return err;
+		goto no_kfuncs;
 	}
 
 	return 0;
+
+no_kfuncs:
+	anl_shrinker_exit();
+no_shrinker:
+	destroy_workqueue(anl_wq);
+	return err;
 }
 
 static void __exit anl_exit(void)
 {
 	/* The last instructions of anl_map_free() run after its module_put(). */
 	synchronize_rcu_tasks();
+	anl_shrinker_exit();
 	destroy_workqueue(anl_wq);
 }
 

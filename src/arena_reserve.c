@@ -4,17 +4,25 @@
  *
  * A caller that can sleep gets pages from a normal, reclaiming allocation. For
  * all others each arena keeps a stash of pages that are zeroed and charged to
- * the map's memcg already. It is an array of pointers with a bitmap that says
- * where to look. Taking a page is one test_and_clear_bit() and one xchg(), so
- * it works in any context and on any number of CPUs; a worker fills it.
+ * the map's memcg already. It is an array of pointers, with a bitmap that says
+ * which of them hold a page, and a word that says which words of the bitmap are
+ * worth a look. Taking a page is one test_and_clear_bit() and no loop in the
+ * normal case, so it works in any context and on any number of CPUs.
  *
  * Ownership: who clears a bit of @stash_map owns the page behind it, and empties
  * the pointer when it has read it. A producer fills a pointer only if it is
  * NULL, with cmpxchg(), and sets the bit afterwards. So between clearing the
  * bit and reading the pointer nobody else can touch it.
  *
- * The stash is bounded by the pages that the arena could still take: it never
- * holds memory that nobody could ask for.
+ * A worker fills the stash, and the drain of the free queue puts pages into it
+ * that it has zeroed again, which saves the way through the page allocator. How
+ * many pages it should hold, @stash_goal, follows the demand: it doubles each
+ * time that less than half was left when the worker came, up to reserve_max, and
+ * halves, down to reserve_pages, when a period passes in which less than a
+ * quarter was needed, or when the kernel is short of memory. It is bounded by the
+ * pages that the arena could still take: the stash never holds memory that nobody
+ * could ask for, and a caller that gets no page elsewhere gets what the stash has
+ * beyond reserve_pages.
  *
  * An NMI that interrupts the holder of the tree's lock cannot claim a slot. For
  * it a few slots, the spares, are claimed beforehand, at the upper end of the
@@ -24,29 +32,47 @@
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
+#include <linux/highmem.h>
 #include <linux/sched/signal.h>
+#include <linux/shrinker.h>
 #include <linux/slab.h>
 
 #include "arena.h"
 #include "compat.h"
 
-#define ANL_RESERVE_MAX 4096
+/* One word has a bit for each word of the bitmap. */
+#define ANL_RESERVE_MAX (BITS_PER_LONG * BITS_PER_LONG)
 
-uint anl_reserve_pages = 256;
+/* How long a reserve that has grown waits for the demand to come back. */
+#define ANL_DECAY_PERIOD (5 * HZ)
 
-static int anl_set_reserve_pages(const char *val, const struct kernel_param *kp)
+/* Growth of a reserve that starts from nothing. */
+#define ANL_GROW_MIN 16U
+
+static uint anl_reserve_pages = 256;
+static uint anl_reserve_max = ANL_RESERVE_MAX;
+
+static int anl_set_reserve(const char *val, const struct kernel_param *kp)
 {
 	return param_set_uint_minmax(val, kp, 0, ANL_RESERVE_MAX);
 }
 
-static const struct kernel_param_ops anl_reserve_pages_ops = {
-	.set = anl_set_reserve_pages,
+static const struct kernel_param_ops anl_reserve_ops = {
+	.set = anl_set_reserve,
 	.get = param_get_uint,
 };
 
-module_param_cb(reserve_pages, &anl_reserve_pages_ops, &anl_reserve_pages, 0644);
+module_param_cb(reserve_pages, &anl_reserve_ops, &anl_reserve_pages, 0644);
 MODULE_PARM_DESC(reserve_pages,
 		 "Pages kept ready in each arena for callers that cannot sleep, 0 to 4096 (default 256); counts for arenas adopted afterwards");
+module_param_cb(reserve_max, &anl_reserve_ops, &anl_reserve_max, 0644);
+MODULE_PARM_DESC(reserve_max,
+		 "Pages that the reserve of an arena may grow to by demand, 0 to 4096 (default 4096), at least reserve_pages; counts for arenas adopted afterwards");
+
+/* Arenas whose reserve the shrinker may look at. */
+static LIST_HEAD(anl_reserves);
+static DEFINE_SPINLOCK(anl_reserves_lock);
+static struct shrinker *anl_shrinker;
 
 /* The scope in which allocations are charged to the map's creator. */
 struct anl_charge {
@@ -96,29 +122,36 @@ static u32 anl_stash_target(const struct anl_arena *a)
 {
 	long room = (long)a->nr_limit - atomic_long_read(&a->nr_populated);
 
-	return clamp(room, 0L, (long)a->stash_cap);
+	return clamp(room, 0L, (long)READ_ONCE(a->stash_goal));
 }
 
 /* Any context. */
 static struct page *anl_stash_pop(struct anl_arena *a)
 {
-	u32 w;
+	unsigned long sum, bits;
+	struct page *page;
+	u32 w, i;
 
-	if (atomic_read(&a->stash_level) <= 0)
-		return NULL;
-
-	for (w = 0; w < BITS_TO_LONGS(a->stash_cap); w++) {
-		unsigned long bits;
-
-		while ((bits = READ_ONCE(a->stash_map[w]))) {
-			u32 i = w * BITS_PER_LONG + __ffs(bits);
-
-			if (!test_and_clear_bit(i, a->stash_map))
-				continue;
-			atomic_dec(&a->stash_level);
-
-			return xchg(&a->stash[i], NULL);
+	while ((sum = READ_ONCE(a->stash_sum))) {
+		w = __ffs(sum);
+		bits = READ_ONCE(a->stash_map[w]);
+		if (!bits) {
+			clear_bit(w, &a->stash_sum);
+			/* Pairs with the order in anl_stash_push(). */
+			smp_mb__after_atomic();
+			if (READ_ONCE(a->stash_map[w]))
+				set_bit(w, &a->stash_sum);
+			continue;
 		}
+		i = w * BITS_PER_LONG + __ffs(bits);
+		if (!test_and_clear_bit(i, a->stash_map))
+			continue;
+		atomic_dec(&a->stash_level);
+		page = a->stash[i];
+		/* Only now can a producer use the pointer again. */
+		smp_store_release(&a->stash[i], NULL);
+
+		return page;
 	}
 
 	return NULL;
@@ -127,15 +160,29 @@ static struct page *anl_stash_pop(struct anl_arena *a)
 /* Any context. The page is zeroed and charged. False if there is no room. */
 static bool anl_stash_push(struct anl_arena *a, struct page *page)
 {
-	u32 i;
+	u32 words = BITS_TO_LONGS(a->stash_cap), w, i, n;
 
-	for_each_clear_bit(i, a->stash_map, a->stash_cap) {
-		if (cmpxchg(&a->stash[i], NULL, page))
-			continue;
-		atomic_inc(&a->stash_level);
-		set_bit(i, a->stash_map);
+	for (n = 0, w = READ_ONCE(a->stash_hint); n <= words; n++, w++) {
+		if (w >= words)
+			w = 0;
+		for_each_clear_bit(i, &a->stash_map[w], BITS_PER_LONG) {
+			u32 slot = w * BITS_PER_LONG + i;
 
-		return true;
+			if (slot >= a->stash_cap)
+				break;
+			if (READ_ONCE(a->stash[slot]) ||
+			    cmpxchg(&a->stash[slot], NULL, page))
+				continue;
+			atomic_inc(&a->stash_level);
+			set_bit(slot, a->stash_map);
+			smp_mb__after_atomic();
+			if (!test_bit(w, &a->stash_sum))
+				set_bit(w, &a->stash_sum);
+			if (n)
+				WRITE_ONCE(a->stash_hint, w);
+
+			return true;
+		}
 	}
 
 	return false;
@@ -228,6 +275,48 @@ static void anl_spares_refill(struct anl_arena *a)
 	}
 }
 
+/* Drop the pages that the stash has beyond @keep, up to @nr of them. */
+static unsigned long anl_stash_trim(struct anl_arena *a, u32 keep, unsigned long nr)
+{
+	unsigned long done = 0;
+	struct page *page;
+
+	while (done < nr && atomic_read(&a->stash_level) > (int)keep) {
+		page = anl_stash_pop(a);
+		if (!page)
+			break;
+		put_page(page);
+		done++;
+	}
+
+	return done;
+}
+
+/*
+ * Let the goal follow the demand. Only the worker sets it up; the shrinker, which
+ * sets it down, may be overruled by a demand that is there at the same time.
+ */
+static void anl_reserve_adapt(struct anl_arena *a)
+{
+	u32 goal = READ_ONCE(a->stash_goal);
+	u32 level = atomic_read(&a->stash_level);
+	u32 used = goal - min(goal, level);
+
+	a->stash_used = max(a->stash_used, used);
+	if (used > goal / 2 || !goal) {
+		goal = min(max(2 * goal, ANL_GROW_MIN), a->stash_cap);
+		a->stash_decay = jiffies + ANL_DECAY_PERIOD;
+	} else if (time_after_eq(jiffies, a->stash_decay)) {
+		if (a->stash_used < goal / 4)
+			goal = max(goal / 2, a->stash_base);
+		a->stash_used = 0;
+		a->stash_decay = jiffies + ANL_DECAY_PERIOD;
+	}
+	WRITE_ONCE(a->stash_goal, goal);
+	if (goal > a->stash_base)
+		queue_delayed_work(anl_wq, &a->refill_work, ANL_DECAY_PERIOD + 1);
+}
+
 /**
  * anl_reserve_refill() - bring the stash to its target, up or down
  * @a: the arena
@@ -245,13 +334,7 @@ void anl_reserve_refill(struct anl_arena *a)
 
 	anl_put_discarded(a);
 	anl_spares_refill(a);
-
-	while (atomic_read(&a->stash_level) > (int)anl_stash_target(a)) {
-		page = anl_stash_pop(a);
-		if (!page)
-			break;
-		put_page(page);
-	}
+	anl_stash_trim(a, anl_stash_target(a), ULONG_MAX);
 
 	anl_charge_begin(a, &c);
 	while (atomic_read(&a->stash_level) < (int)anl_stash_target(a)) {
@@ -269,7 +352,78 @@ void anl_reserve_refill(struct anl_arena *a)
 
 static void anl_refill_work(struct work_struct *work)
 {
-	anl_reserve_refill(container_of(work, struct anl_arena, refill_work));
+	struct anl_arena *a = container_of(to_delayed_work(work), struct anl_arena, refill_work);
+
+	/* Whoever takes pages from here on may ask again. */
+	atomic_andnot(ANL_KICK_REFILL, &a->kicked);
+	smp_mb__after_atomic();
+	anl_reserve_adapt(a);
+	anl_reserve_refill(a);
+}
+
+/**
+ * anl_reserve_recycle() - make use of pages that were freed
+ * @a: the arena
+ * @pages: pages linked through page->lru, in no page table of the kernel; those
+ *	that the stash takes are taken off the list
+ *
+ * A page that somebody else still refers to is left alone.
+ *
+ * Context: process context, interrupts on.
+ */
+void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages)
+{
+	struct page *page, *tmp;
+
+	list_for_each_entry_safe(page, tmp, pages, lru) {
+		if (atomic_read(&a->stash_level) >= (int)anl_stash_target(a))
+			return;
+		if (page_count(page) != 1)
+			continue;
+		list_del(&page->lru);
+		clear_highpage(page);
+		if (!anl_stash_push(a, page)) {
+			put_page(page);
+			return;
+		}
+		cond_resched();
+	}
+}
+
+/* Pages of all arenas beyond what they were promised. */
+static unsigned long anl_shrink_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	unsigned long nr = 0;
+	struct anl_arena *a;
+
+	spin_lock(&anl_reserves_lock);
+	list_for_each_entry(a, &anl_reserves, reserve_head)
+		nr += max(atomic_read(&a->stash_level) - (int)a->stash_base, 0);
+	spin_unlock(&anl_reserves_lock);
+
+	return nr ?: SHRINK_EMPTY;
+}
+
+static unsigned long anl_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	unsigned long done = 0;
+	struct anl_arena *a;
+
+	spin_lock(&anl_reserves_lock);
+	list_for_each_entry(a, &anl_reserves, reserve_head) {
+		if (atomic_read(&a->stash_level) <= (int)a->stash_base)
+			continue;
+		WRITE_ONCE(a->stash_goal, max(READ_ONCE(a->stash_goal) / 2, a->stash_base));
+		done += anl_stash_trim(a, a->stash_base, sc->nr_to_scan - done);
+		if (done >= sc->nr_to_scan) {
+			/* Let the next scan begin with another arena. */
+			list_move_tail(&anl_reserves, &a->reserve_head);
+			break;
+		}
+	}
+	spin_unlock(&anl_reserves_lock);
+
+	return done ?: SHRINK_STOP;
 }
 
 /*
@@ -298,6 +452,15 @@ static u32 anl_stash_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor,
 	return n;
 }
 
+/* Ask for a refill in time: a quarter is gone. Any context. */
+static void anl_stash_check(struct anl_arena *a)
+{
+	u32 target = anl_stash_target(a);
+
+	if (a->stash_cap && atomic_read(&a->stash_level) <= (int)(target - target / 4))
+		anl_kick(a, ANL_KICK_REFILL);
+}
+
 /*
  * Add up to @cnt pages to @pages; any context. Returns how many. The lower half
  * of the stash is for those who have nothing else.
@@ -309,7 +472,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 	struct page *page;
 	u32 n;
 
-	n = anl_stash_take(a, 0, cnt, try_alloc ? a->stash_cap / 2 : 0, pages);
+	n = anl_stash_take(a, 0, cnt, try_alloc ? a->stash_base / 2 : 0, pages);
 	if (n == cnt)
 		return n;
 
@@ -334,29 +497,53 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 	return anl_stash_take(a, n, cnt, 0, pages);
 }
 
+/* Largest order that a sleepable caller's pages are cut from. */
+#define ANL_BULK_ORDER 4
+
+/*
+ * Several single pages from one allocation: cheaper for the page allocator and
+ * for the charge. Larger blocks must not cost reclaim or compaction.
+ */
+static u32 anl_get_block(struct anl_charge *c, u32 order, int nid, struct list_head *pages)
+{
+	gfp_t gfp = order ? GFP_NOWAIT | __GFP_NOMEMALLOC : GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct page *page;
+	u32 i;
+
+	page = alloc_pages_node(nid, gfp | __GFP_ZERO | __GFP_NOWARN | c->gfp, order);
+	if (!page)
+		return 0;
+	if (order)
+		split_page(page, order);
+	for (i = 0; i < 1U << order; i++)
+		list_add_tail(&page[i].lru, pages);
+
+	return 1U << order;
+}
+
 /* The same for callers that can sleep. */
 static u32 anl_get_pages_sleepable(struct anl_arena *a, u32 cnt, int nid,
 				   struct list_head *pages)
 {
+	u32 order = ANL_BULK_ORDER, n = 0, got;
 	struct anl_charge c;
-	u32 n;
 
 	anl_charge_begin(a, &c);
-	for (n = 0; n < cnt; n++) {
-		struct page *page = anl_alloc_page(&c, GFP_KERNEL | __GFP_RETRY_MAYFAIL, nid);
-
-		if (!page)
+	while (n < cnt) {
+		order = min(order, (u32)ilog2(cnt - n));
+		got = anl_get_block(&c, order, nid, pages);
+		if (!got && !order)
 			break;
-		list_add_tail(&page->lru, pages);
-		if (n % 64)
-			continue;
+		if (!got)
+			order--;
+		n += got;
 		cond_resched();
 		if (fatal_signal_pending(current))
 			break;
 	}
 	anl_charge_end(&c);
 
-	return n;
+	return anl_stash_take(a, n, cnt, a->stash_base, pages);
 }
 
 /**
@@ -386,11 +573,8 @@ bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
 	if (may_sleep) {
 		n = anl_get_pages_sleepable(a, cnt, nid, &got);
 	} else {
-		u32 target = anl_stash_target(a);
-
 		n = anl_get_pages_atomic(a, cnt, nid, &got);
-		if (target && atomic_read(&a->stash_level) <= (int)(target - target / 4))
-			anl_kick(a, ANL_KICK_REFILL);
+		anl_stash_check(a);
 	}
 	if (n < cnt) {
 		anl_unget_pages(a, &got, may_sleep);
@@ -448,19 +632,46 @@ struct page *anl_get_fault_page(struct anl_arena *a)
 	return page;
 }
 
+/**
+ * anl_reserve_init() - an empty reserve
+ * @a: the arena; @a->nr_limit is known
+ *
+ * Context: process context, may sleep.
+ * Return: 0 or -ENOMEM, with what was done left to anl_reserve_exit().
+ */
 int anl_reserve_init(struct anl_arena *a)
 {
-	init_llist_head(&a->discard);
-	memset32(a->spares, ANL_NO_SPARE, ANL_NR_SPARES);
-	INIT_WORK(&a->refill_work, anl_refill_work);
-	a->stash_cap = min(READ_ONCE(anl_reserve_pages), a->nr_limit);
+	u32 base = READ_ONCE(anl_reserve_pages), cap = READ_ONCE(anl_reserve_max);
+
+	a->stash_base = min(base, a->nr_limit);
+	a->stash_cap = min(max(base, cap), a->nr_limit);
+	a->stash_goal = a->stash_base;
+	a->stash_decay = jiffies;
 	if (!a->stash_cap)
 		return 0;
 
 	a->stash = anl_zalloc(a, a->stash_cap * sizeof(*a->stash));
 	a->stash_map = anl_zalloc(a, BITS_TO_LONGS(a->stash_cap) * sizeof(*a->stash_map));
+	if (!a->stash || !a->stash_map)
+		return -ENOMEM;
 
-	return a->stash && a->stash_map ? 0 : -ENOMEM;
+	spin_lock(&anl_reserves_lock);
+	list_add_tail(&a->reserve_head, &anl_reserves);
+	spin_unlock(&anl_reserves_lock);
+
+	return 0;
+}
+
+/**
+ * anl_reserve_prepare() - set up what anl_reserve_exit() needs
+ * @a: an arena, zeroed
+ */
+void anl_reserve_prepare(struct anl_arena *a)
+{
+	INIT_LIST_HEAD(&a->reserve_head);
+	init_llist_head(&a->discard);
+	memset32(a->spares, ANL_NO_SPARE, ANL_NR_SPARES);
+	INIT_DELAYED_WORK(&a->refill_work, anl_refill_work);
 }
 
 /* Undo anl_reserve_init(), also half of it. Nobody uses the arena any more. */
@@ -468,9 +679,31 @@ void anl_reserve_exit(struct anl_arena *a)
 {
 	struct page *page;
 
-	while (a->stash && a->stash_map && (page = anl_stash_pop(a)))
+	spin_lock(&anl_reserves_lock);
+	list_del_init(&a->reserve_head);
+	spin_unlock(&anl_reserves_lock);
+
+	while ((page = anl_stash_pop(a)))
 		put_page(page);
 	anl_put_discarded(a);
 	kvfree(a->stash);
 	kvfree(a->stash_map);
+}
+
+/* Module init and exit. */
+int __init anl_shrinker_init(void)
+{
+	anl_shrinker = shrinker_alloc(0, "arena_nolock");
+	if (!anl_shrinker)
+		return -ENOMEM;
+	anl_shrinker->count_objects = anl_shrink_count;
+	anl_shrinker->scan_objects = anl_shrink_scan;
+	shrinker_register(anl_shrinker);
+
+	return 0;
+}
+
+void anl_shrinker_exit(void)
+{
+	shrinker_free(anl_shrinker);
 }
