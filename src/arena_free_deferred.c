@@ -16,10 +16,10 @@
  *   1. wait for user faults that saw the slots live (fault_sem);
  *   2. clear the kernel PTEs, one TLB flush for the batch;
  *   3. zap the slots from every user mapping;
- *   4. drop the pages;
- *   5. give the slots back to the tree.
- * No step can be reordered: only after 5 can a slot be handed out again, and
- * by then no CPU and no process can reach the old page.
+ *   4. give the slots back to the tree;
+ *   5. drop the pages, or zero them for the reserve.
+ * Only after 4 can a slot be handed out again, and only after 5 a page; by then
+ * no CPU and no process can reach the old page through the slot.
  *
  * Step 3 takes mmap_lock. The worker just waits for it. A sleepable kfunc
  * cannot, since its caller may hold that lock already; it waits for a bounded
@@ -36,6 +36,9 @@
 
 /* Spans that a free can retire without memory for more. */
 #define ANL_STACK_SPANS 16
+
+/* So many spans in one pass mean that more are on their way. */
+#define ANL_DRAIN_MANY 16
 
 /* How often a caller that needs room looks whether the drains have ended. */
 #define ANL_DRAIN_TRIES 40
@@ -186,15 +189,18 @@ static bool anl_retire(struct anl_arena *a, struct anl_batch *b, bool may_block)
 	anl_unmap_spans(a, b->spans, b->nr, &u);
 	if (u.user_mapped)
 		done = anl_zap_spans(a, b->spans, b->nr, may_block);
-	/* A user PTE that is left holds a reference of its own. */
-	anl_put_pages(&u.pages);
 	for (i = 0; i < b->nr; i++) {
 		if (done)
 			anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);
 		else
 			anl_queue_slots(a, b->spans[i].pgoff, b->spans[i].cnt);
 	}
+	b->retired += b->nr;
 	b->nr = 0;
+	/* A user PTE that is left holds a reference of its own. */
+	if (may_block)
+		anl_reserve_recycle(a, &u.pages);
+	anl_put_pages(&u.pages);
 
 	return done;
 }
@@ -265,11 +271,40 @@ static bool anl_drain(struct anl_arena *a, struct anl_batch *b, bool may_block)
 	return done;
 }
 
+/* Is there more to come that is worth waiting for, and room to wait in? */
+static bool anl_drain_may_pause(const struct anl_arena *a, u32 retired)
+{
+	return retired >= ANL_DRAIN_MANY && rtq_nr_free(&a->rt) >= a->nr_limit / 4;
+}
+
+static bool anl_queue_empty(const struct anl_arena *a)
+{
+	return find_first_bit((unsigned long *)a->dying_sum, BITS_TO_LONGS(a->nr_slots)) >=
+	       BITS_TO_LONGS(a->nr_slots);
+}
+
+/*
+ * While frees keep coming, one pass after the other would retire a few slots each
+ * time, and each caller would have to start the next one. So the worker pauses
+ * for a moment between passes, during which frees need to do nothing but queue,
+ * and it flushes TLBs a thousand times a second at most.
+ */
 static void anl_drain_work(struct work_struct *work)
 {
 	struct anl_arena *a = container_of(work, struct anl_arena, drain_work);
+	struct anl_batch *b = a->drain_batch;
 
-	anl_drain(a, a->drain_batch, true);
+	do {
+		do {
+			b->retired = 0;
+			anl_drain(a, b, true);
+			if (anl_drain_may_pause(a, b->retired))
+				usleep_range(500, 1000);
+		} while (b->retired >= ANL_DRAIN_MANY);
+		/* From here on a free asks for the next run itself. */
+		atomic_andnot(ANL_KICK_DRAIN, &a->kicked);
+		smp_mb__after_atomic();
+	} while (!anl_queue_empty(a));
 }
 
 /* Memory for a batch of a caller's own, or the caller's few spans on the stack. */
@@ -280,10 +315,12 @@ static struct anl_batch *anl_batch_get(struct anl_batch *fallback)
 	if (!b) {
 		fallback->nr = 0;
 		fallback->cap = ANL_STACK_SPANS;
+		fallback->retired = 0;
 		return fallback;
 	}
 	b->nr = 0;
 	b->cap = ANL_BATCH_CAP;
+	b->retired = 0;
 
 	return b;
 }
