@@ -44,7 +44,7 @@
 #define ANL_RESERVE_MAX (BITS_PER_LONG * BITS_PER_LONG)
 
 /* How long a reserve that has grown waits for the demand to come back. */
-#define ANL_DECAY_PERIOD (5 * HZ)
+#define ANL_DECAY_PERIOD (2 * HZ)
 
 /* Growth of a reserve that starts from nothing. */
 #define ANL_GROW_MIN 16U

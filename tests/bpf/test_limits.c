@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Who pays for the pages of an arena, and what happens when that one has no
- * more: the memory cgroup that created the map is charged, whoever allocates.
+ * more: the memory cgroup that created the map is charged, whoever allocates. Also
+ * what is kept ready for callers that cannot sleep, which is charged as well.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -247,4 +248,111 @@ TEST(limits, fault_inside, "a user fault over the limit: the process is killed o
 TEST(limits, fault_outside, "a user fault over the limit of somebody else's cgroup is SIGBUS, not SIGSEGV")
 {
 	fault_limited("fault_out", "");
+}
+
+/*
+ * Bursts in interrupts, until the memory kept ready has grown by @bytes over
+ * @before. Each takes all that is ready, and gives it back.
+ */
+static bool grow_reserve(struct sem *s, const char *name, long before, long bytes)
+{
+	int i;
+
+	for (i = 0; i < 20 && cg_get(name, "memory.current") - before < bytes; i++) {
+		struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 4096, .node = -1 };
+
+		if (!sem_run(s, CX_IRQ, 0, &r))
+			return false;
+		sem_free(s, CX_IRQ, s->base, s->pages);
+		if (!sem_settle(s, 0))
+			return false;
+		usleep(50000);
+	}
+	printf("# %d bursts, %ld KiB more\n", i, (cg_get(name, "memory.current") - before) / 1024);
+
+	return cg_get(name, "memory.current") - before >= bytes;
+}
+
+/* Single pages that a burst in interrupts gets, beginning now. */
+static long burst(struct sem *s, __u32 cnt)
+{
+	struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = cnt, .node = -1 };
+
+	return sem_run(s, CX_IRQ, 0, &r) ? (long)r.ret : -1;
+}
+
+TEST(limits, reserve_grows, "pages kept ready follow the demand, and give way when memory is short")
+{
+	struct sem s;
+	long before;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("grows", &s, 8192), "load");
+	before = cg_get("grows", "memory.current");
+	ASSERT(grow_reserve(&s, "grows", before, 6 * MIB), "it stayed small");
+	ASSERT(burst(&s, 1024) == 1024, "a burst like those before");
+	sem_free(&s, CX_IRQ, s.base, s.pages);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+
+	/* This has all shrinkers give back what they can. */
+	ASSERT(wait_for(write_file("/proc/sys/vm/drop_caches", "2") &&
+			cg_get("grows", "memory.current") - before < SLACK, 5000),
+	       "%ld bytes more than at first", cg_get("grows", "memory.current") - before);
+	ASSERT(burst(&s, 256) == 256, "the pages that were promised");
+	sem_close(&s);
+}
+
+TEST(limits, reserve_lent, "a caller without memory of its own gets what is ready beyond the promise")
+{
+	struct sem s;
+	long before;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("lent", &s, 8192), "load");
+	before = cg_get("lent", "memory.current");
+	ASSERT(grow_reserve(&s, "lent", before, 6 * MIB), "it stayed small");
+	ASSERT(cg_set("lent", "memory.max", cg_get("lent", "memory.current")), "limit");
+	ASSERT(sem_alloc_once(&s, CX_SYS, NULL, 768) == s.base, "alloc at the limit");
+	ASSERT_EQ(user_diff(s.base, 768, 0), 0, "words that are not zero");
+	ASSERT(!sem_alloc_once(&s, CX_SYS, NULL, 4096), "16 MiB at the limit");
+	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
+	sem_close(&s);
+}
+
+TEST(limits, reserve_shrinks, "pages kept ready that nobody needs are given back after a while")
+{
+	struct sem s;
+	long before, most;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("shrinks", &s, 8192), "load");
+	before = cg_get("shrinks", "memory.current");
+	ASSERT(grow_reserve(&s, "shrinks", before, 6 * MIB), "it stayed small");
+	most = cg_get("shrinks", "memory.current") - before;
+	ASSERT(wait_for(cg_get("shrinks", "memory.current") - before < most / 4 * 3, 15000),
+	       "%ld KiB of %ld are still there",
+	       (cg_get("shrinks", "memory.current") - before) / 1024, most / 1024);
+	sem_close(&s);
+}
+
+TEST(limits, reserve_parameters, "the parameters of the reserve take what is documented")
+{
+	static const char *const names[] = { "reserve_pages", "reserve_max" };
+	char path[96], old[16];
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "/sys/module/arena_nolock/parameters/%s", names[i]);
+		snprintf(old, sizeof(old), "%s", read_file(path) ?: "");
+		ASSERT(*old, "%s is missing", names[i]);
+		ASSERT(!write_file(path, "4097"), "%s took 4097", names[i]);
+		ASSERT(!write_file(path, "-1"), "%s took -1", names[i]);
+		ASSERT(!write_file(path, "many"), "%s took a word", names[i]);
+		ASSERT(!strcmp(read_file(path), old), "%s has changed", names[i]);
+		ASSERT(write_file(path, "0") && write_file(path, "4096"), "%s took no 0", names[i]);
+		ASSERT(write_file(path, old), "%s not restored", names[i]);
+	}
 }
