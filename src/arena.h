@@ -87,6 +87,7 @@ struct anl_batch {
  * @stash_cap: slots in @stash
  * @stash_base: pages that @stash should hold at least
  * @stash_goal: pages that @stash should hold now
+ * @stash_missed: somebody wanted more than @stash could give
  * @stash_hint: word of @stash_map in which a page was put last
  * @stash_used: most pages found missing in this period; the worker's
  * @stash_decay: end of this period, in jiffies; the worker's
@@ -132,6 +133,7 @@ struct anl_arena {
 	u32 stash_cap;
 	u32 stash_base;
 	u32 stash_goal;
+	bool stash_missed;
 	u32 stash_hint;
 	u32 stash_used;
 	unsigned long stash_decay;
@@ -194,6 +196,7 @@ static inline bool anl_may_sleep(void)
 int anl_pgtable_prefill(struct anl_arena *a);
 struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff);
 u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end);
+bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page);
 u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages);
 void anl_map_pages_sleepable(struct anl_arena *a, u32 pgoff, u32 cnt,
 			     struct list_head *pages);
@@ -225,6 +228,7 @@ int anl_reserve_init(struct anl_arena *a);
 void anl_reserve_exit(struct anl_arena *a);
 void anl_reserve_refill(struct anl_arena *a);
 void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages);
+struct page *anl_get_reserve_page(struct anl_arena *a);
 bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
 		   struct list_head *pages);
 void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_sleep);

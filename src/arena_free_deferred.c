@@ -307,11 +307,14 @@ static void anl_drain_work(struct work_struct *work)
 	} while (!anl_queue_empty(a));
 }
 
-/* Memory for a batch of a caller's own, or the caller's few spans on the stack. */
-static struct anl_batch *anl_batch_get(struct anl_batch *fallback)
+/* Memory for a batch of up to @cnt slots, or the caller's few spans on the stack. */
+static struct anl_batch *anl_batch_get(struct anl_batch *fallback, u32 cnt)
 {
-	struct anl_batch *b = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	struct anl_batch *b = NULL;
 
+	/* Every other slot is a span at most. */
+	if (cnt > 2 * ANL_STACK_SPANS)
+		b = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	if (!b) {
 		fallback->nr = 0;
 		fallback->cap = ANL_STACK_SPANS;
@@ -343,7 +346,7 @@ static void anl_batch_put(struct anl_batch *b, struct anl_batch *fallback)
 void anl_drain_now(struct anl_arena *a)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
-	struct anl_batch *b = anl_batch_get(fallback);
+	struct anl_batch *b = anl_batch_get(fallback, a->nr_slots);
 	int tries = ANL_DRAIN_TRIES;
 
 	anl_drain(a, b, false);
@@ -366,7 +369,7 @@ void anl_drain_now(struct anl_arena *a)
 void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
-	struct anl_batch *b = anl_batch_get(fallback);
+	struct anl_batch *b = anl_batch_get(fallback, cnt);
 	u32 w;
 
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {

@@ -129,9 +129,11 @@ static void anl_map_free(struct bpf_map *map)
 	struct anl_span all = { 0, a->nr_slots };
 	struct anl_unmapped u;
 
+	/* Nobody is left to ask for work, except for the works themselves. */
+	atomic_set(&a->kicked, ANL_KICK_DRAIN | ANL_KICK_REFILL);
 	irq_work_sync(&a->kick);
-	cancel_work_sync(&a->drain_work);
 	cancel_delayed_work_sync(&a->refill_work);
+	cancel_work_sync(&a->drain_work);
 	anl_unmap_spans(a, &all, 1, &u);
 	anl_put_pages(&u.pages);
 
@@ -371,6 +373,33 @@ static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
 		anl_queue_slots(a, pgoff, cnt);
 }
 
+/*
+ * The way of most calls, with nothing in it that is not needed: one page, for a
+ * caller that cannot sleep, from the reserve. NULL if anything is in the way.
+ */
+static void *anl_alloc_one(struct anl_arena *a)
+{
+	struct page *page = anl_get_reserve_page(a);
+	LIST_HEAD(pages);
+	long pgoff;
+
+	if (!page)
+		return NULL;
+	pgoff = rtq_alloc(&a->rt, 1);
+	if (pgoff >= 0) {
+		if (anl_map_page(a, pgoff, page)) {
+			anl_set_live(a, pgoff, 1);
+			return (void *)anl_uaddr(a, pgoff);
+		}
+		/* Scratch pages are the drain's business. */
+		anl_queue_slots(a, pgoff, 1);
+	}
+	list_add(&page->lru, &pages);
+	anl_unget_pages(a, &pages, false);
+
+	return NULL;
+}
+
 /* Tries of a caller that cannot flush TLBs and runs into scratch pages. */
 #define ANL_SCRATCH_TRIES 4
 
@@ -380,12 +409,19 @@ static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid
 	long pgoff = addr ? anl_pgoff(a, addr) : ANL_ANYWHERE;
 	int tries = ANL_SCRATCH_TRIES;
 	LIST_HEAD(pages);
+	void *ret;
 	u32 n;
 
 	if (nid != NUMA_NO_NODE && ((unsigned int)nid >= nr_node_ids || !node_online(nid)))
 		return NULL;
 	if (cnt > a->nr_limit || addr & ~PAGE_MASK)
 		return NULL;
+
+	if (cnt == 1 && !addr && !may_sleep) {
+		ret = anl_alloc_one(a);
+		if (ret)
+			return ret;
+	}
 
 	pgoff = anl_claim(a, pgoff, cnt, may_sleep);
 	if (pgoff < 0)

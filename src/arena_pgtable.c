@@ -113,14 +113,35 @@ u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end)
 }
 
 /**
+ * anl_map_page() - map a page at a slot that the caller has claimed
+ * @a: the arena
+ * @pgoff: the slot
+ * @page: the page
+ *
+ * Context: any. No translation of an empty PTE is ever cached, so there is
+ * nothing to flush.
+ * Return: false if the slot holds the scratch page.
+ */
+bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page)
+{
+	unsigned long addr = anl_kaddr(a, pgoff);
+
+	if (!anl_pte_try_set(anl_pte(a, pgoff), mk_pte(page, PAGE_KERNEL)))
+		return false;
+	flush_cache_vmap(addr, addr + PAGE_SIZE);
+	atomic_long_inc(&a->nr_populated);
+
+	return true;
+}
+
+/**
  * anl_map_pages() - map pages at slots that the caller has claimed
  * @a: the arena
  * @pgoff: first slot
  * @cnt: number of slots
  * @pages: pages linked through page->lru; those that were mapped are taken off
  *
- * Context: any. No translation of an empty PTE is ever cached, so there is
- * nothing to flush.
+ * Context: any.
  * Return: number of slots mapped. Less than @cnt means that the next one holds
  * the scratch page.
  */
@@ -228,6 +249,9 @@ void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
 	atomic_long_sub(u->nr_pages, &a->nr_populated);
 }
 
+/* Pages that the page allocator gets back at a time. */
+#define ANL_PUT_BATCH 32
+
 /**
  * anl_put_pages() - drop the arena's reference on a list of pages
  * @pages: pages linked through page->lru
@@ -236,13 +260,17 @@ void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
  */
 void anl_put_pages(struct list_head *pages)
 {
-	struct page *page, *tmp;
+	struct page *page, *tmp, *some[ANL_PUT_BATCH];
 	u32 n = 0;
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
 		list_del(&page->lru);
-		put_page(page);
-		if (!(++n % 1024))
-			cond_resched();
+		some[n++] = page;
+		if (n < ANL_PUT_BATCH)
+			continue;
+		release_pages(some, n);
+		n = 0;
+		cond_resched();
 	}
+	release_pages(some, n);
 }

@@ -16,9 +16,9 @@
  *
  * A worker fills the stash, and the drain of the free queue puts pages into it
  * that it has zeroed again, which saves the way through the page allocator. How
- * many pages it should hold, @stash_goal, follows the demand: it doubles each
- * time that less than half was left when the worker came, up to reserve_max, and
- * halves, down to reserve_pages, when a period passes in which less than a
+ * many pages it should hold, @stash_goal, follows the demand: it doubles, up to
+ * reserve_max, each time that less than a quarter was left when the worker came or
+ * that somebody had to look elsewhere, and halves, down to reserve_pages, when a period passes in which less than a
  * quarter was needed, or when the kernel is short of memory. It is bounded by the
  * pages that the arena could still take: the stash never holds memory that nobody
  * could ask for, and a caller that gets no page elsewhere gets what the stash has
@@ -270,8 +270,9 @@ static void anl_spares_refill(struct anl_arena *a)
 			if (pgoff-- == a->nr_limit - 4 * ANL_NR_SPARES)
 				return;
 		} while (rtq_claim(&a->rt, pgoff, 1));
-		if (cmpxchg(&a->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE)
-			rtq_release(&a->rt, pgoff, 1);
+		if (cmpxchg(&a->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE &&
+		    rtq_release(&a->rt, pgoff, 1))
+			anl_queue_slots(a, pgoff, 1);
 	}
 }
 
@@ -303,7 +304,8 @@ static void anl_reserve_adapt(struct anl_arena *a)
 	u32 used = goal - min(goal, level);
 
 	a->stash_used = max(a->stash_used, used);
-	if (used > goal / 2 || !goal) {
+	if (used > goal - goal / 4 || READ_ONCE(a->stash_missed)) {
+		WRITE_ONCE(a->stash_missed, false);
 		goal = min(max(2 * goal, ANL_GROW_MIN), a->stash_cap);
 		a->stash_decay = jiffies + ANL_DECAY_PERIOD;
 	} else if (time_after_eq(jiffies, a->stash_decay)) {
@@ -452,19 +454,41 @@ static u32 anl_stash_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor,
 	return n;
 }
 
-/* Ask for a refill in time: a quarter is gone. Any context. */
+/* Ask for a refill in time: half is gone. Any context. */
 static void anl_stash_check(struct anl_arena *a)
 {
 	u32 target = anl_stash_target(a);
 
-	if (a->stash_cap && atomic_read(&a->stash_level) <= (int)(target - target / 4))
+	if (a->stash_cap && atomic_read(&a->stash_level) <= (int)(target / 2))
 		anl_kick(a, ANL_KICK_REFILL);
 }
 
-/*
- * Add up to @cnt pages to @pages; any context. Returns how many. The lower half
- * of the stash is for those who have nothing else.
+/* Half of what the stash is promised to hold is for those who have nothing else. */
+static u32 anl_stash_floor(const struct anl_arena *a, bool try_alloc)
+{
+	return try_alloc ? a->stash_base / 2 : 0;
+}
+
+/**
+ * anl_get_reserve_page() - a page from the reserve, if it has one to spare
+ * @a: the arena
+ *
+ * Context: any.
+ * Return: a zeroed, charged page, or NULL.
  */
+struct page *anl_get_reserve_page(struct anl_arena *a)
+{
+	struct page *page;
+
+	if (atomic_read(&a->stash_level) <= (int)anl_stash_floor(a, anl_may_try_alloc()))
+		return NULL;
+	page = anl_stash_pop(a);
+	anl_stash_check(a);
+
+	return page;
+}
+
+/* Add up to @cnt pages to @pages; any context. Returns how many. */
 static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
 {
 	bool try_alloc = anl_may_try_alloc();
@@ -472,9 +496,11 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 	struct page *page;
 	u32 n;
 
-	n = anl_stash_take(a, 0, cnt, try_alloc ? a->stash_base / 2 : 0, pages);
+	n = anl_stash_take(a, 0, cnt, anl_stash_floor(a, try_alloc), pages);
 	if (n == cnt)
 		return n;
+	if (!READ_ONCE(a->stash_missed))
+		WRITE_ONCE(a->stash_missed, true);
 
 	rcu_read_lock();
 	c.memcg = anl_map_memcg_rcu(a->map);

@@ -79,7 +79,7 @@ mutant map_elsewhere 'arena_nolock.c arena_vma.c' 's/if (vma->vm_start != a->use
 mutant unloadable arena_nolock.c 's/__module_get(THIS_MODULE);//; s/module_put(THIS_MODULE);//' 'lifetime.*'
 mutant leak arena_nolock.c 's/^\tanl_put_pages(&u.pages);//' 'lifetime.*'
 mutant stash_leak arena_reserve.c '/^void anl_reserve_exit(/,/^}/s/put_page(page);/;/' 'lifetime.*'
-mutant no_growth arena_reserve.c 's/used > goal \/ 2 || !goal/0/' 'limits.reserve*'
+mutant no_growth arena_reserve.c 's/used > goal - goal \/ 4 || READ_ONCE(a->stash_missed)/0/' 'limits.reserve*'
 mutant no_shrinker arena_reserve.c 's/return nr ?: SHRINK_EMPTY;/return SHRINK_EMPTY;/' 'limits.reserve*'
 mutant not_lent arena_reserve.c 's/return anl_stash_take(a, n, cnt, a->stash_base, pages);/return n;/' 'limits.reserve*'
 mutant no_decay arena_reserve.c 's/if (a->stash_used < goal \/ 4)/if (0)/' 'limits.reserve*'
