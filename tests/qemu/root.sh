@@ -9,7 +9,7 @@ root=$cache/root
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 root_packages=(make gcc libc6-dev clang-19 llvm-19 libclang-rt-19-dev libbpf-dev bpftool
 	dwarves sparse libcmocka-dev libelf-dev zlib1g-dev qemu-system-x86 busybox-static
-	cpio gzip kmod ca-certificates)
+	cpio gzip kmod ca-certificates gnuplot-nox)
 
 # URIs in the apt sources of the running system, lists of mirrors resolved.
 apt_uris() {
