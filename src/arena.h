@@ -95,6 +95,7 @@ struct anl_batch {
  * @discard: pages that a caller could neither use nor free, linked through
  *	their own memory
  * @spares: claimed slots for callers that meet the tree's lock on their own CPU
+ * @spares_missing: one of @spares was taken
  * @kicked: what was asked for and has not begun
  * @kick: takes work from any context to where the workqueue can be used
  * @drain_work: retires dying slots
@@ -140,6 +141,7 @@ struct anl_arena {
 	struct list_head reserve_head;
 	struct llist_head discard;
 	u32 spares[ANL_NR_SPARES];
+	bool spares_missing;
 
 	atomic_t kicked;
 	struct irq_work kick;
@@ -235,6 +237,7 @@ void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_slee
 struct page *anl_get_fault_page(struct anl_arena *a);
 u32 anl_spare_pop(struct anl_arena *a);
 bool anl_spares_release(struct anl_arena *a);
+void anl_spares_fill(struct anl_arena *a);
 void *anl_zalloc(struct anl_arena *a, size_t size);
 int anl_shrinker_init(void);
 void anl_shrinker_exit(void);

@@ -259,7 +259,7 @@ static void anl_import(struct anl_arena *a)
 	anl_import_taken(a, pos, a->nr_slots);
 }
 
-static int anl_adopt_locked(struct bpf_map *map)
+static int anl_adopt_locked(struct bpf_map *map, const struct bpf_prog *prog)
 {
 	struct anl_arena *a;
 
@@ -276,7 +276,7 @@ static int anl_adopt_locked(struct bpf_map *map)
 
 	anl_stock_seize(map, a);
 	anl_stock_takeover_vmas(map, a);
-	anl_stock_quiesce(map);
+	anl_stock_quiesce(map, prog);
 	anl_import(a);
 	anl_reserve_refill(a);
 	/* Pairs with the loads in anl_arena_of() and in the fault handler. */
@@ -313,7 +313,7 @@ static int anl_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
 	}
 
 	mutex_lock(&anl_adopt_mutex);
-	err = anl_adopt_locked(map);
+	err = anl_adopt_locked(map, prog);
 	mutex_unlock(&anl_adopt_mutex);
 
 	return err;
@@ -389,6 +389,8 @@ static void *anl_alloc_one(struct anl_arena *a)
 	if (pgoff >= 0) {
 		if (anl_map_page(a, pgoff, page)) {
 			anl_set_live(a, pgoff, 1);
+			if (READ_ONCE(a->spares_missing))
+				anl_spares_fill(a);
 			return (void *)anl_uaddr(a, pgoff);
 		}
 		/* Scratch pages are the drain's business. */

@@ -222,6 +222,7 @@ u32 anl_spare_pop(struct anl_arena *a)
 		pgoff = xchg(&a->spares[i], ANL_NO_SPARE);
 		if (pgoff == ANL_NO_SPARE)
 			continue;
+		WRITE_ONCE(a->spares_missing, true);
 		anl_kick(a, ANL_KICK_REFILL);
 
 		return pgoff;
@@ -256,20 +257,36 @@ bool anl_spares_release(struct anl_arena *a)
 	return any;
 }
 
-/* Claim spares among the last slots, if the arena has plenty of room. */
-static void anl_spares_refill(struct anl_arena *a)
-{
-	u32 i, pgoff = a->nr_limit;
+/* Spare @i is one of as many slots, counted from the end of the arena. */
+#define ANL_SPARE_CHOICE 4U
 
-	if (rtq_nr_free(&a->rt) < 16 * ANL_NR_SPARES)
+/**
+ * anl_spares_fill() - claim the spares that are missing
+ * @a: the arena
+ *
+ * Only if the arena has plenty of room, and at its upper end. The worker does
+ * this, and so does whoever has just had the tree's lock: the one that an NMI
+ * interrupted makes good for what the NMI took.
+ *
+ * Context: any.
+ */
+void anl_spares_fill(struct anl_arena *a)
+{
+	u32 i, k, pgoff;
+
+	WRITE_ONCE(a->spares_missing, false);
+	if (rtq_nr_free(&a->rt) < 4 * ANL_SPARE_CHOICE * ANL_NR_SPARES)
 		return;
 	for (i = 0; i < ANL_NR_SPARES; i++) {
 		if (READ_ONCE(a->spares[i]) != ANL_NO_SPARE)
 			continue;
-		do {
-			if (pgoff-- == a->nr_limit - 4 * ANL_NR_SPARES)
-				return;
-		} while (rtq_claim(&a->rt, pgoff, 1));
+		for (k = 1; k <= ANL_SPARE_CHOICE; k++) {
+			pgoff = a->nr_limit - i * ANL_SPARE_CHOICE - k;
+			if (!rtq_claim(&a->rt, pgoff, 1))
+				break;
+		}
+		if (k > ANL_SPARE_CHOICE)
+			continue;
 		if (cmpxchg(&a->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE &&
 		    rtq_release(&a->rt, pgoff, 1))
 			anl_queue_slots(a, pgoff, 1);
@@ -335,7 +352,7 @@ void anl_reserve_refill(struct anl_arena *a)
 	struct page *page;
 
 	anl_put_discarded(a);
-	anl_spares_refill(a);
+	anl_spares_fill(a);
 	anl_stash_trim(a, anl_stash_target(a), ULONG_MAX);
 
 	anl_charge_begin(a, &c);
