@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Instruments of the bench, as parameters in sysfs:
+ *
+ *	zero_ns		read: what zeroing one page takes, in ns
+ *	idle_us		read: how long all CPUs together have been idle
+ *	timer		write "CPU US": a hard timer on that CPU every US us; "" stops it;
+ *			read: "FIRED WORST MEAN WAIT", how late it was, in ns, and how long
+ *			who comes at a random moment waits for such delays, on average
+ *	nmi		write "CPU US": an NMI to that CPU every US us, sent by another one;
+ *			"" stops; read: how many have been handled
+ *	hog		write MS: take all free memory down to the minimum watermark, keep
+ *			it that long, and give it back; read: how many pages that were
+ */
+#include <linux/cpu.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/highmem.h>
+#include <linux/hrtimer.h>
+#include <linux/init.h>
+#include <linux/kernel_stat.h>
+#include <linux/math64.h>
+#include <linux/module.h>
+#include <linux/nmi.h>
+#include <linux/smp.h>
+#include <linux/tick.h>
+#include <linux/version.h>
+#include <linux/workqueue.h>
+#include <asm/apic.h>
+#include <asm/nmi.h>
+
+/* A timer on a CPU of the caller's choice. */
+struct bench_timer {
+	struct hrtimer timer;
+	u64 period;
+	int cpu;
+	bool on;
+};
+
+static void bench_timer_setup(struct bench_timer *t,
+			      enum hrtimer_restart (*fn)(struct hrtimer *))
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(&t->timer, fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+#else
+	hrtimer_init(&t->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+	t->timer.function = fn;
+#endif
+}
+
+static long bench_timer_begin(void *arg)
+{
+	struct bench_timer *t = arg;
+
+	hrtimer_start(&t->timer, ns_to_ktime(t->period), HRTIMER_MODE_REL_PINNED_HARD);
+
+	return 0;
+}
+
+static int bench_timer_start(struct bench_timer *t, int cpu, u32 us)
+{
+	if (!us || cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu))
+		return -EINVAL;
+	t->period = (u64)us * NSEC_PER_USEC;
+	t->on = true;
+
+	return work_on_cpu(cpu, bench_timer_begin, t);
+}
+
+static void bench_timer_stop(struct bench_timer *t)
+{
+	if (t->on)
+		hrtimer_cancel(&t->timer);
+	t->on = false;
+}
+
+/* From now, not from when it should have been: a long delay is one, not many. */
+static enum hrtimer_restart bench_timer_again(struct bench_timer *t)
+{
+	hrtimer_set_expires(&t->timer, ktime_add_ns(ktime_get(), t->period));
+
+	return HRTIMER_RESTART;
+}
+
+/*
+ * How late interrupts are
+ */
+
+static struct bench_timer late;
+static u64 late_fired, late_worst, late_sum, late_squares, late_since;
+
+static enum hrtimer_restart late_fn(struct hrtimer *timer)
+{
+	u64 by = ktime_to_ns(ktime_sub(ktime_get(), hrtimer_get_expires(timer)));
+
+	late_fired++;
+	late_sum += by;
+	late_squares += div_u64(by, 100) * div_u64(by, 100);
+	late_worst = max(late_worst, by);
+
+	return bench_timer_again(&late);
+}
+
+static int timer_set(const char *val, const struct kernel_param *kp)
+{
+	u32 us;
+	int cpu;
+
+	bench_timer_stop(&late);
+	if (sscanf(val, "%d %u", &cpu, &us) != 2)
+		return 0;
+	late_fired = late_worst = late_sum = late_squares = 0;
+	late_since = ktime_get_ns();
+
+	return bench_timer_start(&late, cpu, us);
+}
+
+static int timer_get(char *buf, const struct kernel_param *kp)
+{
+	u64 time = ktime_get_ns() - late_since;
+
+	return sysfs_emit(buf, "%llu %llu %llu %llu\n", late_fired, late_worst,
+			  late_fired ? div64_u64(late_sum, late_fired) : 0,
+			  div64_u64(late_squares, div_u64(time, 5000) + 1));
+}
+
+static const struct kernel_param_ops timer_ops = { .set = timer_set, .get = timer_get };
+module_param_cb(timer, &timer_ops, NULL, 0600);
+
+/*
+ * NMIs
+ */
+
+static struct bench_timer storm;
+static atomic_t nmis, nmis_pending;
+static int nmi_cpu;
+
+static int nmi_fn(unsigned int cmd, struct pt_regs *regs)
+{
+	if (!atomic_read(&nmis_pending) || smp_processor_id() != nmi_cpu)
+		return NMI_DONE;
+	atomic_set(&nmis_pending, 0);
+	atomic_inc(&nmis);
+
+	return NMI_HANDLED;
+}
+
+static enum hrtimer_restart storm_fn(struct hrtimer *timer)
+{
+	/* One at a time: two that meet are one, and the other is nobody's. */
+	if (!atomic_xchg(&nmis_pending, 1))
+		apic->send_IPI(nmi_cpu, NMI_VECTOR);
+
+	return bench_timer_again(&storm);
+}
+
+static int nmi_set(const char *val, const struct kernel_param *kp)
+{
+	int cpu, from;
+	u32 us;
+
+	bench_timer_stop(&storm);
+	if (sscanf(val, "%d %u", &cpu, &us) != 2)
+		return 0;
+	if (cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu))
+		return -EINVAL;
+	nmi_cpu = cpu;
+	from = cpumask_any_but(cpu_online_mask, cpu);
+	if (from >= nr_cpu_ids)
+		return -ENODEV;
+	atomic_set(&nmis, 0);
+
+	return bench_timer_start(&storm, from, us);
+}
+
+static int nmi_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%d\n", atomic_read(&nmis));
+}
+
+static const struct kernel_param_ops nmi_ops = { .set = nmi_set, .get = nmi_get };
+module_param_cb(nmi, &nmi_ops, NULL, 0600);
+
+/*
+ * Memory
+ */
+
+static unsigned long hogged_pages;
+
+static int hog_set(const char *val, const struct kernel_param *kp)
+{
+	struct page *page, *tmp;
+	int order, ret;
+	LIST_HEAD(pages);
+	u32 ms;
+
+	ret = kstrtouint(val, 0, &ms);
+	if (ret)
+		return ret;
+	hogged_pages = 0;
+	/* No reclaim and no reserves: it ends at the minimum watermark. */
+	for (order = 9; order >= 0; order -= 9) {
+		while ((page = alloc_pages(__GFP_NOWARN | __GFP_NOMEMALLOC, order))) {
+			set_page_private(page, order);
+			list_add(&page->lru, &pages);
+			hogged_pages += 1UL << order;
+		}
+	}
+	msleep(ms);
+	list_for_each_entry_safe(page, tmp, &pages, lru) {
+		list_del(&page->lru);
+		__free_pages(page, page_private(page));
+	}
+
+	return 0;
+}
+
+static int hog_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%lu\n", hogged_pages);
+}
+
+static const struct kernel_param_ops hog_ops = { .set = hog_set, .get = hog_get };
+module_param_cb(hog, &hog_ops, NULL, 0600);
+
+/*
+ * Time
+ */
+
+static int idle_get(char *buf, const struct kernel_param *kp)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		sum += get_cpu_idle_time_us(cpu, NULL);
+
+	return sysfs_emit(buf, "%llu\n", sum);
+}
+
+static const struct kernel_param_ops idle_ops = { .get = idle_get };
+module_param_cb(idle_us, &idle_ops, NULL, 0400);
+
+#define ZERO_PAGES 64
+
+static int zero_get(char *buf, const struct kernel_param *kp)
+{
+	struct page *page[ZERO_PAGES];
+	u64 begin, best = U64_MAX;
+	int i, n, run;
+
+	for (n = 0; n < ZERO_PAGES; n++) {
+		page[n] = alloc_page(GFP_KERNEL);
+		if (!page[n])
+			break;
+	}
+	for (run = 0; run < 9 && n; run++) {
+		begin = ktime_get_ns();
+		for (i = 0; i < n; i++)
+			clear_highpage(page[i]);
+		best = min(best, div_u64(ktime_get_ns() - begin, n));
+	}
+	for (i = 0; i < n; i++)
+		__free_page(page[i]);
+
+	return n ? sysfs_emit(buf, "%llu\n", best) : -ENOMEM;
+}
+
+static const struct kernel_param_ops zero_ops = { .get = zero_get };
+module_param_cb(zero_ns, &zero_ops, NULL, 0400);
+
+static int __init anl_bench_init(void)
+{
+	bench_timer_setup(&late, late_fn);
+	bench_timer_setup(&storm, storm_fn);
+
+	return register_nmi_handler(NMI_LOCAL, nmi_fn, 0, "anl_bench");
+}
+
+static void __exit anl_bench_exit(void)
+{
+	bench_timer_stop(&late);
+	bench_timer_stop(&storm);
+	unregister_nmi_handler(NMI_LOCAL, "anl_bench");
+}
+
+module_init(anl_bench_init);
+module_exit(anl_bench_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Instruments for the bench of arena_nolock");
