@@ -5,6 +5,7 @@
 #	make modules_install	install it for that kernel
 #	make demo		boot a stock kernel and show the module at work
 #	make test		all tests on all kernels of the matrix
+#	make bench		against the kernel's own arena (QUICK=1: two minutes)
 #	make check		warning-free build and sparse, for KDIR
 #	make clean
 
@@ -32,4 +33,7 @@ demo:
 test:
 	tests/run_qemu.sh test
 
-.PHONY: all modules modules_install check clean demo test
+bench:
+	tests/run_qemu.sh bench
+
+.PHONY: all modules modules_install check clean demo test bench

@@ -15,10 +15,11 @@ started=$SECONDS
 
 usage() {
 	cat <<'USAGE'
-usage: tests/run_qemu.sh [test|demo|prepare|shell] [options]
+usage: tests/run_qemu.sh [test|demo|bench|prepare|shell] [options]
 
   test      all tests on all kernels of the matrix (default)
   demo      the demo on the newest stable kernel
+  bench     the bench against the kernel's own arena; results in build/bench
   prepare   make or update the build root and the kernels, and build
   shell     a shell in a guest, with the module, the tests and bpftool at hand
 
@@ -27,14 +28,16 @@ usage: tests/run_qemu.sh [test|demo|prepare|shell] [options]
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    what tests there are
-  --cpus N                  CPUs of the guest (default 2)
+  --quick                   a bench of less than two minutes
+  --case GLOB               only these cases of the bench
+  --cpus N                  CPUs of the guest (default 2; bench 4)
   --memory MIB              memory of the guest (default 2048)
   --time SECONDS            limit for one boot (default 600)
   --jobs N                  guests at a time (default: CPUs of this machine)
   --verbose                 all that the guest's tests print
   --help
 
-Environment: KERNEL, TEST (as the options), ARENA_NOLOCK_CACHE (default
+Environment: KERNEL, TEST, QUICK=1, CASE (as the options), ARENA_NOLOCK_CACHE (default
 ~/.cache/arena_nolock), QEMU_ACCEL (default: KVM if it works, otherwise TCG).
 
 Examples:
@@ -68,17 +71,22 @@ die_log() {
 mode='test'
 specs=()
 globs=()
-cpus=2
+quick=${QUICK:-}
+bench_case=${CASE:-*}
+cpus=
 memory=2048
 boot_time=600
 jobs=$(nproc)
 verbose=0
 declare -A qemu_pids=()
+qemu_extra=()
 while [ $# -gt 0 ]; do
 	case $1 in
-	test | demo | prepare | shell) mode=$1 ;;
+	test | demo | bench | prepare | shell) mode=$1 ;;
 	--list) mode=list ;;
 	--verbose) verbose=1 ;;
+	--quick) quick=1 ;;
+	--case) bench_case=${2:?}; shift ;;
 	--kernel) specs+=("${2:?--kernel needs a value}"); shift ;;
 	--test) globs+=("${2:?--test needs a value}"); shift ;;
 	--cpus) cpus=${2:?}; shift ;;
@@ -93,8 +101,15 @@ done
 [ ${#specs[@]} -gt 0 ] || [ -z "${KERNEL:-}" ] || specs=("$KERNEL")
 [ ${#globs[@]} -gt 0 ] || [ -z "${TEST:-}" ] || globs=("$TEST")
 if [ ${#specs[@]} -eq 0 ]; then
-	specs=(stable backports)
-	[ "$mode" = test ] || [ "$mode" = prepare ] || specs=(stable)
+	case $mode in
+	test | prepare) specs=(stable backports) ;;
+	bench) specs=(backports stable) ;;
+	*) specs=(stable) ;;
+	esac
+fi
+if [ -z "$cpus" ]; then
+	cpus=2
+	[ "$mode" != bench ] || cpus=4
 fi
 for i in "${!specs[@]}"; do
 	case ${specs[i]} in
@@ -106,6 +121,8 @@ done
 mkdir -p "$logs" "$cache"
 # shellcheck source=tests/qemu/root.sh
 . "$here/qemu/root.sh"
+# shellcheck source=tests/bench/bench.sh
+. "$here/bench/bench.sh"
 
 # A guest, or a half-made root, is of no use without us.
 cleanup() {
@@ -260,6 +277,7 @@ make_initramfs() {
 	cp "$build/tests/bpf/$prog" "$dir/ird/$prog"
 	cp "$build/$rel/arena_nolock.ko" "$dir/ird/"
 	cp "$build/$rel/kmod/anl_test.ko" "$dir/ird/"
+	[ "$prog" != bench ] || cp "$build/$rel/bench/anl_bench.ko" "$dir/ird/"
 	for f in $(in_root ldd "/src/build/tests/bpf/$prog" "$(in_root sh -c 'command -v bpftool')" |
 			grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
 		cp -L "$root/$f" "$dir/ird/lib/"
@@ -279,7 +297,7 @@ start_guest() {
 	: >"$1/results.log"
 	(
 		as_root_exec='exec'
-		in_root timeout "$boot_time" qemu-system-x86_64 -accel "$accel" -cpu max \
+		in_root timeout "$boot_time" qemu-system-x86_64 -accel "$accel" "${qemu_extra[@]}" -cpu max \
 			-smp "$cpus" -m "$memory" -display none -no-reboot -nic none \
 			-monitor "unix:$dir/monitor,server=on,wait=off" \
 			-serial "file:$dir/console.log" -serial "file:$dir/results.log" \
@@ -513,6 +531,9 @@ demo)
 	exit 0 ;;
 shell)
 	run_shell "${rels[0]}"
+	exit 0 ;;
+bench)
+	run_bench "${rels[@]}" || exit 1
 	exit 0 ;;
 esac
 

@@ -229,15 +229,11 @@ int atomic(struct bpf_raw_tracepoint_args *ctx)
 	return act(ctx->args[0]);
 }
 
-/* Once, in the next hard interrupt of a timer. */
-SEC("raw_tp/hrtimer_expire_entry")
-int in_irq(void *ctx)
+/* With interrupts off. */
+SEC("fentry/anl_bench_hook")
+int in_hook(void *ctx)
 {
-	volatile struct bench_slot *s = &sh.slot[BENCH_IRQ];
-
-	if (s->op && __sync_lock_test_and_set((__u32 *)&s->op, OP_NONE) == OP_ALLOC)
-		alloc(s, sh.pages[BENCH_IRQ]);
-	return 0;
+	return act(BENCH_HOOK);
 }
 
 /* In each NMI that somebody has claimed. */

@@ -41,7 +41,7 @@
 #define PARAM "/sys/module/arena_nolock/parameters/"
 
 enum { INTREE, MODULE, SIDES };
-enum { SLEEPABLE, UNDER_RCU, ATOMIC, IN_IRQ, TOUCH, PROGS };
+enum { SLEEPABLE, UNDER_RCU, ATOMIC, TOUCH, PROGS };
 
 static const char *const side_names[SIDES] = { "in tree", "module" };
 
@@ -280,7 +280,7 @@ struct arena {
 };
 
 static const char *const prog_names[PROGS] = {
-	"sleepable", "under_rcu", "atomic", "in_irq", "touch",
+	"sleepable", "under_rcu", "atomic", "touch",
 };
 
 /* In which contexts are there kfuncs to be measured? */
@@ -376,19 +376,13 @@ static long arena_pages(struct arena *a)
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", a->map_fd);
 	p = strstr(read_text(path), "memlock:");
 
-	return p ? atol(p + strlen("memlock:")) / PAGE : -1;
+	return p ? atol(p + strlen("memlock:")) / (long)PAGE : -1;
 }
 
-static void run_prog(struct arena *a, int prog, __u64 slot, int cpu)
+static void run_prog(struct arena *a, int prog, __u64 slot)
 {
-	__u64 args[2] = { slot };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args, .ctx_size_in = sizeof(args[0]));
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &slot, .ctx_size_in = sizeof(slot));
 
-	if (prog == IN_IRQ) {
-		opts.flags = BPF_F_TEST_RUN_ON_CPU;
-		opts.cpu = cpu;
-		prog = ATOMIC;
-	}
 	if (bpf_prog_test_run_opts(a->fds[prog], &opts))
 		die("%s of %s: %s", prog_names[prog], side_names[a->side], strerror(errno));
 }
@@ -418,7 +412,7 @@ static volatile struct bench_slot *run(struct arena *a, int prog, struct todo t)
 {
 	volatile struct bench_slot *s = set_slot(a, 0, t);
 
-	run_prog(a, prog, 0, 0);
+	run_prog(a, prog, 0);
 
 	return s;
 }
@@ -784,7 +778,7 @@ static void case_irqoff(void)
 static void case_frag(void)
 {
 	static const int ranges[] = { 1, 1000, 100000, 500000 };
-	int nr = quick ? 3 : 4, i, n, side, have = 0, first;
+	int nr = quick ? 3 : 4, n, side, have = 0, first;
 	double alloc[SIDES][4], two[SIDES][4];
 	struct arena a[SIDES];
 	char name[64];
@@ -918,7 +912,7 @@ static void *work(void *arg)
 	pin(w->cpu);
 	while (!*w->stop) {
 		s = set_slot(w->a, w->cpu, (struct todo){ .op = OP_LOOP, .n = 200 });
-		run_prog(w->a, ATOMIC, w->cpu, w->cpu);
+		run_prog(w->a, ATOMIC, w->cpu);
 		w->done += s->done;
 		w->failed += s->failed;
 	}
@@ -1030,6 +1024,22 @@ static void case_nmi(void)
 	       "still there after all were freed, half of them in an NMI");
 }
 
+/* How many single pages there are in a row, with interrupts off. */
+static double hook_burst(struct arena *a, int n, const char *how)
+{
+	volatile struct bench_slot *s;
+	double got;
+
+	s = set_slot(a, BENCH_HOOK, (struct todo){ .op = OP_ALLOC, .n = n });
+	write_text(how, "1");
+	got = s->failed ? s->before : s->done;
+	set_slot(a, BENCH_HOOK, (struct todo){ .op = OP_FREE, .n = n });
+	write_text(INSTRUMENT "hook", "1");
+	set_slot(a, BENCH_HOOK, (struct todo){ .op = OP_NONE });
+
+	return got;
+}
+
 static void case_lowmem(void)
 {
 	double got[SIDES] = { NONE, NONE }, hog[SIDES] = { NONE, NONE };
@@ -1038,21 +1048,272 @@ static void case_lowmem(void)
 	char target[32];
 	int side, first;
 
-	first = arenas_open(a, 1 << 18, ATOMIC);
+	first = arenas_open(a, 1 << 16, ATOMIC);
 	for (side = first; side < SIDES; side++) {
-		volatile struct bench_slot *s;
-
-		arena_attach(&a[side], "in_irq");
+		arena_attach(&a[side], "in_hook");
 		settle();
-		/* All that this needs is there when it begins. */
-		s = set_slot(&a[side], BENCH_IRQ, (struct todo){ .op = OP_NONE, .n = 2 * promised });
-		write_text(INSTRUMENT "armed", "%llu", (unsigned long long)0);
-		s->op = OP_ALLOC;
-		got[side] = s->failed ? s->before : s->done;
+		got[side] = hook_burst(&a[side], 2 * promised, INSTRUMENT "hog");
+		hog[side] = read_num(INSTRUMENT "hog");
 	}
 	arenas_close(a, first);
-	snprintf(target, sizeof(target), "min%s", num(promised));
+	snprintf(target, sizeof(target), "min%.0f", promised);
 	result("lowmem", (struct result){ "pages", "more", target, { got[INTREE], got[MODULE] } },
-	       "in a row, in a hard interrupt, with %s / %s pages taken down to the minimum watermark",
-	       num(hog[INTREE]), num(hog[MODULE]));
+	       "in a row, interrupts off, after %s / %s pages were taken down to the minimum watermark; %.0f asked for",
+	       num(hog[INTREE]), num(hog[MODULE]), 2 * promised);
+}
+
+static void case_burst(void)
+{
+	double got[SIDES] = { NONE, NONE }, grown[SIDES] = { NONE, NONE };
+	struct arena a[SIDES];
+	int side, first, i;
+
+	first = arenas_open(a, 1 << 16, ATOMIC);
+	for (side = first; side < SIDES; side++) {
+		arena_attach(&a[side], "in_hook");
+		for (i = 0; i < 8; i++) {
+			settle();
+			grown[side] = hook_burst(&a[side], BENCH_PAGES, INSTRUMENT "hook");
+			if (!i)
+				got[side] = grown[side];
+		}
+	}
+	arenas_close(a, first);
+	result("burst.first", (struct result){ "pages", "more", NULL, { got[INTREE], got[MODULE] } },
+	       "in a row, interrupts off, from a reserve in its default state; %d asked for",
+	       BENCH_PAGES);
+	result("burst.eighth", (struct result){ "pages", "more", NULL,
+						{ grown[INTREE], grown[MODULE] } },
+	       "the eighth such burst");
+}
+
+/* Load as little as there is on an arena that exists. Returns microseconds. */
+static double adopt(int map_fd, __u32 pages)
+{
+	struct bpf_object *obj = open_object(MODULE);
+	struct bpf_map *map = bpf_object__find_map_by_name(obj, "arena");
+	struct bpf_program *p;
+	double t;
+
+	bpf_object__for_each_program(p, obj)
+		bpf_program__set_autoload(p, !strcmp(bpf_program__name(p), "touch"));
+	bpf_map__set_max_entries(map, pages);
+	if (bpf_map__reuse_fd(map, map_fd))
+		die("reuse: %s", strerror(errno));
+	t = now_us();
+	if (bpf_object__load(obj))
+		die("adoption: %s", strerror(errno));
+	t = now_us() - t;
+	bpf_object__close(obj);
+
+	return t;
+}
+
+static int arena_map(__u32 pages)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "arena", 0, 0, pages, &opts);
+
+	void *p = fd < 0 ? MAP_FAILED : mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
+					     MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		die("an arena of %u pages: %s", pages, strerror(errno));
+	/* The kernel remembers where it was, and that is all that it needs. */
+	munmap(p, pages * PAGE);
+
+	return fd;
+}
+
+static double mem_free(void)
+{
+	settle();
+	usleep(300000);
+	settle();
+
+	return meminfo_kib("MemFree:");
+}
+
+static void measure_fixed(__u32 pages, int n, double *made, double *adopted)
+{
+	int fds[64], i;
+	double before;
+
+	/* The first one pays for what all share. */
+	fds[0] = arena_map(pages);
+	adopt(fds[0], pages);
+
+	before = mem_free();
+	for (i = 1; i < n + 1; i++)
+		fds[i] = arena_map(pages);
+	*made = (before - mem_free()) / n;
+	/* Programs come and go, and what they leave behind comes first. */
+	adopt(fds[1], pages);
+	before = mem_free();
+	for (i = 2; i < n + 1; i++)
+		adopt(fds[i], pages);
+	*adopted = (before - mem_free()) / (n - 1);
+	for (i = 0; i < n + 1; i++)
+		close(fds[i]);
+	settle();
+}
+
+static void case_fixed(void)
+{
+	static const __u32 sizes[] = { 1000, 100 << 8, 1 << 18, 1 << 20 };
+	static const char *const names[] = { "1000", "100M", "1G", "4G" };
+	double reserve = read_num(PARAM "reserve_pages"), max = read_num(PARAM "reserve_max");
+	bool lazy = !intree_atomic;
+	double made, adopted, tables;
+	char name[64], target[32];
+	size_t k;
+	int i;
+
+	write_text(PARAM "reserve_max", "0");
+	write_text(PARAM "reserve_pages", "0");
+	measure_fixed(1000, quick ? 17 : 49, &made, &adopted);
+	result("fixed.1000", (struct result){ "KiB", "less", "max64", { made, adopted } },
+	       "an arena of 1000 pages: made, and added by adoption, page tables included, without the reserve");
+	measure_fixed(1 << 20, quick ? 5 : 9, &made, &adopted);
+	/* Where the kernel makes page tables on demand, the module's are in this. */
+	tables = lazy ? (1 << 20) / 512 * 4 + 4 * 4 : 0;
+	result("fixed.4G", (struct result){ "KiB", "less", "max768", { made, adopted - tables } },
+	       "an arena of 4 GiB: the same, without the module's page tables (%s KiB)",
+	       num(tables));
+	write_text(PARAM "reserve_pages", "%.0f", reserve);
+	write_text(PARAM "reserve_max", "%.0f", max);
+
+	for (k = 0; k < sizeof(sizes) / sizeof(*sizes); k++) {
+		struct sample first = {}, second = {};
+		double cost, limit = 50 + sizes[k] / 256.0 / 100;
+
+		for (i = 0; i < (quick ? 3 : 9); i++) {
+			int fd = arena_map(sizes[k]);
+
+			settle();
+			add(&first, adopt(fd, sizes[k]));
+			settle();
+			add(&second, adopt(fd, sizes[k]));
+			close(fd);
+			settle();
+		}
+		cost = (median(&first) - median(&second)) / 1e3;
+		snprintf(name, sizeof(name), "adopt.%s", names[k]);
+		snprintf(target, sizeof(target), "max%.0f", limit);
+		result(name, (struct result){ "ms", "less", target, { NONE, cost } },
+		       "first program of an arena against the second: %s and %s ms",
+		       num(median(&first) / 1e3), num(median(&second) / 1e3));
+	}
+}
+
+static const struct bench_case {
+	const char *name;
+	void (*fn)(void);
+	const char *desc;
+} cases[] = {
+	/* First, while the kernel has no page tables left of other arenas. */
+	{ "fixed", case_fixed, "memory and time that an adopted arena costs" },
+	{ "single", case_single, "alloc and free of a page, the calls" },
+	{ "loop", case_loop, "alloc, use and free, sustained" },
+	{ "bulk", case_bulk, "2051 and 32768 pages in one call" },
+	{ "sizes", case_sizes, "latency by page_cnt" },
+	{ "irqoff", case_irqoff, "how long interrupts are off" },
+	{ "frag", case_frag, "allocation among many free ranges" },
+	{ "scatter", case_scatter, "4096 scattered frees" },
+	{ "cpus", case_cpus, "throughput on several CPUs" },
+	{ "nmi", case_nmi, "pages for NMIs" },
+	{ "burst", case_burst, "pages in a row with interrupts off" },
+	{ "lowmem", case_lowmem, "the same without free memory" },
+};
+
+static void load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST))
+		die("insmod %s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static void usage(const char *self)
+{
+	printf("usage: %s [--quick] [--case GLOB] [--runs N] [--list] [--icount] [--module FILE]...\n"
+	       "  --quick   few runs, small sizes\n"
+	       "  --case    only cases whose name matches\n"
+	       "  --runs    how often what is short is measured\n"
+	       "  --icount  the guest's clock counts instructions\n"
+	       "  --module  to be loaded first\n", self);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "quick", no_argument, NULL, 'q' },
+		{ "case", required_argument, NULL, 'c' },
+		{ "runs", required_argument, NULL, 'r' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "icount", no_argument, NULL, 'i' },
+		{ "module", required_argument, NULL, 'm' },
+		{ "help", no_argument, NULL, 'h' },
+		{ }
+	};
+	const char *glob = "*";
+	struct utsname uts;
+	size_t i;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "qc:r:lim:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'q':
+			quick = true;
+			break;
+		case 'c':
+			glob = optarg;
+			break;
+		case 'r':
+			runs = atoi(optarg);
+			break;
+		case 'l':
+			for (i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+				printf("%-8s %s\n", cases[i].name, cases[i].desc);
+			return 0;
+		case 'i':
+			icount = true;
+			break;
+		case 'm':
+			load_module(optarg);
+			break;
+		default:
+			usage(argv[0]);
+			return opt == 'h' ? 0 : 2;
+		}
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (runs < 1)
+		runs = quick || icount ? 5 : 11;
+	if (runs * 3 > MAX_RUNS)
+		runs = MAX_RUNS / 3;
+	mlockall(MCL_CURRENT);
+	uname(&uts);
+	intree_atomic = atoi(uts.release) >= 7;
+	nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	pin(0);
+	settle();
+	zero_ns = read_num(INSTRUMENT "zero_ns");
+	note("%s, %d CPUs; clock %s", uts.release, nr_cpus,
+	     strtok(read_text("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+		    "\n"));
+	result("zero1", (struct result){ "ns", "less", NULL, { zero_ns, zero_ns } },
+	       "zeroing a page, for comparison");
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		double t = now_us();
+
+		if (fnmatch(glob, cases[i].name, FNM_EXTMATCH))
+			continue;
+		cases[i].fn();
+		note("%s took %s s", cases[i].name, num((now_us() - t) / 1e6));
+	}
+	printf("DONE\n");
+
+	return 0;
 }

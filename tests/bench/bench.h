@@ -3,9 +3,9 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-/* One for each CPU, one for hard interrupts, one for NMIs. */
+/* One for each CPU, one with interrupts off, one for NMIs. */
 #define BENCH_CPUS 4
-#define BENCH_IRQ 4
+#define BENCH_HOOK 4
 #define BENCH_NMI 5
 #define BENCH_SLOTS 8
 

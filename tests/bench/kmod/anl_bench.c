@@ -9,12 +9,13 @@
  *			who comes at a random moment waits for such delays, on average
  *	nmi		write "CPU US": an NMI to that CPU every US us, sent by another one;
  *			"" stops; read: how many have been handled
- *	hog		write MS: take all free memory down to the minimum watermark, keep
- *			it that long, and give it back; read: how many pages that were
+ *	hook		write anything: call anl_bench_hook(), for programs attached to it,
+ *			with interrupts off
+ *	hog		write anything: the same while all free memory is taken, down to the
+ *			minimum watermark; read: how many pages that were
  */
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
-#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/hrtimer.h>
 #include <linux/init.h>
@@ -182,6 +183,36 @@ static const struct kernel_param_ops nmi_ops = { .set = nmi_set, .get = nmi_get 
 module_param_cb(nmi, &nmi_ops, NULL, 0600);
 
 /*
+ * A place for programs
+ */
+
+void anl_bench_hook(void);
+
+noinline void anl_bench_hook(void)
+{
+	barrier();
+}
+
+static void hook_call(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	anl_bench_hook();
+	local_irq_restore(flags);
+}
+
+static int hook_set(const char *val, const struct kernel_param *kp)
+{
+	hook_call();
+
+	return 0;
+}
+
+static const struct kernel_param_ops hook_ops = { .set = hook_set };
+module_param_cb(hook, &hook_ops, NULL, 0200);
+
+/*
  * Memory
  */
 
@@ -190,13 +221,9 @@ static unsigned long hogged_pages;
 static int hog_set(const char *val, const struct kernel_param *kp)
 {
 	struct page *page, *tmp;
-	int order, ret;
 	LIST_HEAD(pages);
-	u32 ms;
+	int order;
 
-	ret = kstrtouint(val, 0, &ms);
-	if (ret)
-		return ret;
 	hogged_pages = 0;
 	/* No reclaim and no reserves: it ends at the minimum watermark. */
 	for (order = 9; order >= 0; order -= 9) {
@@ -206,7 +233,7 @@ static int hog_set(const char *val, const struct kernel_param *kp)
 			hogged_pages += 1UL << order;
 		}
 	}
-	msleep(ms);
+	hook_call();
 	list_for_each_entry_safe(page, tmp, &pages, lru) {
 		list_del(&page->lru);
 		__free_pages(page, page_private(page));

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The bench on the host: builds it, boots the guests, and has report.sh make the
+# table, results.json and the plots in build/bench. Sourced by run_qemu.sh.
+
+# What bench.c prints in a guest, and what a kernel was asked for, per kernel.
+bench_dir=$build/bench
+
+build_bench() {
+	local rel=$1 log=$logs/build-bench-$1.log dir=$build/$1/bench
+	mkdir -p "$dir"
+	cp -pu "$here"/bench/kmod/* "$dir"
+	in_root sh -ec "make -C '/usr/src/linux-headers-$rel' M='/src/build/$rel/bench' modules
+		make -C /src/tests/bench OUT=/src/build/tests/bpf" >"$log" 2>&1 ||
+		die_log "$log" "the bench does not build for $rel"
+}
+
+# Progress, as far as it is for people. The log has all of it.
+show_bench() {
+	sed -un -e 's/^# /        /p' -e 's/^RESULT\t\([^\t]*\)\t.*/        \1/p' | cut -c1-110
+}
+
+# One boot: NAME REL CPUS ARGS...
+boot_bench() {
+	local name=$1 rel=$2 dir=$build/boot-bench-$1-$2 why cpus=$3
+	shift 3
+	mkdir -p "$dir"
+	[ -z "$quick" ] || set -- "$@" --quick
+	make_initramfs "$dir" "$rel" bench /bench --module /arena_nolock.ko \
+		--module /anl_bench.ko "$@"
+	show_guest() { show_bench; }
+	start_guest "$dir" "$rel"
+	follow_guest "$dir"
+	tr -d '\r' <"$dir/results.log" >"$bench_dir/$name-$rel.log"
+	why=$(bench_judge "$dir")
+	[ -z "$why" ] || {
+		printf '%s\nsee %s\n' "$why" "$dir/console.log and results.log"
+		bench_failed=1
+	}
+}
+
+# A kernel may complain of its own arena, which is for people to see.
+bench_judge() {
+	local dir=$1
+	[ "$qemu_code" -ne 124 ] || echo "no end after $boot_time s: a hang"
+	grep -aqs '^DONE' "$dir/results.log" || echo "the bench did not reach its end"
+	grep -aqs 'reboot: Power down' "$dir/console.log" || echo "no clean power-off"
+	! grep -aqs 'Kernel panic' "$dir/console.log" || echo "the kernel panicked"
+	awk -f "$here/qemu/splat.awk" "$dir/console.log" >"$dir/splats.log" 2>&1 || true
+	sed 's/^/        kernel log: /' "$dir/splats.log" | sed -n 1,3p >&2
+}
+
+run_bench() {
+	local rel list=(--case "$bench_case")
+	bench_failed=0
+	boot_time=${bench_time:-3600}
+	rm -rf "$bench_dir"
+	mkdir -p "$bench_dir"
+	# What only finds faults costs time, and is off as it is elsewhere.
+	kernel_args="console=ttyS0 oops=panic panic=-1 loglevel=4 rcupdate.rcu_cpu_stall_timeout=60"
+	for rel in "$@"; do
+		step "building the bench for $rel"
+		build_bench "$rel"
+	done
+	for rel in "$@"; do
+		step "booting $rel with $cpus CPUs, $memory MiB, -accel $accel"
+		boot_bench main "$rel" "$cpus" "${list[@]}"
+		[ "$accel" != kvm ] || continue
+		[[ "single loop bulk" == *${bench_case//\*/}* ]] || continue
+		# One host thread and a clock that counts instructions.
+		step "booting $rel again, to count instructions"
+		accel=tcg,thread=single qemu_extra=(-icount "shift=0,sleep=off") \
+			boot_bench icount "$rel" 1 --icount --case "@(single|bulk)"
+	done
+	"$here/bench/report.sh" "$bench_dir" "$cpus" "$accel" "$quick" "$@" | tee "$bench_dir/report.txt"
+	if in_root sh -c 'cd /src/build/bench && gnuplot plots.gp' >"$logs/gnuplot.log" 2>&1; then
+		say "Plots: $(cd "$bench_dir" && echo *.svg)"
+	else
+		tail -n 5 "$logs/gnuplot.log"
+		bench_failed=1
+	fi
+	step "results are in build/bench: report.txt, results.json, *.svg, *.log"
+	[ "$bench_failed" -eq 0 ]
+}
