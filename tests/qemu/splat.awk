@@ -95,6 +95,16 @@ BEGIN {
 	allowed_until = NR + 40
 }
 
+# Lines printed in an NMI can get lost, and then a backtrace begins without its head.
+/Tainted: \[/ && asked == NR - 1 {
+	allowed++
+	allowed_until = NR + 40
+}
+
+/sysrq: Show backtrace/ {
+	asked = NR
+}
+
 oom && /invoked oom-killer/ {
 	allowed++
 	allowed_until = NR + 40
