@@ -32,7 +32,7 @@ usage: tests/run_qemu.sh [test|demo|bench|prepare|shell] [options]
   --case GLOB               only these cases of the bench
   --cpus N                  CPUs of the guest (default 2; bench 4)
   --memory MIB              memory of the guest (default 2048)
-  --time SECONDS            limit for one boot (default 600)
+  --time SECONDS            limit for one boot (default 600, bench 3600)
   --jobs N                  guests at a time (default: CPUs of this machine)
   --verbose                 all that the guest's tests print
   --help
@@ -74,8 +74,8 @@ globs=()
 quick=${QUICK:-}
 bench_case=${CASE:-*}
 cpus=
-memory=2048
-boot_time=600
+memory=
+boot_time=
 jobs=$(nproc)
 verbose=0
 declare -A qemu_pids=()
@@ -110,6 +110,14 @@ fi
 if [ -z "$cpus" ]; then
 	cpus=2
 	[ "$mode" != bench ] || cpus=4
+fi
+if [ -z "$memory" ]; then
+	memory=2048
+	[ "$mode" != bench ] || [ -z "$quick" ] || memory=1024
+fi
+if [ -z "$boot_time" ]; then
+	boot_time=600
+	[ "$mode" != bench ] || boot_time=3600
 fi
 for i in "${!specs[@]}"; do
 	case ${specs[i]} in

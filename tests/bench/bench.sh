@@ -4,7 +4,6 @@
 # The bench on the host: builds it, boots the guests, and has report.sh make the
 # table, results.json and the plots in build/bench. Sourced by run_qemu.sh.
 
-# What bench.c prints in a guest, and what a kernel was asked for, per kernel.
 bench_dir=$build/bench
 
 build_bench() {
@@ -21,10 +20,10 @@ show_bench() {
 	sed -un -e 's/^# /        /p' -e 's/^RESULT\t\([^\t]*\)\t.*/        \1/p' | cut -c1-110
 }
 
-# One boot: NAME REL CPUS ARGS...
+# One boot: NAME REL ARGS...
 boot_bench() {
-	local name=$1 rel=$2 dir=$build/boot-bench-$1-$2 why cpus=$3
-	shift 3
+	local name=$1 rel=$2 dir=$build/boot-bench-$1-$2 why
+	shift 2
 	mkdir -p "$dir"
 	[ -z "$quick" ] || set -- "$@" --quick
 	make_initramfs "$dir" "$rel" bench /bench --module /arena_nolock.ko \
@@ -52,9 +51,8 @@ bench_judge() {
 }
 
 run_bench() {
-	local rel list=(--case "$bench_case")
+	local rel smp how
 	bench_failed=0
-	boot_time=${bench_time:-3600}
 	rm -rf "$bench_dir"
 	mkdir -p "$bench_dir"
 	# What only finds faults costs time, and is off as it is elsewhere.
@@ -65,13 +63,15 @@ run_bench() {
 	done
 	for rel in "$@"; do
 		step "booting $rel with $cpus CPUs, $memory MiB, -accel $accel"
-		boot_bench main "$rel" "$cpus" "${list[@]}"
+		boot_bench main "$rel" --case "$bench_case"
 		[ "$accel" != kvm ] || continue
-		[[ "single loop bulk" == *${bench_case//\*/}* ]] || continue
+		[[ $bench_case == '*' || $bench_case == single || $bench_case == bulk ]] || continue
 		# One host thread and a clock that counts instructions.
 		step "booting $rel again, to count instructions"
-		accel=tcg,thread=single qemu_extra=(-icount "shift=0,sleep=off") \
-			boot_bench icount "$rel" 1 --icount --case "@(single|bulk)"
+		smp=$cpus how=$accel
+		cpus=1 accel=tcg,thread=single qemu_extra=(-icount "shift=0,sleep=off")
+		boot_bench icount "$rel" --icount --case "@(single|bulk)"
+		cpus=$smp accel=$how qemu_extra=()
 	done
 	"$here/bench/report.sh" "$bench_dir" "$cpus" "$accel" "$quick" "$@" | tee "$bench_dir/report.txt"
 	if in_root sh -c 'cd /src/build/bench && gnuplot plots.gp' >"$logs/gnuplot.log" 2>&1; then

@@ -20,6 +20,7 @@
 #include <linux/hrtimer.h>
 #include <linux/init.h>
 #include <linux/kernel_stat.h>
+#include <linux/kthread.h>
 #include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/nmi.h>
@@ -132,46 +133,67 @@ module_param_cb(timer, &timer_ops, NULL, 0600);
  * NMIs
  */
 
-static struct bench_timer storm;
+static struct task_struct *storm;
 static atomic_t nmis, nmis_pending;
 static int nmi_cpu;
+static u32 nmi_us;
 
 static int nmi_fn(unsigned int cmd, struct pt_regs *regs)
 {
 	if (!atomic_read(&nmis_pending) || smp_processor_id() != nmi_cpu)
 		return NMI_DONE;
-	atomic_set(&nmis_pending, 0);
 	atomic_inc(&nmis);
+	atomic_set_release(&nmis_pending, 0);
 
 	return NMI_HANDLED;
 }
 
-static enum hrtimer_restart storm_fn(struct hrtimer *timer)
+static int storm_fn(void *unused)
 {
-	/* One at a time: two that meet are one, and the other is nobody's. */
-	if (!atomic_xchg(&nmis_pending, 1))
-		apic->send_IPI(nmi_cpu, NMI_VECTOR);
+	u64 next = ktime_get_ns();
 
-	return bench_timer_again(&storm);
+	while (!kthread_should_stop()) {
+		/* One at a time: two that meet are one, and the other is nobody's. */
+		if (!atomic_xchg(&nmis_pending, 1))
+			apic->send_IPI(nmi_cpu, NMI_VECTOR);
+		next = max(next, ktime_get_ns()) + nmi_us * NSEC_PER_USEC;
+		while (ktime_get_ns() < next)
+			cond_resched();
+	}
+
+	return 0;
+}
+
+static void storm_stop(void)
+{
+	if (storm)
+		kthread_stop(storm);
+	storm = NULL;
 }
 
 static int nmi_set(const char *val, const struct kernel_param *kp)
 {
+	struct task_struct *task;
 	int cpu, from;
 	u32 us;
 
-	bench_timer_stop(&storm);
+	storm_stop();
 	if (sscanf(val, "%d %u", &cpu, &us) != 2)
 		return 0;
-	if (cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu))
+	if (!us || cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu))
 		return -EINVAL;
-	nmi_cpu = cpu;
 	from = cpumask_any_but(cpu_online_mask, cpu);
 	if (from >= nr_cpu_ids)
 		return -ENODEV;
+	nmi_cpu = cpu;
+	nmi_us = us;
 	atomic_set(&nmis, 0);
+	task = kthread_run_on_cpu(storm_fn, NULL, from, "anl_bench/%u");
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	storm = task;
 
-	return bench_timer_start(&storm, from, us);
+	return 0;
 }
 
 static int nmi_get(char *buf, const struct kernel_param *kp)
@@ -299,7 +321,6 @@ module_param_cb(zero_ns, &zero_ops, NULL, 0400);
 static int __init anl_bench_init(void)
 {
 	bench_timer_setup(&late, late_fn);
-	bench_timer_setup(&storm, storm_fn);
 
 	return register_nmi_handler(NMI_LOCAL, nmi_fn, 0, "anl_bench");
 }
@@ -307,7 +328,7 @@ static int __init anl_bench_init(void)
 static void __exit anl_bench_exit(void)
 {
 	bench_timer_stop(&late);
-	bench_timer_stop(&storm);
+	storm_stop();
 	unregister_nmi_handler(NMI_LOCAL, "anl_bench");
 }
 
