@@ -30,7 +30,7 @@ usage: tests/run_qemu.sh [test|demo|bench|prepare|shell] [options]
   --list                    what tests there are
   --quick                   a bench of less than two minutes
   --case GLOB               only these cases of the bench
-  --cpus N                  CPUs of the guest (default 2; bench 4)
+  --cpus N                  CPUs of the guest (default 2; bench 2, and 4)
   --memory MIB              memory of the guest (default 2048)
   --time SECONDS            limit for one boot (default 600, bench 3600)
   --jobs N                  guests at a time (default: CPUs of this machine)
@@ -107,10 +107,7 @@ if [ ${#specs[@]} -eq 0 ]; then
 	*) specs=(stable) ;;
 	esac
 fi
-if [ -z "$cpus" ]; then
-	cpus=2
-	[ "$mode" != bench ] || cpus=4
-fi
+[ -n "$cpus" ] || [ "$mode" = bench ] || cpus=2
 if [ -z "$memory" ]; then
 	memory=2048
 	[ "$mode" != bench ] || [ -z "$quick" ] || memory=1024

@@ -4,17 +4,17 @@
 # From what bench.c has printed on some kernels, a table for people on stdout, and
 # results.json, data files and plots.gp for gnuplot in DIR.
 #
-# usage: report.sh DIR CPUS ACCEL QUICK RELEASE...
+# usage: report.sh DIR ACCEL QUICK RELEASE...
 set -euo pipefail
 
-dir=$1 cpus=$2 accel=$3 quick=$4
-shift 4
+dir=$1 accel=$2 quick=$3
+shift 3
 cd "$dir"
 
 rows() {
 	local rel name
 	for rel in "$@"; do
-		for name in main icount; do
+		for name in main many icount; do
 			[ ! -f "$name-$rel.log" ] || sed -n "s/^RESULT\t/$rel\t/p" "$name-$rel.log"
 		done
 	done
@@ -24,7 +24,8 @@ rows "$@" >rows.tsv
 
 echo
 echo "arena_nolock against the kernel's own arena, on stock Debian kernels"
-echo "QEMU -accel $accel, $cpus CPUs of a guest on $(nproc) of this machine${quick:+; the quick mode, good for a look only}"
+echo "QEMU -accel $accel on $(nproc) CPUs of this machine${quick:+; the quick mode, good for a look only}"
+sed -n 's/^# \(.* CPUs; clock .*\)/guest: \1/p' ./*.log | sort -u
 [ "$accel" = kvm ] || echo "Emulated: only the proportions mean anything. icount.*: instructions, on one CPU."
 awk -F '\t' -v json=results.json '
 function judge(target, ratio, module) {
@@ -56,6 +57,10 @@ function jnum(s) {
 BEGIN {
 	print "[" >json
 }
+# Each boot tells it.
+$2 ~ /zero1$/ && seen[$1 $2]++ {
+	next
+}
 {
 	kernel = $1; name = $2; unit = $3; better = $4; intree = $5; module = $6
 	target = $7; remark = $8 == "-" ? "" : $8
@@ -65,6 +70,8 @@ BEGIN {
 		ratio = better == "less" ? intree / module : module / intree
 	if (name ~ /^(icount.)?zero1|growth$|^fixed/)
 		ratio = "-"
+	if (target ~ /^x/ && ratio == "-")
+		target = "-"
 	met = judge(target, ratio, module)
 	if (kernel != last) {
 		printf "\n%s\n%-26s %-12s %11s %11s %8s  %-9s %s\n", kernel, "case", "unit", "in tree",
@@ -79,7 +86,7 @@ BEGIN {
 	if (met == "met") nr_met++
 	if (met == "NOT MET") missed[++nr_missed] = kernel " " name
 	printf "%s{\"name\": %s, \"kernel\": %s, \"unit\": %s, \"intree\": %s, \"module\": %s, \"ratio\": %s, \"target\": %s, \"met\": %s, \"remark\": %s}",
-		(NR > 1 ? ",\n" : ""), quote(name), quote(kernel), quote(unit), jnum(intree), jnum(module),
+		(shown++ ? ",\n" : ""), quote(name), quote(kernel), quote(unit), jnum(intree), jnum(module),
 		(ratio == "-" ? "null" : sprintf("%.4g", ratio)),
 		(target == "-" ? "null" : quote(target)), (met == "-" ? "null" : met == "met" ? "true" : "false"),
 		quote(remark) >json
@@ -93,7 +100,7 @@ END {
 
 # Data and plots; a kernel without a series is left out of it.
 for rel in "$@"; do
-	sed -n 's/^POINT\t//p' "main-$rel.log" | sed 's/\t-/\tNaN/g' |
+	cat "main-$rel.log" "many-$rel.log" 2>/dev/null | sed -n 's/^POINT\t//p' | sed 's/\t-/\tNaN/g' |
 		awk -F '\t' -v rel="$rel" '{ print $2, $3, $4 >($1 "-" rel ".dat") }'
 done
 
