@@ -264,20 +264,19 @@ bool anl_spares_release(struct anl_arena *a)
  * anl_spares_fill() - claim the spares that are missing
  * @a: the arena
  *
- * Only if the arena has plenty of room, and at its upper end. The worker does
- * this, and so does whoever has just had the tree's lock: the one that an NMI
+ * At the upper end of the arena, and fewer if there is little room. The worker
+ * does this, and so does whoever has just had the tree's lock: the one that an NMI
  * interrupted makes good for what the NMI took.
  *
  * Context: any.
  */
 void anl_spares_fill(struct anl_arena *a)
 {
+	u32 want = rtq_nr_free(&a->rt) / (4 * ANL_SPARE_CHOICE);
 	u32 i, k, pgoff;
 
 	WRITE_ONCE(a->spares_missing, false);
-	if (rtq_nr_free(&a->rt) < 4 * ANL_SPARE_CHOICE * ANL_NR_SPARES)
-		return;
-	for (i = 0; i < ANL_NR_SPARES; i++) {
+	for (i = 0; i < min(want, (u32)ANL_NR_SPARES); i++) {
 		if (READ_ONCE(a->spares[i]) != ANL_NO_SPARE)
 			continue;
 		for (k = 1; k <= ANL_SPARE_CHOICE; k++) {

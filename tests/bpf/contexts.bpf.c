@@ -18,6 +18,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, CTX_PAGES);
+	/* No page of it looks like NULL, as one at a multiple of 4 GiB would. */
+	__ulong(map_extra, 0x100010000000);
 } arena SEC(".maps");
 
 struct item {
