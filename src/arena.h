@@ -236,7 +236,7 @@ bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
 void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_sleep);
 struct page *anl_get_fault_page(struct anl_arena *a);
 u32 anl_spare_pop(struct anl_arena *a);
-bool anl_spares_release(struct anl_arena *a);
+bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_spares_fill(struct anl_arena *a);
 void *anl_zalloc(struct anl_arena *a, size_t size);
 int anl_shrinker_init(void);

@@ -332,9 +332,13 @@ static u32 anl_pgoff(const struct anl_arena *a, unsigned long addr)
 /* Where the slots of a claim are wanted. */
 #define ANL_ANYWHERE (-1L)
 
+/* How often a claim that spares are in the way of is tried. */
+#define ANL_CLAIM_TRIES 8
+
 /* Take @cnt slots out of the tree, from @pgoff on or wherever they fit. */
 static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 {
+	int tries = ANL_CLAIM_TRIES;
 	bool drained = false;
 	long ret;
 
@@ -356,13 +360,17 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 			}
 			return ret;
 		}
-		if (anl_spares_release(a))
+		/* Others may claim spares again meanwhile, but not for ever. */
+		if (tries-- && (pgoff == ANL_ANYWHERE ?
+				anl_spares_release(a, 0, a->nr_limit) :
+				anl_spares_release(a, pgoff, cnt)))
 			continue;
 		if (!may_sleep || drained)
 			return ret;
 		/* What is in the queue is as good as free to who can wait. */
 		anl_drain_now(a);
 		drained = true;
+		tries = ANL_CLAIM_TRIES;
 	}
 }
 

@@ -232,27 +232,31 @@ u32 anl_spare_pop(struct anl_arena *a)
 }
 
 /**
- * anl_spares_release() - give all spares back to the tree
+ * anl_spares_release() - give spares back to the tree
  * @a: the arena
+ * @pgoff: first slot that somebody needs
+ * @cnt: number of slots
  *
  * Context: any.
- * Return: true if there was one, so that trying again makes sense.
+ * Return: true if there was a spare among the slots, so that trying again makes
+ * sense.
  */
-bool anl_spares_release(struct anl_arena *a)
+bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
 	bool any = false;
-	u32 i, pgoff;
+	u32 i, spare;
 
 	for (i = 0; i < ANL_NR_SPARES; i++) {
-		if (READ_ONCE(a->spares[i]) == ANL_NO_SPARE)
+		spare = READ_ONCE(a->spares[i]);
+		if (spare == ANL_NO_SPARE || spare < pgoff || spare - pgoff >= cnt ||
+		    cmpxchg(&a->spares[i], spare, ANL_NO_SPARE) != spare)
 			continue;
-		pgoff = xchg(&a->spares[i], ANL_NO_SPARE);
-		if (pgoff == ANL_NO_SPARE)
-			continue;
-		if (rtq_release(&a->rt, pgoff, 1))
-			anl_queue_slots(a, pgoff, 1);
+		if (rtq_release(&a->rt, spare, 1))
+			anl_queue_slots(a, spare, 1);
 		any = true;
 	}
+	if (any)
+		WRITE_ONCE(a->spares_missing, true);
 
 	return any;
 }

@@ -131,7 +131,7 @@ static vm_fault_t anl_vm_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGSEGV;
 
 	/* Do not allocate only to find the slot busy. */
-	if (!rtq_is_free(&a->rt, pgoff) && !anl_spares_release(a))
+	if (!rtq_is_free(&a->rt, pgoff) && !anl_spares_release(a, pgoff, 1))
 		return anl_fault_again();
 	page = anl_get_fault_page(a);
 	if (!page)
