@@ -107,6 +107,7 @@ gen() {
 	fi
 	exported resilient_queued_spin_lock_slowpath && echo "#define ANL_HAVE_RQSPINLOCK 1"
 	exported alloc_pages_nolock_noprof && echo "#define ANL_HAVE_ALLOC_PAGES_NOLOCK 1"
+	exported hrtimer_setup && echo "#define ANL_HAVE_HRTIMER_SETUP 1"
 	exported zap_vma_range && echo "#define ANL_HAVE_ZAP_VMA_RANGE 1"
 	exported zap_vma_range || exported zap_page_range_single ||
 		die "kernel $krel exports neither zap_vma_range nor zap_page_range_single."

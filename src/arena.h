@@ -22,6 +22,7 @@
 #define ANL_ARENA_H
 
 #include <linux/bpf.h>
+#include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -49,8 +50,9 @@ struct anl_batch {
 #define ANL_BATCH_CAP \
 	((u32)((PAGE_SIZE - sizeof(struct anl_batch)) / sizeof(struct anl_span)))
 
-/* Slots kept claimed; see arena_reserve.c. */
-#define ANL_NR_SPARES	16
+/* Slots kept claimed, each of them one of several; see arena_reserve.c. */
+#define ANL_NR_SPARES	16U
+#define ANL_SPARE_CHOICE 4U
 #define ANL_NO_SPARE	U32_MAX
 
 /* Bits of anl_arena.kicked. */
@@ -98,6 +100,7 @@ struct anl_batch {
  * @spares_missing: one of @spares was taken
  * @kicked: what was asked for and has not begun
  * @kick: takes work from any context to where the workqueue can be used
+ * @pause: starts @drain_work after a moment
  * @drain_work: retires dying slots
  * @refill_work: fills @stash
  * @drain_batch: memory of @drain_work
@@ -145,6 +148,7 @@ struct anl_arena {
 
 	atomic_t kicked;
 	struct irq_work kick;
+	struct hrtimer pause;
 	struct work_struct drain_work;
 	struct delayed_work refill_work;
 	struct anl_batch *drain_batch;
@@ -166,6 +170,20 @@ static inline unsigned long anl_uaddr(const struct anl_arena *a, u32 pgoff)
 static inline bool anl_is_live(const struct anl_arena *a, u32 pgoff)
 {
 	return atomic_long_read(&a->live[BIT_WORD(pgoff)]) & BIT_MASK(pgoff);
+}
+
+/* Is one of the spares, which are at the upper end, below @pgoff? */
+static inline bool anl_spare_below(const struct anl_arena *a, u32 pgoff)
+{
+	u32 i;
+
+	if (pgoff + ANL_NR_SPARES * ANL_SPARE_CHOICE < a->nr_limit)
+		return false;
+	for (i = 0; i < ANL_NR_SPARES; i++)
+		if (READ_ONCE(a->spares[i]) < pgoff)
+			return true;
+
+	return false;
 }
 
 /* Bits of word @w that lie in the slots [@pgoff, @pgoff + @cnt). */

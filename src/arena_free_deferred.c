@@ -37,8 +37,8 @@
 /* Spans that a free can retire without memory for more. */
 #define ANL_STACK_SPANS 16
 
-/* So many spans in one pass mean that more are on their way. */
-#define ANL_DRAIN_MANY 16
+/* How long slots may gather before a pass of the worker, at least. */
+#define ANL_DRAIN_PAUSE_US 300
 
 /* How often a caller that needs room looks whether the drains have ended. */
 #define ANL_DRAIN_TRIES 40
@@ -59,16 +59,40 @@ void anl_kick(struct anl_arena *a, int what)
 	irq_work_queue(&a->kick);
 }
 
-/* Hard interrupt context. */
+/* Is there so much room that nobody misses what is in the queue for a moment? */
+static bool anl_drain_may_pause(const struct anl_arena *a)
+{
+	return rtq_nr_free(&a->rt) >= a->nr_limit / 4;
+}
+
+static enum hrtimer_restart anl_pause_over(struct hrtimer *timer)
+{
+	struct anl_arena *a = container_of(timer, struct anl_arena, pause);
+
+	queue_work(anl_wq, &a->drain_work);
+
+	return HRTIMER_NORESTART;
+}
+
+/*
+ * Hard interrupt context. Frees come in bursts: a worker that began with the
+ * first of them would flush TLBs for a few slots at a time, interrupt the very CPU
+ * that is freeing, and have to be started again and again.
+ */
 static void anl_kick_handler(struct irq_work *work)
 {
 	struct anl_arena *a = container_of(work, struct anl_arena, kick);
 	int what = atomic_read(&a->kicked);
 
-	if (what & ANL_KICK_DRAIN)
-		queue_work(anl_wq, &a->drain_work);
 	if (what & ANL_KICK_REFILL)
 		mod_delayed_work(anl_wq, &a->refill_work, 0);
+	if (!(what & ANL_KICK_DRAIN))
+		return;
+	if (!anl_drain_may_pause(a))
+		queue_work(anl_wq, &a->drain_work);
+	else if (!hrtimer_is_queued(&a->pause))
+		hrtimer_start(&a->pause, ns_to_ktime(ANL_DRAIN_PAUSE_US * NSEC_PER_USEC),
+			      HRTIMER_MODE_REL_HARD);
 }
 
 /**
@@ -271,12 +295,6 @@ static bool anl_drain(struct anl_arena *a, struct anl_batch *b, bool may_block)
 	return done;
 }
 
-/* Is there more to come that is worth waiting for, and room to wait in? */
-static bool anl_drain_may_pause(const struct anl_arena *a, u32 retired)
-{
-	return retired >= ANL_DRAIN_MANY && rtq_nr_free(&a->rt) >= a->nr_limit / 4;
-}
-
 static bool anl_queue_empty(const struct anl_arena *a)
 {
 	return find_first_bit((unsigned long *)a->dying_sum, BITS_TO_LONGS(a->nr_slots)) >=
@@ -284,10 +302,8 @@ static bool anl_queue_empty(const struct anl_arena *a)
 }
 
 /*
- * While frees keep coming, one pass after the other would retire a few slots each
- * time, and each caller would have to start the next one. So the worker pauses
- * for a moment between passes, during which frees need to do nothing but queue,
- * and it flushes TLBs a thousand times a second at most.
+ * As long as a pass finds something the worker pauses and looks again, if the
+ * arena has room to wait in. All that time frees need to do nothing but queue.
  */
 static void anl_drain_work(struct work_struct *work)
 {
@@ -295,12 +311,14 @@ static void anl_drain_work(struct work_struct *work)
 	struct anl_batch *b = a->drain_batch;
 
 	do {
-		do {
+		for (;;) {
 			b->retired = 0;
 			anl_drain(a, b, true);
-			if (anl_drain_may_pause(a, b->retired))
-				usleep_range(500, 1000);
-		} while (b->retired >= ANL_DRAIN_MANY);
+			if (!b->retired)
+				break;
+			if (anl_drain_may_pause(a))
+				usleep_range(ANL_DRAIN_PAUSE_US, 2 * ANL_DRAIN_PAUSE_US);
+		}
 		/* From here on a free asks for the next run itself. */
 		atomic_andnot(ANL_KICK_DRAIN, &a->kicked);
 		smp_mb__after_atomic();
@@ -384,9 +402,21 @@ void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
 	anl_batch_put(b, fallback);
 }
 
+/**
+ * anl_free_init() - an empty queue
+ * @a: the arena; @a->nr_slots is known
+ *
+ * Context: process context, may sleep.
+ * Return: 0 or -ENOMEM, with what was done left to anl_free_exit().
+ */
 int anl_free_init(struct anl_arena *a)
 {
 	size_t words = BITS_TO_LONGS(a->nr_slots);
+
+	a->kick = IRQ_WORK_INIT_HARD(anl_kick_handler);
+	anl_timer_setup(&a->pause, anl_pause_over);
+	INIT_WORK(&a->drain_work, anl_drain_work);
+	init_rwsem(&a->fault_sem);
 
 	a->live = anl_zalloc(a, words * sizeof(*a->live));
 	a->dying = anl_zalloc(a, words * sizeof(*a->dying));
@@ -394,11 +424,7 @@ int anl_free_init(struct anl_arena *a)
 	a->drain_batch = anl_zalloc(a, PAGE_SIZE);
 	if (!a->live || !a->dying || !a->dying_sum || !a->drain_batch)
 		return -ENOMEM;
-
 	a->drain_batch->cap = ANL_BATCH_CAP;
-	a->kick = IRQ_WORK_INIT_HARD(anl_kick_handler);
-	INIT_WORK(&a->drain_work, anl_drain_work);
-	init_rwsem(&a->fault_sem);
 
 	return 0;
 }

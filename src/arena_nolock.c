@@ -132,6 +132,7 @@ static void anl_map_free(struct bpf_map *map)
 	/* Nobody is left to ask for work, except for the works themselves. */
 	atomic_set(&a->kicked, ANL_KICK_DRAIN | ANL_KICK_REFILL);
 	irq_work_sync(&a->kick);
+	hrtimer_cancel(&a->pause);
 	cancel_delayed_work_sync(&a->refill_work);
 	cancel_work_sync(&a->drain_work);
 	anl_unmap_spans(a, &all, 1, &u);
@@ -329,6 +330,13 @@ static u32 anl_pgoff(const struct anl_arena *a, unsigned long addr)
 	return (u32)(addr - (u32)a->user_start) >> PAGE_SHIFT;
 }
 
+/* Give back a claim whose slots nobody has seen. */
+static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
+{
+	if (rtq_release(&a->rt, pgoff, cnt))
+		anl_queue_slots(a, pgoff, cnt);
+}
+
 /* Where the slots of a claim are wanted. */
 #define ANL_ANYWHERE (-1L)
 
@@ -347,8 +355,14 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 			ret = rtq_alloc(&a->rt, cnt);
 		else
 			ret = rtq_claim(&a->rt, pgoff, cnt) ?: pgoff;
-		if (ret >= 0)
-			return ret;
+		if (ret >= 0) {
+			/* It has to be the lowest address; a spare may be on that. */
+			if (pgoff != ANL_ANYWHERE || !anl_spare_below(a, ret) || !tries--)
+				return ret;
+			anl_unclaim(a, ret, cnt);
+			anl_spares_release(a, 0, ret);
+			continue;
+		}
 
 		if (ret != -ENOSPC && ret != -EBUSY) {
 			/* The lock: in an NMI, its holder is whom we interrupted. */
@@ -374,13 +388,6 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 	}
 }
 
-/* Give back a claim whose slots nobody has seen. */
-static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
-{
-	if (rtq_release(&a->rt, pgoff, cnt))
-		anl_queue_slots(a, pgoff, cnt);
-}
-
 /*
  * The way of most calls, with nothing in it that is not needed: one page, for a
  * caller that cannot sleep, from the reserve. NULL if anything is in the way.
@@ -394,7 +401,10 @@ static void *anl_alloc_one(struct anl_arena *a)
 	if (!page)
 		return NULL;
 	pgoff = rtq_alloc(&a->rt, 1);
-	if (pgoff >= 0) {
+	if (pgoff >= 0 && anl_spare_below(a, pgoff)) {
+		/* The long way knows what to do then. */
+		anl_unclaim(a, pgoff, 1);
+	} else if (pgoff >= 0) {
 		if (anl_map_page(a, pgoff, page)) {
 			anl_set_live(a, pgoff, 1);
 			if (READ_ONCE(a->spares_missing))

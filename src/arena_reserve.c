@@ -18,17 +18,17 @@
  * that it has zeroed again, which saves the way through the page allocator. How
  * many pages it should hold, @stash_goal, follows the demand: it doubles, up to
  * reserve_max, each time that less than a quarter was left when the worker came or
- * that somebody had to look elsewhere, and halves, down to reserve_pages, when a period passes in which less than a
- * quarter was needed, or when the kernel is short of memory. It is bounded by the
- * pages that the arena could still take: the stash never holds memory that nobody
- * could ask for, and a caller that gets no page elsewhere gets what the stash has
- * beyond reserve_pages.
+ * that somebody had to look elsewhere, and halves, down to reserve_pages, when a
+ * period passes in which less than a quarter was needed, or when the kernel is short
+ * of memory. It is bounded by the pages that the arena could still take: the stash
+ * never holds memory that nobody could ask for, and a caller that gets no page
+ * elsewhere gets what the stash has beyond reserve_pages.
  *
  * An NMI that interrupts the holder of the tree's lock cannot claim a slot. For
  * it a few slots, the spares, are claimed beforehand, at the upper end of the
- * arena so that they do not disturb the order of allocation. They are taken
- * with xchg() and put with cmpxchg(). Nobody ever goes without because of them:
- * who finds no room, or a slot busy, gives the spares back and tries again.
+ * arena, each of them one of four slots there. They are taken with xchg() and put
+ * with cmpxchg(). Nobody ever goes without because of them, or gets a higher address
+ * than without them: who finds a spare in the way gives it back and tries again.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
@@ -261,9 +261,6 @@ bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt)
 	return any;
 }
 
-/* Spare @i is one of as many slots, counted from the end of the arena. */
-#define ANL_SPARE_CHOICE 4U
-
 /**
  * anl_spares_fill() - claim the spares that are missing
  * @a: the arena
@@ -280,7 +277,7 @@ void anl_spares_fill(struct anl_arena *a)
 	u32 i, k, pgoff;
 
 	WRITE_ONCE(a->spares_missing, false);
-	for (i = 0; i < min(want, (u32)ANL_NR_SPARES); i++) {
+	for (i = 0; i < min(want, ANL_NR_SPARES); i++) {
 		if (READ_ONCE(a->spares[i]) != ANL_NO_SPARE)
 			continue;
 		for (k = 1; k <= ANL_SPARE_CHOICE; k++) {

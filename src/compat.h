@@ -12,6 +12,7 @@
 
 #include <linux/bpf.h>
 #include <linux/gfp.h>
+#include <linux/hrtimer.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -59,6 +60,18 @@ static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 #else
 	set_pte(ptep, pte);
 	return true;
+#endif
+}
+
+/* A timer that is started relative to now, and runs in hard interrupt context. */
+static inline void anl_timer_setup(struct hrtimer *timer,
+				   enum hrtimer_restart (*fn)(struct hrtimer *))
+{
+#ifdef ANL_HAVE_HRTIMER_SETUP
+	hrtimer_setup(timer, fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+#else
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	timer->function = fn;
 #endif
 }
 

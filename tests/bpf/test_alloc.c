@@ -222,6 +222,16 @@ TEST_EACH(alloc, limit, 100, 0,
 	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
 }
 
+TEST_EACH(alloc, sequential_to_the_end, 120, 0,
+	  "the last pages of an arena come in order, several at a time")
+{
+	int i;
+
+	for (i = 0; i < 120; i += 3)
+		ASSERT(sem_alloc(s, cx, NULL, 3) == sem_page(s, i), "page %d", i);
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "one page more");
+}
+
 TEST_EACH(alloc, whole_arena, 200, 0,
 	  "one call takes the whole arena, and gives it back")
 {
