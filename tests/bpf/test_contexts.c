@@ -285,7 +285,8 @@ static void check_freed(struct env *e, const struct way *way)
 
 /*
  * Queued addresses are free a little after their pages are gone, and an
- * allocation before that gets others.
+ * allocation before that gets others. An NMI may find its own CPU at work on the
+ * tree of addresses, and then gets a single page only.
  */
 static void alloc_again(struct env *e, const struct way *way)
 {
@@ -295,7 +296,8 @@ static void alloc_again(struct env *e, const struct way *way)
 	for (;;) {
 		COMMAND(e, way, CTX_ALLOC);
 		ASSERT_EQ(sh->dirty, 0, "words of new pages that were not zero");
-		if (!way->deferred || !sh->page || !sh->many || now_ms() > end)
+		if (!way->deferred || !sh->page || (!sh->many && way->where != NMI) ||
+		    now_ms() > end)
 			return;
 		if (sh->page == sh->base && sh->many == sh->base + PAGE && !sh->reserved)
 			return;
