@@ -218,8 +218,7 @@ struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff);
 u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end);
 bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page);
 u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages);
-void anl_map_pages_sleepable(struct anl_arena *a, u32 pgoff, u32 cnt,
-			     struct list_head *pages);
+void anl_map_block(struct anl_arena *a, u32 pgoff, struct page *page, u32 cnt);
 
 /* What anl_unmap_spans() found. */
 struct anl_unmapped {
@@ -249,9 +248,9 @@ void anl_reserve_exit(struct anl_arena *a);
 void anl_reserve_refill(struct anl_arena *a);
 void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages);
 struct page *anl_get_reserve_page(struct anl_arena *a);
-bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
-		   struct list_head *pages);
-void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_sleep);
+bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid);
+bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages);
+void anl_unget_pages(struct anl_arena *a, struct list_head *pages);
 struct page *anl_get_fault_page(struct anl_arena *a);
 u32 anl_spare_pop(struct anl_arena *a);
 bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt);

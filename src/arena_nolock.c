@@ -415,30 +415,71 @@ static void *anl_alloc_one(struct anl_arena *a)
 		anl_queue_slots(a, pgoff, 1);
 	}
 	list_add(&page->lru, &pages);
-	anl_unget_pages(a, &pages, false);
+	anl_unget_pages(a, &pages);
 
 	return NULL;
+}
+
+/* Give back claimed slots of which some may have been populated. */
+static void anl_unpopulate(struct anl_arena *a, u32 pgoff, u32 cnt)
+{
+	struct anl_span span = { pgoff, cnt };
+	struct anl_unmapped u;
+
+	anl_unmap_spans(a, &span, 1, &u);
+	anl_put_pages(&u.pages);
+	anl_unclaim(a, pgoff, cnt);
 }
 
 /* Tries of a caller that cannot flush TLBs and runs into scratch pages. */
 #define ANL_SCRATCH_TRIES 4
 
+/*
+ * Pages for claimed slots, for a caller that cannot sleep. A scratch page in the
+ * way can only be removed with a TLB flush. That is the drain's business: leave it
+ * the slots with the pages that they hold by now, and go elsewhere, if it
+ * need not be these. Returns the first slot, or an error with nothing claimed.
+ */
+static long anl_populate_atomic(struct anl_arena *a, long pgoff, u32 cnt, int nid, bool here)
+{
+	int tries = ANL_SCRATCH_TRIES;
+	LIST_HEAD(pages);
+	u32 n;
+
+	if (!anl_get_pages(a, cnt, nid, &pages)) {
+		anl_unclaim(a, pgoff, cnt);
+		return -ENOMEM;
+	}
+	while ((n = anl_map_pages(a, pgoff, cnt, &pages)) < cnt) {
+		anl_queue_slots(a, pgoff, cnt);
+		pgoff = -ENOSPC;
+		if (!here && --tries && anl_get_pages(a, n, nid, &pages))
+			pgoff = anl_claim(a, ANL_ANYWHERE, cnt, false);
+		if (pgoff < 0) {
+			anl_unget_pages(a, &pages);
+			return pgoff;
+		}
+	}
+
+	return pgoff;
+}
+
 static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid)
 {
 	bool may_sleep = anl_may_sleep();
 	long pgoff = addr ? anl_pgoff(a, addr) : ANL_ANYWHERE;
-	int tries = ANL_SCRATCH_TRIES;
-	LIST_HEAD(pages);
-	void *ret;
-	u32 n;
 
 	if (nid != NUMA_NO_NODE && ((unsigned int)nid >= nr_node_ids || !node_online(nid)))
 		return NULL;
 	if (cnt > a->nr_limit || addr & ~PAGE_MASK)
 		return NULL;
+	/* More than the machine has cannot work; do not push everybody out first. */
+	if (cnt > totalram_pages())
+		return NULL;
 
 	if (cnt == 1 && !addr && !may_sleep) {
-		ret = anl_alloc_one(a);
+		void *ret = anl_alloc_one(a);
+
 		if (ret)
 			return ret;
 	}
@@ -446,30 +487,13 @@ static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid
 	pgoff = anl_claim(a, pgoff, cnt, may_sleep);
 	if (pgoff < 0)
 		return NULL;
-	if (!anl_get_pages(a, cnt, nid, may_sleep, &pages)) {
-		anl_unclaim(a, pgoff, cnt);
+	if (!may_sleep) {
+		pgoff = anl_populate_atomic(a, pgoff, cnt, nid, addr);
+		if (pgoff < 0)
+			return NULL;
+	} else if (!anl_populate(a, pgoff, cnt, nid)) {
+		anl_unpopulate(a, pgoff, cnt);
 		return NULL;
-	}
-
-	if (may_sleep) {
-		anl_map_pages_sleepable(a, pgoff, cnt, &pages);
-	} else {
-		/*
-		 * A scratch page in the way can only be removed with a TLB
-		 * flush. That is the drain's business: leave it the slots with
-		 * the pages that they hold by now, and go elsewhere.
-		 */
-		while ((n = anl_map_pages(a, pgoff, cnt, &pages)) < cnt) {
-			anl_queue_slots(a, pgoff, cnt);
-			pgoff = -ENOSPC;
-			if (!addr && --tries &&
-			    anl_get_pages(a, n, nid, false, &pages))
-				pgoff = anl_claim(a, ANL_ANYWHERE, cnt, false);
-			if (pgoff < 0) {
-				anl_unget_pages(a, &pages, false);
-				return NULL;
-			}
-		}
 	}
 	anl_set_live(a, pgoff, cnt);
 

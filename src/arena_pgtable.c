@@ -163,31 +163,65 @@ u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pag
 }
 
 /**
- * anl_map_pages_sleepable() - the same, removing scratch pages on the way
+ * anl_map_block() - map adjacent pages, removing scratch pages on the way
  * @a: the arena
- * @pgoff: first slot
- * @cnt: number of slots
- * @pages: at least @cnt pages
+ * @pgoff: first slot; the caller has claimed it and the others
+ * @page: first page
+ * @cnt: number of pages and slots
  *
  * Context: process context, interrupts on.
  */
-void anl_map_pages_sleepable(struct anl_arena *a, u32 pgoff, u32 cnt,
-			     struct list_head *pages)
+void anl_map_block(struct anl_arena *a, u32 pgoff, struct page *page, u32 cnt)
 {
-	while (cnt) {
-		u32 done = min(cnt, 512u);
-		u32 n = anl_map_pages(a, pgoff, done, pages);
+	unsigned long addr = anl_kaddr(a, pgoff), end = anl_kaddr(a, pgoff + cnt);
+	u32 i;
 
-		if (n < done) {
-			unsigned long addr = anl_kaddr(a, pgoff + n);
+	for (i = 0; i < cnt; i++) {
+		pte_t *ptep = anl_pte(a, pgoff + i), pte = mk_pte(page + i, PAGE_KERNEL);
 
-			ptep_get_and_clear(anl_init_mm, addr, anl_pte(a, pgoff + n));
-			anl_flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
+		while (!anl_pte_try_set(ptep, pte)) {
+			pte_clear(anl_init_mm, addr + i * PAGE_SIZE, ptep);
+			anl_flush_tlb_kernel_range(addr, end);
 		}
-		pgoff += n;
-		cnt -= n;
-		cond_resched();
 	}
+	flush_cache_vmap(addr, end);
+	atomic_long_add(cnt, &a->nr_populated);
+}
+
+/* Clear the PTEs of @cnt slots in one table. True if there were any to clear. */
+static bool anl_unmap_ptes(struct anl_arena *a, u32 pgoff, u32 cnt, struct anl_unmapped *u)
+{
+	pte_t *ptep = anl_pte(a, pgoff), *end = ptep + cnt;
+	unsigned long addr = anl_kaddr(a, pgoff);
+	bool any = false;
+
+	for (; ptep < end; ptep++, addr += PAGE_SIZE) {
+		pte_t pte = ptep_get(ptep);
+		struct page *page;
+
+		/*
+		 * A slot without a page may have lost it to an earlier attempt
+		 * that could not reach the user mappings.
+		 */
+		if (pte_none(pte)) {
+			u->user_mapped = true;
+			continue;
+		}
+		/* Nobody else writes a PTE that is not empty, so this needs no exchange. */
+		pte_clear(anl_init_mm, addr, ptep);
+		any = true;
+		page = pte_page(pte);
+		if (page == a->scratch) {
+			u->user_mapped = true;
+			continue;
+		}
+		if (page_ref_count(page) != 1)
+			u->user_mapped = true;
+		list_add_tail(&page->lru, &u->pages);
+		u->nr_pages++;
+	}
+
+	return any;
 }
 
 /**
@@ -206,51 +240,28 @@ void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
 		     struct anl_unmapped *u)
 {
 	unsigned long start = ULONG_MAX, end = 0;
-	u32 i, j;
+	u32 i;
 
 	INIT_LIST_HEAD(&u->pages);
 	u->nr_pages = 0;
 	u->user_mapped = false;
 
 	for (i = 0; i < nr; i++) {
-		for (j = 0; j < spans[i].cnt; j++) {
-			u32 pgoff = spans[i].pgoff + j;
-			unsigned long addr = anl_kaddr(a, pgoff);
-			pte_t *ptep = anl_pte(a, pgoff);
-			struct page *page;
-			pte_t pte;
+		u32 pgoff = spans[i].pgoff, left = spans[i].cnt, n;
 
-			if (!(j % 1024))
-				cond_resched();
-			/*
-			 * A slot without a page may have lost it to an earlier
-			 * attempt that could not reach the user mappings.
-			 */
-			if (pte_none(ptep_get(ptep))) {
-				u->user_mapped = true;
+		for (; left; pgoff += n, left -= n) {
+			n = min(left, (u32)(PTRS_PER_PTE - pte_index(anl_kaddr(a, pgoff))));
+			if (!anl_unmap_ptes(a, pgoff, n, u))
 				continue;
-			}
-			pte = ptep_get_and_clear(anl_init_mm, addr, ptep);
-			start = min(start, addr);
-			end = max(end, addr + PAGE_SIZE);
-			page = pte_page(pte);
-			if (page == a->scratch) {
-				u->user_mapped = true;
-				continue;
-			}
-			if (folio_mapped(page_folio(page)))
-				u->user_mapped = true;
-			list_add_tail(&page->lru, &u->pages);
-			u->nr_pages++;
+			start = min(start, anl_kaddr(a, pgoff));
+			end = max(end, anl_kaddr(a, pgoff + n));
+			cond_resched();
 		}
 	}
 	if (start < end)
 		anl_flush_tlb_kernel_range(start, end);
 	atomic_long_sub(u->nr_pages, &a->nr_populated);
 }
-
-/* Pages that the page allocator gets back at a time. */
-#define ANL_PUT_BATCH 32
 
 /**
  * anl_put_pages() - drop the arena's reference on a list of pages
@@ -260,17 +271,13 @@ void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
  */
 void anl_put_pages(struct list_head *pages)
 {
-	struct page *page, *tmp, *some[ANL_PUT_BATCH];
+	struct page *page, *tmp;
 	u32 n = 0;
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
-		list_del(&page->lru);
-		some[n++] = page;
-		if (n < ANL_PUT_BATCH)
-			continue;
-		release_pages(some, n);
-		n = 0;
-		cond_resched();
+		__free_page(page);
+		if (!(++n % 64))
+			cond_resched();
 	}
-	release_pages(some, n);
+	INIT_LIST_HEAD(pages);
 }

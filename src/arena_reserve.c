@@ -540,87 +540,24 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 	return anl_stash_take(a, n, cnt, 0, pages);
 }
 
-/* Largest order that a sleepable caller's pages are cut from. */
-#define ANL_BULK_ORDER 4
-
-/*
- * Several single pages from one allocation: cheaper for the page allocator and
- * for the charge. Larger blocks must not cost reclaim or compaction.
- */
-static u32 anl_get_block(struct anl_charge *c, u32 order, int nid, struct list_head *pages)
-{
-	gfp_t gfp = order ? GFP_NOWAIT | __GFP_NOMEMALLOC : GFP_KERNEL | __GFP_RETRY_MAYFAIL;
-	struct page *page;
-	u32 i;
-
-	page = alloc_pages_node(nid, gfp | __GFP_ZERO | __GFP_NOWARN | c->gfp, order);
-	if (!page)
-		return 0;
-	if (order)
-		split_page(page, order);
-	for (i = 0; i < 1U << order; i++)
-		list_add_tail(&page[i].lru, pages);
-
-	return 1U << order;
-}
-
-/* The same for callers that can sleep. */
-static u32 anl_get_pages_sleepable(struct anl_arena *a, u32 cnt, int nid,
-				   struct list_head *pages)
-{
-	u32 order = ANL_BULK_ORDER, n = 0, got;
-	struct anl_charge c;
-
-	anl_charge_begin(a, &c);
-	while (n < cnt) {
-		order = min(order, (u32)ilog2(cnt - n));
-		got = anl_get_block(&c, order, nid, pages);
-		if (!got && !order)
-			break;
-		if (!got)
-			order--;
-		n += got;
-		cond_resched();
-		if (fatal_signal_pending(current))
-			break;
-	}
-	anl_charge_end(&c);
-
-	return anl_stash_take(a, n, cnt, a->stash_base, pages);
-}
-
 /**
  * anl_get_pages() - zeroed, charged pages, all that were asked for or none
  * @a: the arena
  * @cnt: number of pages
  * @nid: preferred node, or NUMA_NO_NODE
- * @may_sleep: see anl_may_sleep()
  * @pages: list to add them to, through page->lru
  *
- * A limit that is hit, or memory that is short, is a failure and never the
- * out-of-memory killer's business: a BPF program can deal with NULL.
- *
- * Context: any if not @may_sleep.
+ * Context: any.
  * Return: true, or false with @pages as it was.
  */
-bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
-		   struct list_head *pages)
+bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
 {
 	LIST_HEAD(got);
-	u32 n;
+	u32 n = anl_get_pages_atomic(a, cnt, nid, &got);
 
-	/* More than the machine has cannot work; do not push everybody out first. */
-	if (cnt > totalram_pages())
-		return false;
-
-	if (may_sleep) {
-		n = anl_get_pages_sleepable(a, cnt, nid, &got);
-	} else {
-		n = anl_get_pages_atomic(a, cnt, nid, &got);
-		anl_stash_check(a);
-	}
+	anl_stash_check(a);
 	if (n < cnt) {
-		anl_unget_pages(a, &got, may_sleep);
+		anl_unget_pages(a, &got);
 		return false;
 	}
 	list_splice_tail(&got, pages);
@@ -632,19 +569,14 @@ bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, bool may_sleep,
  * anl_unget_pages() - take back pages that were not used
  * @a: the arena
  * @pages: pages of anl_get_pages(), still zero
- * @may_sleep: see anl_may_sleep()
  *
- * Context: any if not @may_sleep.
+ * Context: any.
  */
-void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_sleep)
+void anl_unget_pages(struct anl_arena *a, struct list_head *pages)
 {
 	struct page *page, *tmp;
 	bool discarded = false;
 
-	if (may_sleep) {
-		anl_put_pages(pages);
-		return;
-	}
 	list_for_each_entry_safe(page, tmp, pages, lru) {
 		list_del(&page->lru);
 		if (anl_stash_push(a, page))
@@ -654,6 +586,67 @@ void anl_unget_pages(struct anl_arena *a, struct list_head *pages, bool may_slee
 	}
 	if (discarded)
 		anl_kick(a, ANL_KICK_REFILL);
+}
+
+/* Largest order that a sleepable caller's pages are cut from. */
+#define ANL_BULK_ORDER 4
+
+/*
+ * Several single pages from one allocation: cheaper for the page allocator and
+ * for the charge. Larger blocks must not cost reclaim or compaction.
+ */
+static struct page *anl_get_block(struct anl_charge *c, u32 order, int nid)
+{
+	gfp_t gfp = order ? GFP_NOWAIT | __GFP_NOMEMALLOC : GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct page *page;
+
+	page = alloc_pages_node(nid, gfp | __GFP_ZERO | __GFP_NOWARN | c->gfp, order);
+	if (page && order)
+		split_page(page, order);
+
+	return page;
+}
+
+/**
+ * anl_populate() - put pages into claimed slots for a caller that can sleep
+ * @a: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots
+ * @nid: preferred node, or NUMA_NO_NODE
+ *
+ * A limit that is hit, or memory that is short, is a failure and never the
+ * out-of-memory killer's business: a BPF program can deal with NULL.
+ *
+ * Context: process context, may sleep.
+ * Return: true, or false, and then some of the slots have pages and some not.
+ */
+bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
+{
+	u32 order = ANL_BULK_ORDER, n = 0;
+	struct anl_charge c;
+
+	anl_charge_begin(a, &c);
+	while (n < cnt && !fatal_signal_pending(current)) {
+		struct page *page;
+
+		order = min(order, (u32)ilog2(cnt - n));
+		page = anl_get_block(&c, order, nid);
+		if (!page && order) {
+			order--;
+			continue;
+		}
+		/* What the reserve has beyond its promise is for whoever needs it. */
+		if (!page && atomic_read(&a->stash_level) > (int)a->stash_base)
+			page = anl_stash_pop(a);
+		if (!page)
+			break;
+		anl_map_block(a, pgoff + n, page, 1U << order);
+		n += 1U << order;
+		cond_resched();
+	}
+	anl_charge_end(&c);
+
+	return n == cnt;
 }
 
 /**

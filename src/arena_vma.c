@@ -141,12 +141,7 @@ static vm_fault_t anl_vm_fault(struct vm_fault *vmf)
 		put_page(page);
 		return anl_fault_again();
 	}
-	{
-		LIST_HEAD(pages);
-
-		list_add(&page->lru, &pages);
-		anl_map_pages_sleepable(a, pgoff, 1, &pages);
-	}
+	anl_map_block(a, pgoff, page, 1);
 	anl_set_live(a, pgoff, 1);
 
 	ret = anl_fault_live(a, vmf, pgoff);

@@ -52,6 +52,7 @@ mkdir -p "$tree"
 mutant zero arena_reserve.c 's/gfp | __GFP_ZERO/gfp/' 'alloc.zeroed*'
 mutant lowest range_tree_rqs.c 's/if (l->max >= cnt) {/if (r->max < cnt \&\& l->max >= cnt) {/' 'alloc.*'
 mutant half_done arena_nolock.c 's/^\t\tanl_unclaim(a, pgoff, cnt);/\t\t;/' 'alloc.*' 'limits.*'
+mutant half_populated arena_nolock.c 's/^\t\tanl_unpopulate(a, pgoff, cnt);/\t\tanl_unclaim(a, pgoff, cnt);/' 'alloc.*' 'limits.*'
 mutant flags arena_nolock.c 's/!a || flags || !page_cnt/!a || !page_cnt/' 'alloc.*'
 mutant node arena_nolock.c 's/nid != NUMA_NO_NODE \&\&/0 \&\&/' 'alloc.*'
 mutant misaligned arena_nolock.c 's/if (cnt > a->nr_limit || addr \& ~PAGE_MASK)/if (cnt > a->nr_limit)/' 'alloc.*'
