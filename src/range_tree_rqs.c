@@ -15,9 +15,15 @@
  * lowest free page can be. Taking one page after the other then touches one cache
  * line of the bitmap, and the tree once in 512 pages.
  *
- * No operation allocates memory. Each costs at most two ways up and one down the
- * tree, and for the range itself a write per 64 pages and one recomputed node per
- * leaf. All memory is given at the beginning: 0.17 byte a page.
+ * A node without any free run speaks for all that is below it, whatever the nodes
+ * and the bitmap say there. So taking a range, however long, means to write the few
+ * nodes that make it up and the words at its two ends. Giving pages back opens their
+ * leaves again, and costs a write per 64 pages and a node per leaf; who gives back
+ * many does it piece by piece.
+ *
+ * No operation allocates memory, and each costs two ways up and one down the tree
+ * at most, besides what giving back costs. All memory is given at the beginning: 0.17
+ * byte a page.
  *
  * Owns: the bitmap and the tree, under @lock with interrupts off. The lock
  * reports re-entry on its own CPU and too long a wait as errors instead of
@@ -176,37 +182,127 @@ static void rtq_sync(struct rtq *rt)
 	rt->stale = NO_LEAF;
 }
 
-static void rtq_set_word(struct rtq *rt, u32 w, unsigned long mask, bool free)
+/* Is all of a leaf taken because a node above it, or its own, says so? */
+static bool rtq_is_shut(const struct rtq *rt, u32 leaf)
 {
-	WRITE_ONCE(rt->map[w], free ? rt->map[w] | mask : rt->map[w] & ~mask);
+	u32 i;
+
+	for (i = rt->nr_leaves + leaf; i; i /= 2)
+		if (!READ_ONCE(rt->node[i].max))
+			return true;
+
+	return false;
 }
 
-/* Make the pages [@pgoff, @end) free or taken. */
-static void rtq_set(struct rtq *rt, u32 pgoff, u32 end, bool free)
+/* Make the bitmap and the nodes true on the way down to a leaf. Was it shut? */
+static bool rtq_open(struct rtq *rt, u32 leaf)
+{
+	u32 level, i;
+
+	for (level = ilog2(rt->nr_leaves); level; level--) {
+		i = (rt->nr_leaves + leaf) >> level;
+		if (!rt->node[i].max)
+			memset(&rt->node[2 * i], 0, 2 * sizeof(*rt->node));
+	}
+	if (rt->node[rt->nr_leaves + leaf].max)
+		return false;
+	memset(rt->map + leaf * LEAF_WORDS, 0, LEAF_WORDS * sizeof(*rt->map));
+
+	return true;
+}
+
+/* Change the bits of the pages [@pgoff, @end). Returns how many there were to change. */
+static u32 rtq_set_bits(struct rtq *rt, u32 pgoff, u32 end, bool free)
+{
+	u32 last = (end - 1) / BITS_PER_LONG, cnt = 0, w;
+
+	for (w = pgoff / BITS_PER_LONG; w <= last; w++) {
+		unsigned long old = rt->map[w], mask = rtq_mask(w, pgoff, end);
+		unsigned long new = free ? old | mask : old & ~mask;
+
+		cnt += hweight_long(old ^ new);
+		WRITE_ONCE(rt->map[w], new);
+	}
+
+	return cnt;
+}
+
+/* The node stands for the leaves [@lo, @hi) only. */
+static bool rtq_node_within(const struct rtq *rt, u32 i, u32 level, u32 lo, u32 hi)
+{
+	return i << level >= rt->nr_leaves + lo && (i + 1) << level <= rt->nr_leaves + hi;
+}
+
+/* Take the pages [@pgoff, @end), all of which are free. */
+static void rtq_take(struct rtq *rt, u32 pgoff, u32 end)
 {
 	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES;
-	u32 w = pgoff / BITS_PER_LONG, last_w = (end - 1) / BITS_PER_LONG;
-	u32 run = free ? LEAF_PAGES : 0, half, i;
+	/* The leaves that are taken as a whole. */
+	u32 lo = (pgoff + LEAF_PAGES - 1) / LEAF_PAGES, hi = end / LEAF_PAGES;
+	u32 l, r, level;
 
-	if (free)
-		rt->low = min(rt->low, first);
+	WRITE_ONCE(rt->nr_free, rt->nr_free - (end - pgoff));
 	if (first != last || first != rt->stale)
 		rtq_sync(rt);
-
-	rtq_set_word(rt, w, rtq_mask(w, pgoff, end), free);
-	if (w != last_w) {
-		memset(rt->map + w + 1, free ? 0xff : 0, (last_w - w - 1) * sizeof(*rt->map));
-		rtq_set_word(rt, last_w, rtq_mask(last_w, pgoff, end), free);
-	}
 	if (first == last) {
+		rtq_set_bits(rt, pgoff, end, false);
 		rt->stale = first;
 		return;
 	}
 
-	rtq_sum_leaf(rt, first);
-	rtq_sum_leaf(rt, last);
-	for (i = first + 1; i < last; i++)
-		rt->node[rt->nr_leaves + i] = (struct rtq_node){ run, run, run };
+	if (first < lo) {
+		rtq_set_bits(rt, pgoff, lo * LEAF_PAGES, false);
+		rtq_sum_leaf(rt, first);
+	}
+	if (last >= hi) {
+		rtq_set_bits(rt, hi * LEAF_PAGES, end, false);
+		rtq_sum_leaf(rt, last);
+	}
+	for (l = rt->nr_leaves + lo, r = rt->nr_leaves + hi; l < r; l /= 2, r /= 2) {
+		if (l & 1)
+			rt->node[l++] = (struct rtq_node){};
+		if (r & 1)
+			rt->node[--r] = (struct rtq_node){};
+	}
+	l = rt->nr_leaves + first;
+	r = rt->nr_leaves + last;
+	for (level = 1; l > 1; level++) {
+		l /= 2;
+		r /= 2;
+		if (!rtq_node_within(rt, l, level, lo, hi))
+			rtq_sum_node(rt, l, LEAF_PAGES << (level - 1));
+		if (r != l && !rtq_node_within(rt, r, level, lo, hi))
+			rtq_sum_node(rt, r, LEAF_PAGES << (level - 1));
+	}
+	/* Who looks for a single page relies on the bitmap there. */
+	if (rt->low >= lo && rt->low < hi)
+		rt->low = min(hi, rt->nr_leaves - 1);
+	if (rtq_is_shut(rt, rt->low))
+		memset(rt->map + rt->low * LEAF_WORDS, 0, LEAF_WORDS * sizeof(*rt->map));
+}
+
+/* Give back the pages [@pgoff, @end). */
+static void rtq_give(struct rtq *rt, u32 pgoff, u32 end)
+{
+	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES, i, half, cnt;
+	bool shut = false;
+
+	rt->low = min(rt->low, first);
+	if (first != last || first != rt->stale) {
+		rtq_sync(rt);
+		for (i = first; i <= last; i++)
+			shut |= rtq_open(rt, i);
+	}
+	cnt = rtq_set_bits(rt, pgoff, end, true);
+	WRITE_ONCE(rt->nr_free, rt->nr_free + cnt);
+	/* The tree may be behind, but never call free pages taken. */
+	if (first == last && !shut) {
+		rt->stale = first;
+		return;
+	}
+
+	for (i = first; i <= last; i++)
+		rtq_sum_leaf(rt, i);
 	first += rt->nr_leaves;
 	last += rt->nr_leaves;
 	for (half = LEAF_PAGES; first > 1; half *= 2) {
@@ -217,15 +313,40 @@ static void rtq_set(struct rtq *rt, u32 pgoff, u32 end, bool free)
 	}
 }
 
-/* Number of free pages in [@pgoff, @end). */
-static u32 rtq_count(const struct rtq *rt, u32 pgoff, u32 end)
+/* Are all pages in [@pgoff, @end) free? */
+static bool rtq_all_free(struct rtq *rt, u32 pgoff, u32 end)
 {
-	u32 cnt = 0, w;
+	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES;
+	u32 lo = (pgoff + LEAF_PAGES - 1) / LEAF_PAGES, hi = end / LEAF_PAGES;
+	u32 pos, l, r, size;
 
-	for (w = pgoff / BITS_PER_LONG; w <= (end - 1) / BITS_PER_LONG; w++)
-		cnt += hweight_long(rt->map[w] & rtq_mask(w, pgoff, end));
+	if (first == last)
+		lo = hi;
+	if (first != last || first != rt->stale)
+		rtq_sync(rt);
+	/* What lies between two open leaves is told by the nodes. */
+	if (rtq_is_shut(rt, first) || rtq_is_shut(rt, last))
+		return false;
+	for (pos = pgoff; pos < end; pos = (pos / BITS_PER_LONG + 1) * BITS_PER_LONG) {
+		u32 w = pos / BITS_PER_LONG;
 
-	return cnt;
+		if (lo < hi && pos >= lo * LEAF_PAGES && pos < hi * LEAF_PAGES) {
+			pos = hi * LEAF_PAGES - 1;
+			continue;
+		}
+		if (~rt->map[w] & rtq_mask(w, pgoff, end))
+			return false;
+	}
+	l = rt->nr_leaves + lo;
+	r = rt->nr_leaves + hi;
+	for (size = LEAF_PAGES; l < r; l /= 2, r /= 2, size *= 2) {
+		if (l & 1 && rt->node[l++].max != size)
+			return false;
+		if (r & 1 && rt->node[--r].max != size)
+			return false;
+	}
+
+	return true;
 }
 
 /* The lowest run of @cnt free pages in a leaf that has one. */
@@ -325,10 +446,8 @@ long rtq_alloc(struct rtq *rt, u32 cnt)
 		rtq_sync(rt);
 		ret = rtq_find(rt, cnt);
 	}
-	if (ret >= 0) {
-		rtq_set(rt, ret, ret + cnt, false);
-		WRITE_ONCE(rt->nr_free, rt->nr_free - cnt);
-	}
+	if (ret >= 0)
+		rtq_take(rt, ret, ret + cnt);
 	anl_unlock_irqrestore(&rt->lock, flags);
 
 	return ret;
@@ -361,12 +480,10 @@ int rtq_claim(struct rtq *rt, u32 pgoff, u32 cnt)
 	if (ret)
 		return ret;
 
-	if (rtq_count(rt, pgoff, pgoff + cnt) == cnt) {
-		rtq_set(rt, pgoff, pgoff + cnt, false);
-		WRITE_ONCE(rt->nr_free, rt->nr_free - cnt);
-	} else {
+	if (rtq_all_free(rt, pgoff, pgoff + cnt))
+		rtq_take(rt, pgoff, pgoff + cnt);
+	else
 		ret = -EBUSY;
-	}
 	anl_unlock_irqrestore(&rt->lock, flags);
 
 	return ret;
@@ -378,14 +495,13 @@ int rtq_claim(struct rtq *rt, u32 pgoff, u32 cnt)
  * @pgoff: first page
  * @cnt: number of pages; those that are free already stay free
  *
- * Context: any. Takes the lock.
+ * Context: any. Takes the lock, for a time that grows with @cnt.
  * Return: 0; -EINVAL if they are not all in the range, or @cnt is 0; -EDEADLK or
  * -ETIMEDOUT if the lock cannot be had.
  */
 int rtq_release(struct rtq *rt, u32 pgoff, u32 cnt)
 {
 	unsigned long flags;
-	u32 was_free;
 	int ret;
 
 	if (!rtq_valid(rt, pgoff, cnt))
@@ -394,9 +510,7 @@ int rtq_release(struct rtq *rt, u32 pgoff, u32 cnt)
 	if (ret)
 		return ret;
 
-	was_free = rtq_count(rt, pgoff, pgoff + cnt);
-	rtq_set(rt, pgoff, pgoff + cnt, true);
-	WRITE_ONCE(rt->nr_free, rt->nr_free + cnt - was_free);
+	rtq_give(rt, pgoff, pgoff + cnt);
 	anl_unlock_irqrestore(&rt->lock, flags);
 
 	return 0;
@@ -422,7 +536,7 @@ u32 rtq_nr_free(const struct rtq *rt)
  */
 bool rtq_is_free(const struct rtq *rt, u32 pgoff)
 {
-	return pgoff < rt->nr_pages &&
+	return pgoff < rt->nr_pages && !rtq_is_shut(rt, pgoff / LEAF_PAGES) &&
 	       READ_ONCE(rt->map[pgoff / BITS_PER_LONG]) >> (pgoff % BITS_PER_LONG) & 1;
 }
 
@@ -437,10 +551,18 @@ bool rtq_check(struct rtq *rt)
 {
 	u32 total = rt->nr_leaves * LEAF_PAGES, i, len, first, p, nr_free = 0;
 
-	for (p = 0; p < total; p++) {
-		bool bit = rt->map[p / BITS_PER_LONG] >> (p % BITS_PER_LONG) & 1;
+	/* What low points to has to be true, and opening a leaf changes nothing. */
+	for (p = 0; p < LEAF_PAGES; p++) {
+		u32 q = rt->low * LEAF_PAGES + p;
 
-		if (bit && (p >= rt->nr_pages || p < rt->low * LEAF_PAGES))
+		if (rt->map[q / BITS_PER_LONG] >> (q % BITS_PER_LONG) & 1 && q < rt->nr_pages &&
+		    !rtq_is_free(rt, q))
+			return false;
+	}
+	for (p = 0; p < total; p++) {
+		bool bit = rtq_is_free(rt, p);
+
+		if (bit && p < rt->low * LEAF_PAGES)
 			return false;
 		nr_free += bit;
 	}
@@ -448,6 +570,11 @@ bool rtq_check(struct rtq *rt)
 		return false;
 
 	rtq_sync(rt);
+	for (i = 0; i < rt->nr_leaves; i++)
+		rtq_open(rt, i);
+	for (p = rt->nr_pages; p < total; p++)
+		if (rt->map[p / BITS_PER_LONG] >> (p % BITS_PER_LONG) & 1)
+			return false;
 	for (i = 1, len = total, first = 1; i < 2 * rt->nr_leaves; i++) {
 		u32 start, pre = 0, run = 0, longest = 0;
 		bool unbroken = true;

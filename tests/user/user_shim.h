@@ -49,6 +49,11 @@ static inline unsigned long roundup_pow_of_two(unsigned long n)
 	return n <= 1 ? 1 : 1UL << (__fls(n - 1) + 1);
 }
 
+static inline int ilog2(unsigned long n)
+{
+	return __fls(n);
+}
+
 typedef struct {
 	bool held;
 } anl_lock_t;
