@@ -43,6 +43,7 @@ struct anl_span {
 struct anl_batch {
 	u32 nr;
 	u32 cap;
+	u32 slots;	/* in all of them */
 	u32 retired;	/* runs that have been in it */
 	struct anl_span spans[];
 };
@@ -155,7 +156,7 @@ struct anl_arena {
 	atomic_t draining;
 };
 
-extern struct workqueue_struct *anl_wq;
+extern struct workqueue_struct *anl_refill_wq, *anl_drain_wq;
 
 static inline unsigned long anl_kaddr(const struct anl_arena *a, u32 pgoff)
 {
@@ -238,6 +239,7 @@ void anl_kick(struct anl_arena *a, int what);
 void anl_set_live(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt);
+void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_drain_now(struct anl_arena *a);
 

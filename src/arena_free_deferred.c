@@ -37,6 +37,9 @@
 /* Spans that a free can retire without memory for more. */
 #define ANL_STACK_SPANS 16
 
+/* So many slots, more or less, are retired before the worker looks for others. */
+#define ANL_DRAIN_SLOTS 1024
+
 /* How long slots may gather before a pass of the worker, at least. */
 #define ANL_DRAIN_PAUSE_US 300
 
@@ -60,7 +63,7 @@ void anl_kick(struct anl_arena *a, int what)
 }
 
 /* Is there so much room that nobody misses what is in the queue for a moment? */
-static bool anl_drain_may_pause(const struct anl_arena *a)
+static bool anl_has_room(const struct anl_arena *a)
 {
 	return rtq_nr_free(&a->rt) >= a->nr_limit / 4;
 }
@@ -69,7 +72,7 @@ static enum hrtimer_restart anl_pause_over(struct hrtimer *timer)
 {
 	struct anl_arena *a = container_of(timer, struct anl_arena, pause);
 
-	queue_work(anl_wq, &a->drain_work);
+	queue_work(anl_drain_wq, &a->drain_work);
 
 	return HRTIMER_NORESTART;
 }
@@ -85,11 +88,11 @@ static void anl_kick_handler(struct irq_work *work)
 	int what = atomic_read(&a->kicked);
 
 	if (what & ANL_KICK_REFILL)
-		mod_delayed_work(anl_wq, &a->refill_work, 0);
+		mod_delayed_work(anl_refill_wq, &a->refill_work, 0);
 	if (!(what & ANL_KICK_DRAIN))
 		return;
-	if (!anl_drain_may_pause(a))
-		queue_work(anl_wq, &a->drain_work);
+	if (!anl_has_room(a))
+		queue_work(anl_drain_wq, &a->drain_work);
 	else if (!hrtimer_is_queued(&a->pause))
 		hrtimer_start(&a->pause, ns_to_ktime(ANL_DRAIN_PAUSE_US * NSEC_PER_USEC),
 			      HRTIMER_MODE_REL_HARD);
@@ -171,18 +174,30 @@ void anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt)
 		anl_kick(a, ANL_KICK_DRAIN);
 }
 
-/*
- * Give slots back to the tree. Slots beyond the limit came with an import and
- * are nobody's again. The lock can only time out here, and then somebody else
- * has held it for a quarter of a second; the slots must not get lost for that.
+/* Slots that the tree gets back under one lock. */
+#define ANL_RELEASE_SLOTS 2048u
+
+/**
+ * anl_release() - give slots back to the tree
+ * @a: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots; those beyond the limit came with an import, and are
+ *	nobody's again
+ *
+ * The lock can only time out here, and then somebody else has held it for a
+ * quarter of a second; the slots must not get lost for that.
+ *
+ * Context: process context, interrupts on.
  */
-static void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt)
+void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
-	if (pgoff >= a->nr_limit)
-		return;
-	cnt = min(cnt, a->nr_limit - pgoff);
-	while (rtq_release(&a->rt, pgoff, cnt))
-		cond_resched();
+	u32 end = min(pgoff + cnt, a->nr_limit), n;
+
+	for (; pgoff < end; pgoff += n) {
+		n = min(end - pgoff, ANL_RELEASE_SLOTS);
+		while (rtq_release(&a->rt, pgoff, n))
+			cond_resched();
+	}
 }
 
 /*
@@ -221,8 +236,12 @@ static bool anl_retire(struct anl_arena *a, struct anl_batch *b, bool may_block)
 	}
 	b->retired += b->nr;
 	b->nr = 0;
-	/* A user PTE that is left holds a reference of its own. */
-	if (may_block)
+	b->slots = 0;
+	/*
+	 * A user PTE that is left holds a reference of its own. Zeroing takes time,
+	 * so pages are made use of only if nobody waits for what else is queued.
+	 */
+	if (may_block && anl_has_room(a))
 		anl_reserve_recycle(a, &u.pages);
 	anl_put_pages(&u.pages);
 
@@ -243,11 +262,14 @@ static unsigned long anl_batch_add(struct anl_batch *b, u32 w, unsigned long bit
 		struct anl_span *last = b->nr ? &b->spans[b->nr - 1] : NULL;
 
 		cnt = min(cnt, BITS_PER_LONG - first);
+		b->slots += cnt;
 		if (last && last->pgoff + last->cnt == pgoff) {
 			last->cnt += cnt;
 		} else {
-			if (b->nr == b->cap)
+			if (b->nr == b->cap) {
+				b->slots -= cnt;
 				break;
+			}
 			b->spans[b->nr++] = (struct anl_span){ pgoff, cnt };
 		}
 		bits &= ~GENMASK(first + cnt - 1, first);
@@ -275,6 +297,8 @@ static bool anl_drain_queue(struct anl_arena *a, struct anl_batch *b, bool may_b
 
 			sum &= sum - 1;
 			while ((bits = anl_batch_add(b, w, bits)))
+				done &= anl_retire(a, b, may_block);
+			if (b->slots >= ANL_DRAIN_SLOTS)
 				done &= anl_retire(a, b, may_block);
 		}
 		cond_resched();
@@ -316,7 +340,7 @@ static void anl_drain_work(struct work_struct *work)
 			anl_drain(a, b, true);
 			if (!b->retired)
 				break;
-			if (anl_drain_may_pause(a))
+			if (anl_has_room(a))
 				usleep_range(ANL_DRAIN_PAUSE_US, 2 * ANL_DRAIN_PAUSE_US);
 		}
 		/* From here on a free asks for the next run itself. */
@@ -334,14 +358,10 @@ static struct anl_batch *anl_batch_get(struct anl_batch *fallback, u32 cnt)
 	if (cnt > 2 * ANL_STACK_SPANS)
 		b = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	if (!b) {
-		fallback->nr = 0;
-		fallback->cap = ANL_STACK_SPANS;
-		fallback->retired = 0;
+		*fallback = (struct anl_batch){ .cap = ANL_STACK_SPANS };
 		return fallback;
 	}
-	b->nr = 0;
-	b->cap = ANL_BATCH_CAP;
-	b->retired = 0;
+	*b = (struct anl_batch){ .cap = ANL_BATCH_CAP };
 
 	return b;
 }

@@ -30,7 +30,11 @@
 #include "compat.h"
 #include "stock_arena.h"
 
-struct workqueue_struct *anl_wq;
+/*
+ * Both are ahead of ordinary work: callers in interrupts live on what they bring
+ * back. The drain gives memory back, so it must not wait for any.
+ */
+struct workqueue_struct *anl_refill_wq, *anl_drain_wq;
 
 static DEFINE_MUTEX(anl_adopt_mutex);
 
@@ -215,13 +219,12 @@ static void anl_import_free(struct anl_arena *a, u32 from, u32 to)
 		if (!anl_pte_page(a, pgoff))
 			continue;
 		if (pgoff > start)
-			WARN_ON_ONCE(rtq_release(&a->rt, start, pgoff - start));
+			anl_release(a, start, pgoff - start);
 		anl_set_live(a, pgoff, 1);
 		atomic_long_inc(&a->nr_populated);
 		start = pgoff + 1;
 	}
-	if (to > start)
-		WARN_ON_ONCE(rtq_release(&a->rt, start, to - start));
+	anl_release(a, start, to - start);
 }
 
 /* Slots [@from, @to) are taken in the stock arena: mapped or reserved. */
@@ -428,7 +431,7 @@ static void anl_unpopulate(struct anl_arena *a, u32 pgoff, u32 cnt)
 
 	anl_unmap_spans(a, &span, 1, &u);
 	anl_put_pages(&u.pages);
-	anl_unclaim(a, pgoff, cnt);
+	anl_release(a, pgoff, cnt);
 }
 
 /* Tries of a caller that cannot flush TLBs and runs into scratch pages. */
@@ -652,9 +655,14 @@ static int __init anl_init(void)
 	if (err)
 		return err;
 
-	anl_wq = alloc_workqueue("arena_nolock", WQ_UNBOUND, 0);
-	if (!anl_wq)
+	anl_refill_wq = alloc_workqueue("arena_nolock_refill", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!anl_refill_wq)
 		return -ENOMEM;
+	err = -ENOMEM;
+	anl_drain_wq = alloc_workqueue("arena_nolock_drain",
+				       WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0);
+	if (!anl_drain_wq)
+		goto no_drain;
 	err = anl_shrinker_init();
 	if (err)
 		goto no_shrinker;
@@ -670,7 +678,9 @@ static int __init anl_init(void)
 no_kfuncs:
 	anl_shrinker_exit();
 no_shrinker:
-	destroy_workqueue(anl_wq);
+	destroy_workqueue(anl_drain_wq);
+no_drain:
+	destroy_workqueue(anl_refill_wq);
 	return err;
 }
 
@@ -679,7 +689,8 @@ static void __exit anl_exit(void)
 	/* The last instructions of anl_map_free() run after its module_put(). */
 	synchronize_rcu_tasks();
 	anl_shrinker_exit();
-	destroy_workqueue(anl_wq);
+	destroy_workqueue(anl_drain_wq);
+	destroy_workqueue(anl_refill_wq);
 }
 
 module_init(anl_init);

@@ -333,7 +333,7 @@ static void anl_reserve_adapt(struct anl_arena *a)
 	}
 	WRITE_ONCE(a->stash_goal, goal);
 	if (goal > a->stash_base)
-		queue_delayed_work(anl_wq, &a->refill_work, ANL_DECAY_PERIOD + 1);
+		queue_delayed_work(anl_refill_wq, &a->refill_work, ANL_DECAY_PERIOD + 1);
 }
 
 /**

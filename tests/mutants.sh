@@ -63,7 +63,7 @@ mutant no_flush arena_pgtable.c 's/^\t\tanl_flush_tlb_kernel_range(start, end);/
 mutant early_release arena_free_deferred.c 's/^\tanl_wait_faults(a);/\tfor (i = 0; i < b->nr; i++) anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);\n&/' 'free.*'
 mutant no_fault_wait arena_free_deferred.c 's/^\tanl_wait_faults(a);//' 'free.*'
 mutant double_free arena_free_deferred.c 's/return atomic_long_fetch_andnot(mask, \&a->live\[w\]) \& mask;/atomic_long_andnot(mask, \&a->live[w]); return mask;/' 'free.*'
-mutant no_drain arena_free_deferred.c 's/queue_work(anl_wq, \&a->drain_work);/;/' 'free.*'
+mutant no_drain arena_free_deferred.c 's/queue_work(anl_drain_wq, \&a->drain_work);/;/' 'free.*'
 mutant spare_order arena.h '/^static inline bool anl_spare_below/,/^}/s/< pgoff)/< 0)/' 'alloc.*'
 mutant defers arena_nolock.c '/^static void anl_free(/,/^}/s/if (anl_may_sleep())/if (0)/' 'free.*'
 mutant sleeps arena.h 's/return !preempt_count() .*/return true;/' 'ctx.*'
