@@ -555,6 +555,7 @@ if [ ${#globs[@]} -eq 0 ]; then
 	harness_tests "${rels[0]}"
 fi
 run_kernels "${rels[@]}"
+[ ${#globs[@]} -gt 0 ] || test_bench "${rels[@]}"
 echo "1..$count" >>"$ktap"
 
 if [ ${#skips[@]} -gt 0 ]; then

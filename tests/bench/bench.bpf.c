@@ -118,7 +118,7 @@ static __always_inline void loop(volatile struct bench_slot *s)
 		s->inside = 0;
 		count(s, (__u64)p);
 		if (!p)
-			continue;
+			break;
 		*p = i;
 		free_pages((void __arena *)p, 1);
 	}

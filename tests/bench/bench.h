@@ -18,7 +18,7 @@ enum {
 	OP_EMPTY,	/* the loop of OP_BURST, calling nothing */
 	OP_ALLOC,	/* allocate n times cnt pages, and remember them */
 	OP_FREE,	/* free what OP_ALLOC remembered */
-	OP_LOOP,	/* n times: allocate a page, write to it, free it */
+	OP_LOOP,	/* n times or until it fails: allocate a page, write, free it */
 	OP_RANGE,	/* free cnt pages at addr with one call */
 	OP_SCATTER,	/* free n pages, each step-th, from addr on */
 	OP_CLAIM,	/* allocate n pages, each step-th, from addr on */

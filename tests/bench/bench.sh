@@ -56,7 +56,11 @@ boot_cases() {
 	shift 3
 	for c in "$@"; do
 		# shellcheck disable=SC2053
-		[[ $c != $bench_case ]] || wanted+=("$c")
+		if [ "$c" = '*' ]; then
+			wanted+=("$bench_case")
+		elif [[ $c = $bench_case ]]; then
+			wanted+=("$c")
+		fi
 	done
 	[ ${#wanted[@]} -gt 0 ] || return 0
 	step "booting $rel with $smp CPUs, -accel $accel ${qemu_extra[*]}"
@@ -65,7 +69,8 @@ boot_cases() {
 		"${bench_args[@]}"
 }
 
-run_bench() {
+# Boot all that is to be booted, and report: REL...
+bench_kernels() {
 	local rel asked=$cpus how=$accel
 	bench_failed=0
 	bench_args=()
@@ -74,28 +79,71 @@ run_bench() {
 	# What only finds faults costs time, and is off as it is elsewhere.
 	kernel_args="console=ttyS0 oops=panic panic=-1 loglevel=4 rcupdate.rcu_cpu_stall_timeout=60"
 	for rel in "$@"; do
-		step "building the bench for $rel"
-		build_bench "$rel"
-	done
-	for rel in "$@"; do
 		# Emulated CPUs beyond those of this machine are in each other's way.
-		boot_cases main "$rel" "${asked:-2}" fixed single loop bulk sizes irqoff frag nmi \
-			burst lowmem
-		boot_cases many "$rel" "${asked:-4}" scatter cpus
+		if [ -n "$quick" ]; then
+			boot_cases main "$rel" "${asked:-2}" '*'
+		else
+			boot_cases main "$rel" "${asked:-2}" fixed single loop bulk sizes irqoff frag \
+				nmi burst lowmem
+			boot_cases many "$rel" "${asked:-4}" scatter cpus
+		fi
 		[ "$how" != kvm ] || continue
 		[ -z "$quick" ] || [ "$rel" = "$1" ] || continue
 		# One host thread, and a clock that counts instructions.
 		accel=tcg,thread=single qemu_extra=(-icount "shift=0,sleep=off") bench_args=(--icount)
-		boot_cases icount "$rel" 1 single bulk
+		boot_cases icount "$rel" 1 single bulk irqoff
 		accel=$how qemu_extra=() bench_args=()
 	done
 	"$here/bench/report.sh" "$bench_dir" "$accel" "$quick" "$@" | tee "$bench_dir/report.txt"
-	if in_root sh -c 'cd /src/build/bench && gnuplot plots.gp' >"$logs/gnuplot.log" 2>&1; then
+	if in_root sh -c "cd '/src/${bench_dir#"$top"/}' && gnuplot plots.gp" >"$logs/gnuplot.log" 2>&1; then
 		say "Plots: $(cd "$bench_dir" && shopt -s nullglob && echo *.svg)"
 	else
 		tail -n 5 "$logs/gnuplot.log"
 		bench_failed=1
 	fi
-	step "results are in build/bench: report.txt, results.json, *.svg, *.log"
+	step "results are in ${bench_dir#"$top"/}: report.txt, results.json, *.svg, *.log"
 	[ "$bench_failed" -eq 0 ]
+}
+
+run_bench() {
+	local rel
+	for rel in "$@"; do
+		step "building the bench for $rel"
+		build_bench "$rel"
+	done
+	bench_kernels "$@"
+}
+
+# Does the bench work? Its figures are not looked at, so the kernels can have their
+# turns at the same time: REL...
+test_bench() {
+	local quick=1 memory=1024 cpus='' bench_case='*' boot_time=300 kernel_args=$kernel_args
+	local rel pids=() c n bad
+	step "the bench in its quick mode"
+	for rel in "$@"; do
+		build_bench "$rel"
+	done
+	for rel in "$@"; do
+		(
+			trap cleanup EXIT
+			trap 'exit 143' TERM
+			bench_dir=$build/bench-test-$rel
+			bench_kernels "$rel" >"$logs/bench-$rel.log" 2>&1
+		) &
+		pids+=($!)
+	done
+	for rel in "$@"; do
+		bad=""
+		wait "${pids[0]}" || bad+="it failed; "
+		pids=("${pids[@]:1}")
+		bench_dir=$build/bench-test-$rel
+		for c in $(in_root /src/build/tests/bpf/bench --list | cut -d' ' -f1); do
+			grep -qs "^# $c took" "$bench_dir"/*.log || bad+="no case $c; "
+		done
+		n=$(grep -cs '^{"name": ".*"kernel": .*"met": ' "$bench_dir/results.json" || true)
+		[ "${n:-0}" -gt 30 ] || bad+="$n results; "
+		n=$(find "$bench_dir" -name '*.svg' -size +1k 2>/dev/null | wc -l)
+		[ "$n" -ge 6 ] || bad+="$n plots; "
+		result "bench.quick $rel" "$([ -z "$bad" ]; echo $?)" "${bad}see $logs/bench-$rel.log"
+	done
 }

@@ -100,7 +100,7 @@ END {
 
 # Data and plots; a kernel without a series is left out of it.
 for rel in "$@"; do
-	cat "main-$rel.log" "many-$rel.log" 2>/dev/null | sed -n 's/^POINT\t//p' | sed 's/\t-/\tNaN/g' |
+	{ cat "main-$rel.log" "many-$rel.log" 2>/dev/null || true; } | sed -n 's/^POINT\t//p' | sed 's/\t-/\tNaN/g' |
 		awk -F '\t' -v rel="$rel" '{ print $2, $3, $4 >($1 "-" rel ".dat") }'
 done
 
