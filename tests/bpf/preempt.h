@@ -2,7 +2,7 @@
 /*
  * Which context this is, read from preempt_count. Where the count is and what its
  * bits mean differs between kernels: user space finds out the bits from BTF and
- * gives them to the program.
+ * gives them to the program. With PREEMPT_RT the bits of softirqs are in the task.
  */
 #ifndef PREEMPT_H
 #define PREEMPT_H
@@ -12,6 +12,20 @@ struct pc_layout {
 };
 
 #ifdef __bpf__
+
+#include <bpf/bpf_core_read.h>
+
+struct task_struct___anl {
+	int softirq_disable_cnt;
+} __attribute__((preserve_access_index));
+
+static __always_inline __u32 softirq_count(void)
+{
+	struct task_struct___anl *task = (void *)bpf_get_current_task();
+
+	return bpf_core_field_exists(task->softirq_disable_cnt) ?
+	       BPF_CORE_READ(task, softirq_disable_cnt) : 0;
+}
 
 /* Into a per-CPU struct on 6.12, out of it again later. */
 struct pcpu_hot___anl {
@@ -24,9 +38,10 @@ extern const struct pcpu_hot___anl pcpu_hot __ksym __weak;
 static __always_inline __u32 preempt_count(void)
 {
 	if (bpf_ksym_exists(&__preempt_count))
-		return *(__u32 *)bpf_this_cpu_ptr(&__preempt_count);
+		return *(__u32 *)bpf_this_cpu_ptr(&__preempt_count) | softirq_count();
 	if (bpf_ksym_exists(&pcpu_hot))
-		return ((struct pcpu_hot___anl *)bpf_this_cpu_ptr(&pcpu_hot))->preempt_count;
+		return ((struct pcpu_hot___anl *)bpf_this_cpu_ptr(&pcpu_hot))->preempt_count |
+		       softirq_count();
 
 	return ~0;
 }

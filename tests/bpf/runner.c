@@ -123,6 +123,11 @@ char *read_file(const char *path)
 	return buf;
 }
 
+bool is_rt(void)
+{
+	return !access("/sys/kernel/realtime", F_OK);
+}
+
 bool write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);

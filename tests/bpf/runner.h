@@ -116,6 +116,8 @@ int mod_unload_name(const char *name);
 
 /* A line of /proc/meminfo in KiB, or -1. */
 long read_meminfo(const char *key);
+/* Is this a kernel with PREEMPT_RT? */
+bool is_rt(void);
 bool write_file(const char *path, const char *text);
 /* Contents of a small file in a static buffer, or NULL. */
 char *read_file(const char *path);

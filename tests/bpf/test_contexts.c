@@ -375,7 +375,12 @@ static void run_way(const struct way *way)
 	struct env env, *e = &env;
 
 	ASSERT(mount_tracefs(), "tracefs: %s", strerror(errno));
-	ASSERT(open_way(e, way), "%s: load", way->prog);
+	errno = 0;
+	if (!open_way(e, way)) {
+		if (is_rt() && errno == EOPNOTSUPP)
+			SKIP("this kernel refuses such programs with PREEMPT_RT");
+		ASSERT(false, "%s: load: %s", way->prog, strerror(errno));
+	}
 	if (way->attach) {
 		ASSERT(way->attach(e), "%s: attach: %s", way->prog, strerror(errno));
 	} else if (way->trigger != run_packet_prog && way->trigger != run_ctx_prog) {
