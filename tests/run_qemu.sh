@@ -24,7 +24,8 @@ usage: tests/run_qemu.sh [test|demo|bench|prepare|shell] [options]
   shell     a shell in a guest, with the module, the tests and bpftool at hand
 
   --kernel SUITE[:FLAVOUR]  stable or backports; cloud (default), amd64 or rt.
-                            May be given several times; default: both, cloud
+                            May be given several times; default: both suites, cloud
+                            and rt; for the bench cloud
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    what tests there are
@@ -102,7 +103,7 @@ done
 [ ${#globs[@]} -gt 0 ] || [ -z "${TEST:-}" ] || globs=("$TEST")
 if [ ${#specs[@]} -eq 0 ]; then
 	case $mode in
-	test | prepare) specs=(stable backports) ;;
+	test | prepare) specs=(stable backports stable:rt backports:rt) ;;
 	bench) specs=(backports stable) ;;
 	*) specs=(stable) ;;
 	esac
@@ -555,7 +556,13 @@ if [ ${#globs[@]} -eq 0 ]; then
 	harness_tests "${rels[0]}"
 fi
 run_kernels "${rels[@]}"
-[ ${#globs[@]} -gt 0 ] || test_bench "${rels[@]}"
+if [ ${#globs[@]} -eq 0 ]; then
+	bench_rels=()
+	for rel in "${rels[@]}"; do
+		[[ $rel = *-rt-* ]] || bench_rels+=("$rel")
+	done
+	[ ${#bench_rels[@]} -eq 0 ] || test_bench "${bench_rels[@]}"
+fi
 echo "1..$count" >>"$ktap"
 
 if [ ${#skips[@]} -gt 0 ]; then

@@ -125,7 +125,9 @@ char *read_file(const char *path)
 
 bool is_rt(void)
 {
-	return !access("/sys/kernel/realtime", F_OK);
+	struct utsname uts;
+
+	return !uname(&uts) && strstr(uts.version, "PREEMPT_RT");
 }
 
 bool write_file(const char *path, const char *text)

@@ -357,7 +357,8 @@ static bool open_way(struct env *e, const struct way *way)
 	e->prog = bpf_object__find_program_by_name(e->skel->obj, way->prog);
 	if (want_log)
 		bpf_program__set_log_buf(e->prog, verifier_log, sizeof(verifier_log));
-	if (contexts_bpf__load(e->skel))
+	errno = -contexts_bpf__load(e->skel);
+	if (errno)
 		return false;
 	e->map_fd = bpf_map__fd(e->skel->maps.arena);
 	e->base = bpf_map__initial_value(e->skel->maps.arena, &size);
