@@ -28,6 +28,7 @@
 #include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 
@@ -154,6 +155,26 @@ struct anl_arena {
 	struct delayed_work refill_work;
 	struct anl_batch *drain_batch;
 	atomic_t draining;
+};
+
+/**
+ * struct anl_vma - a user mapping of an arena
+ * @head: in the arena's list
+ * @arena: the arena
+ * @vma: what the mapping is to the kernel
+ * @id: its place in the list
+ * @users: copies of @vma that there are, itself included
+ * @stock_ops: what the stock arena had in vm_ops, NULL for a mapping of our own
+ * @stock_private: what it had in vm_private_data
+ */
+struct anl_vma {
+	struct list_head head;
+	struct anl_arena *arena;
+	struct vm_area_struct *vma;
+	u64 id;
+	refcount_t users;
+	const struct vm_operations_struct *stock_ops;
+	void *stock_private;
 };
 
 extern struct workqueue_struct *anl_refill_wq, *anl_drain_wq;

@@ -25,17 +25,6 @@
 #include "arena.h"
 #include "compat.h"
 
-/* One user mapping. */
-struct anl_vma {
-	struct list_head head;
-	struct anl_arena *arena;
-	struct vm_area_struct *vma;
-	u64 id;
-	refcount_t users;
-	const struct vm_operations_struct *stock_ops;
-	void *stock_private;
-};
-
 static void anl_vm_open(struct vm_area_struct *vma)
 {
 	struct anl_vma *v = vma->vm_private_data;
