@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <bpf/libbpf.h>
 
+#include "oracle.h"
 #include "runner.h"
 
 enum result { PASS, FAIL, SKIPPED };
@@ -255,6 +256,8 @@ static void run_test(struct test *t)
 		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		t->fn();
+		if (!test_failed())
+			oracle_check();
 		exit(0);
 	}
 	setpgid(pid, pid);
@@ -297,6 +300,12 @@ static void load_module(void)
 	if (err)
 		test_fail(__FILE__, __LINE__, "%s: %s", module_path, strerror(-err));
 	print_result("load", "module", "insmod works");
+
+	memset(report, 0, sizeof(*report));
+	err = mod_load_file("/anl_test.ko", "");
+	if (err)
+		test_fail(__FILE__, __LINE__, "/anl_test.ko: %s", strerror(-err));
+	print_result("load", "oracle", "the test module with the oracle can be loaded");
 }
 
 /* Maps are freed from a work queue, so their references end a little later. */
@@ -382,7 +391,7 @@ int main(int argc, char **argv)
 	nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	libbpf_set_print(libbpf_log);
 
-	printf("KTAP version 1\n1..%d\n", count + (with_module ? 2 : 0));
+	printf("KTAP version 1\n1..%d\n", count + (with_module ? 3 : 0));
 	run_tests(true);
 	if (with_module) {
 		load_module();

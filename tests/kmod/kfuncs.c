@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Test-only module: kfuncs that access memory of the kernel from C, as other
- * kfuncs do that are handed an arena pointer. On kernels that map a scratch
- * page over an unmapped arena address, this is what makes them do so. On others
- * an unmapped address is an oops.
+ * Kfuncs that access memory of the kernel from C, as other kfuncs do that are handed
+ * an arena pointer. On kernels that map a scratch page over an unmapped arena address,
+ * this is what makes them do so. On others an unmapped address is an oops.
  */
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
-#include <linux/init.h>
 #include <linux/module.h>
+
+#include "anl_test.h"
 
 __bpf_kfunc_start_defs();
 
@@ -34,17 +34,7 @@ static const struct btf_kfunc_id_set anl_test_set = {
 	.set = &anl_test_ids,
 };
 
-static int __init anl_test_init(void)
+int anl_test_kfuncs_init(void)
 {
 	return register_btf_kfunc_id_set(BPF_PROG_TYPE_UNSPEC, &anl_test_set);
 }
-
-static void __exit anl_test_exit(void)
-{
-}
-
-module_init(anl_test_init);
-module_exit(anl_test_exit);
-
-MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Kfuncs for the tests of arena_nolock");

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of the test module offer each other. */
+#ifndef ANL_TEST_H
+#define ANL_TEST_H
+
+/* kfuncs.c */
+int anl_test_kfuncs_init(void);
+
+/* oracle.c */
+int anl_test_oracle_init(void);
+void anl_test_oracle_exit(void);
+
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Test-only module: what tests need that user space and BPF programs cannot do.
+ * The module under test knows nothing of it.
+ */
+#include <linux/init.h>
+#include <linux/module.h>
+
+#include "anl_test.h"
+
+static int __init anl_test_init(void)
+{
+	int err = anl_test_oracle_init();
+
+	if (err)
+		return err;
+	err = anl_test_kfuncs_init();
+	if (err)
+		anl_test_oracle_exit();
+
+	return err;
+}
+
+static void __exit anl_test_exit(void)
+{
+	anl_test_oracle_exit();
+}
+
+module_init(anl_test_init);
+module_exit(anl_test_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Oracle and kfuncs for the tests of arena_nolock");
