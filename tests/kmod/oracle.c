@@ -41,6 +41,7 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
+#include "oracle_rtq.h"
 #include "anl_config.h"
 #include "anl_test.h"
 #include "arena.h"

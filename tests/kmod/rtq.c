@@ -4,5 +4,6 @@
  * under test what is free, and checks it with rtq_check(), which the module does
  * not contain.
  */
+#include "oracle_rtq.h"
 #include "anl_lock.c"
 #include "range_tree_rqs.c"
