@@ -14,6 +14,7 @@ kernel=stable
 tree=$top/build/mutant
 killed=0
 survived=()
+by=
 
 # NAME FILES SED-SCRIPT TEST-GLOB...
 mutant() {
@@ -36,6 +37,9 @@ mutant() {
 	if "$tree/tests/run_qemu.sh" test --kernel "$kernel" --time 120 "${args[@]}" \
 			>"$tree/$name.log" 2>&1; then
 		survived+=("$name")
+		echo "SURVIVED $name"
+	elif [ -n "$by" ] && ! grep -q "$by" "$tree/$name.log"; then
+		survived+=("$name (not seen by $by)")
 		echo "SURVIVED $name"
 	elif grep -q '^ *not ok' "$tree/$name.log"; then
 		killed=$((killed + 1))
@@ -97,6 +101,30 @@ if [ "$kernel" = backports ]; then
 	mutant scratch_kept arena_pgtable.c 's/^\t\t\tptep_get_and_clear(anl_init_mm, addr, anl_pte(a, pgoff + n));/\t\t\tbreak;/' 'scratch.*'
 	mutant scratch_queue arena_nolock.c '/while ((n = anl_map_pages/,/^\t\t}/s/anl_queue_slots(a, pgoff, cnt);/;/' 'scratch.*'
 fi
+
+# What the oracle has to see, whether or not a test would notice by itself.
+by=oracle
+mutant o_live_stays arena_free_deferred.c 's/return atomic_long_fetch_andnot(mask, \&a->live\[w\]) \& mask;/return atomic_long_read(\&a->live[w]) \& mask;/' 'oracle.counts'
+mutant o_nr_populated arena_pgtable.c 's/^\tatomic_long_sub(u->nr_pages, &a->nr_populated);/\t;/' 'oracle.counts'
+mutant o_release_more arena_free_deferred.c 's/anl_release(a, b->spans\[i\].pgoff, b->spans\[i\].cnt);/anl_release(a, b->spans[i].pgoff, b->spans[i].cnt + 1);/' 'oracle.counts'
+mutant o_lost arena_free_deferred.c 's/anl_release(a, b->spans\[i\].pgoff, b->spans\[i\].cnt);/;/' 'oracle.counts'
+mutant o_page_twice arena_pgtable.c 's/pte = mk_pte(page + i, PAGE_KERNEL)/pte = mk_pte(page, PAGE_KERNEL)/' 'oracle.counts'
+mutant o_user_pte arena_free_deferred.c 's/done = anl_zap_spans(.*/done = true;/' 'oracle.counts'
+mutant o_pte_stays arena_pgtable.c '/^static bool anl_unmap_ptes(/,/^}/s/pte_clear(anl_init_mm, addr, ptep);/;/' 'oracle.counts'
+mutant o_reference arena_vma.c 's/err = vm_insert_page(/get_page(page); &/' 'oracle.counts'
+mutant o_stash_dirty arena_reserve.c 's/^\t\tclear_highpage(page);/\t\t;/' 'oracle.*'
+mutant o_stash_level arena_reserve.c '/^static struct page \*anl_stash_pop(/,/^}/s/atomic_dec(&a->stash_level);/;/' 'oracle.*'
+mutant o_stash_sum arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/set_bit(w, &a->stash_sum);/;/' 'oracle.*'
+mutant o_stash_pointer arena_reserve.c 's/smp_store_release(&a->stash\[i\], NULL);/;/' 'oracle.*'
+mutant o_spare_kept arena_reserve.c 's/cmpxchg(&a->spares\[i\], spare, ANL_NO_SPARE) != spare)/0)/' 'alloc.whole_arena' 'alloc.limit'
+mutant o_kick_stays arena_free_deferred.c 's/atomic_andnot(ANL_KICK_DRAIN, &a->kicked);/;/' 'oracle.counts'
+mutant o_never_drained arena_free_deferred.c 's/^\t\tqueue_work(anl_drain_wq, &a->drain_work);/\t\t;/; s/^\tqueue_work(anl_drain_wq, &a->drain_work);/\t;/' 'oracle.counts'
+mutant o_draining arena_free_deferred.c 's/^\tatomic_dec(&a->draining);/\t;/' 'oracle.counts'
+mutant o_vma_unlisted arena_vma.c 's/list_add_tail(&v->head, &a->vmas);/INIT_LIST_HEAD(\&v->head);/' 'oracle.counts'
+mutant o_stock_open stock_arena.c 's/WRITE_ONCE(\*stock_user_vm_end(map), .*/;/' 'oracle.counts'
+mutant o_tree_sum range_tree_rqs.c 's/n->max = max3(l->max, r->max, l->suf + r->pre);/n->max = max(l->max, r->max);/' 'oracle.counts'
+mutant o_tree_low range_tree_rqs.c 's/^\trt->low = min(rt->low, first);/\t;/' 'oracle.*' 'alloc.*'
+mutant o_tree_count range_tree_rqs.c 's/WRITE_ONCE(rt->nr_free, rt->nr_free + cnt);/WRITE_ONCE(rt->nr_free, rt->nr_free + cnt + 1);/' 'oracle.counts'
 
 echo
 if [ ${#survived[@]} -gt 0 ]; then

@@ -58,6 +58,11 @@ TEST(oracle, counts, "the oracle sees pages, reservations and user mappings of a
 	ASSERT_COUNT("pages", 11 + 1);
 	ASSERT_COUNT("user_ptes", 6 + 2);
 
+	sem_free(&s, CX_SYS, sem_page(&s, 1), 2);
+	ASSERT(oracle_rest(s.fd), "two pages freed");
+	ASSERT_COUNT("live", 9 + 3 + 1);
+	ASSERT_COUNT("pages", 9 + 1);
+
 	sem_free(&s, CX_RCU, s.base, 1000);
 	ASSERT(oracle_rest(s.fd), "freed");
 	ASSERT_COUNT("live", 0);
