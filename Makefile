@@ -33,7 +33,10 @@ demo:
 test:
 	tests/run_qemu.sh test
 
+test-debug:
+	tests/run_qemu.sh test --kernel stable:debug --kernel backports:debug --test '*'
+
 bench:
 	tests/run_qemu.sh bench
 
-.PHONY: all modules modules_install check clean demo test bench
+.PHONY: all modules modules_install check clean demo test test-debug bench

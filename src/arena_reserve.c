@@ -193,6 +193,33 @@ static struct page *anl_alloc_page(struct anl_charge *c, gfp_t gfp, int nid)
 	return alloc_pages_node(nid, gfp | __GFP_ZERO | __GFP_NOWARN | c->gfp, 0);
 }
 
+/* Largest order that single pages are cut from; beyond those on the CPU's lists. */
+#define ANL_BLOCK_ORDER 4
+
+/*
+ * Up to @cnt pages in a row, to be used as single ones. Larger blocks are cheaper for
+ * the page allocator and for the charge; and asked for one page after the other, it
+ * takes up to two thousand off its lists at a time, with interrupts off. They must not
+ * cost reclaim or compaction. @order is the largest to be tried, and then what there was.
+ */
+static struct page *anl_alloc_block(struct anl_charge *c, gfp_t gfp, u32 cnt, u32 *order, int nid)
+{
+	const gfp_t effort = __GFP_DIRECT_RECLAIM | __GFP_RETRY_MAYFAIL | __GFP_NORETRY;
+	struct page *page;
+
+	*order = min(*order, (u32)ilog2(cnt));
+	for (; *order; --*order) {
+		page = alloc_pages_node(nid, (gfp & ~effort) | __GFP_NOMEMALLOC | __GFP_ZERO |
+					__GFP_NOWARN | c->gfp, *order);
+		if (page) {
+			split_page(page, *order);
+			return page;
+		}
+	}
+
+	return anl_alloc_page(c, gfp, nid);
+}
+
 static void anl_put_discarded(struct anl_arena *a)
 {
 	struct llist_node *node = llist_del_all(&a->discard);
@@ -348,22 +375,29 @@ static void anl_reserve_adapt(struct anl_arena *a)
  */
 void anl_reserve_refill(struct anl_arena *a)
 {
+	u32 order = ANL_BLOCK_ORDER, i;
 	struct anl_charge c;
 	struct page *page;
+	int missing;
 
 	anl_put_discarded(a);
 	anl_spares_fill(a);
 	anl_stash_trim(a, anl_stash_target(a), ULONG_MAX);
 
 	anl_charge_begin(a, &c);
-	while (atomic_read(&a->stash_level) < (int)anl_stash_target(a)) {
-		page = anl_alloc_page(&c, GFP_KERNEL | __GFP_NORETRY, NUMA_NO_NODE);
+	while ((missing = (int)anl_stash_target(a) - atomic_read(&a->stash_level)) > 0) {
+		page = anl_alloc_block(&c, GFP_KERNEL | __GFP_NORETRY, missing, &order,
+				       NUMA_NO_NODE);
 		if (!page)
 			break;
-		if (!anl_stash_push(a, page)) {
-			put_page(page);
-			break;
+		for (i = 0; i < 1U << order; i++) {
+			if (anl_stash_push(a, page + i))
+				continue;
+			put_page(page + i);
+			missing = 0;
 		}
+		if (!missing)
+			break;
 		cond_resched();
 	}
 	anl_charge_end(&c);
@@ -508,10 +542,10 @@ struct page *anl_get_reserve_page(struct anl_arena *a)
 /* Add up to @cnt pages to @pages; any context. Returns how many. */
 static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
 {
+	u32 order = ANL_BLOCK_ORDER, n, i;
 	bool try_alloc = anl_may_try_alloc();
 	struct anl_charge c = {};
 	struct page *page;
-	u32 n;
 
 	n = anl_stash_take(a, 0, cnt, anl_stash_floor(a, try_alloc), pages);
 	if (n == cnt)
@@ -525,13 +559,17 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 		c.gfp = __GFP_ACCOUNT;
 		c.old = set_active_memcg(c.memcg);
 	}
-	for (; n < cnt; n++) {
-		page = try_alloc ? anl_alloc_page(&c, 0, nid) : NULL;
-		if (!page)
+	while (n < cnt) {
+		page = try_alloc ? anl_alloc_block(&c, 0, cnt - n, &order, nid) : NULL;
+		if (!page) {
+			order = 0;
 			page = anl_alloc_page_nolock(c.gfp, nid);
+		}
 		if (!page)
 			break;
-		list_add_tail(&page->lru, pages);
+		for (i = 0; i < 1U << order; i++)
+			list_add_tail(&page[i].lru, pages);
+		n += 1U << order;
 	}
 	if (c.memcg)
 		set_active_memcg(c.old);
@@ -588,25 +626,6 @@ void anl_unget_pages(struct anl_arena *a, struct list_head *pages)
 		anl_kick(a, ANL_KICK_REFILL);
 }
 
-/* Largest order that a sleepable caller's pages are cut from. */
-#define ANL_BULK_ORDER 4
-
-/*
- * Several single pages from one allocation: cheaper for the page allocator and
- * for the charge. Larger blocks must not cost reclaim or compaction.
- */
-static struct page *anl_get_block(struct anl_charge *c, u32 order, int nid)
-{
-	gfp_t gfp = order ? GFP_NOWAIT | __GFP_NOMEMALLOC : GFP_KERNEL | __GFP_RETRY_MAYFAIL;
-	struct page *page;
-
-	page = alloc_pages_node(nid, gfp | __GFP_ZERO | __GFP_NOWARN | c->gfp, order);
-	if (page && order)
-		split_page(page, order);
-
-	return page;
-}
-
 /**
  * anl_populate() - put pages into claimed slots for a caller that can sleep
  * @a: the arena
@@ -622,19 +641,14 @@ static struct page *anl_get_block(struct anl_charge *c, u32 order, int nid)
  */
 bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
 {
-	u32 order = ANL_BULK_ORDER, n = 0;
+	u32 order = ANL_BLOCK_ORDER, n = 0;
 	struct anl_charge c;
 
 	anl_charge_begin(a, &c);
 	while (n < cnt && !fatal_signal_pending(current)) {
 		struct page *page;
 
-		order = min(order, (u32)ilog2(cnt - n));
-		page = anl_get_block(&c, order, nid);
-		if (!page && order) {
-			order--;
-			continue;
-		}
+		page = anl_alloc_block(&c, GFP_KERNEL | __GFP_RETRY_MAYFAIL, cnt - n, &order, nid);
 		/* What the reserve has beyond its promise is for whoever needs it. */
 		if (!page && atomic_read(&a->stash_level) > (int)a->stash_base)
 			page = anl_stash_pop(a);

@@ -23,7 +23,7 @@ usage: tests/run_qemu.sh [test|demo|bench|prepare|shell] [options]
   prepare   make or update the build root and the kernels, and build
   shell     a shell in a guest, with the module, the tests and bpftool at hand
 
-  --kernel SUITE[:FLAVOUR]  stable or backports; cloud (default), amd64 or rt.
+  --kernel SUITE[:FLAVOUR]  stable or backports; cloud (default), amd64, rt or debug.
                             May be given several times; default: both suites, cloud
                             and rt; for the bench cloud
   --test GLOB               only tests whose group.name matches, and neither the
@@ -115,7 +115,7 @@ if [ -z "$memory" ]; then
 fi
 if [ -z "$boot_time" ]; then
 	boot_time=600
-	[ "$mode" != bench ] || boot_time=3600
+	[ "$mode" != bench ] && [[ "${specs[*]}" != *:debug* ]] || boot_time=3600
 fi
 for i in "${!specs[@]}"; do
 	case ${specs[i]} in
@@ -127,6 +127,8 @@ done
 mkdir -p "$logs" "$cache"
 # shellcheck source=tests/qemu/root.sh
 . "$here/qemu/root.sh"
+# shellcheck source=tests/qemu/debug.sh
+. "$here/qemu/debug.sh"
 # shellcheck source=tests/bench/bench.sh
 . "$here/bench/bench.sh"
 
@@ -308,7 +310,7 @@ start_guest() {
 			-monitor "unix:$dir/monitor,server=on,wait=off" \
 			-serial "file:$dir/console.log" -serial "file:$dir/results.log" \
 			-kernel "/cache/vmlinuz-$2" -initrd "$dir/initramfs.gz" \
-			-append "$kernel_args"
+			-append "$kernel_args $(debug_args "$2")"
 	) >"$1/qemu.log" 2>&1 </dev/null 9>&- &
 	qemu_pids[$1]=$!
 }
@@ -361,6 +363,7 @@ start_kernel() {
 	for g in "${globs[@]}"; do
 		args+=(--test "$g")
 	done
+	[[ $rel != *-debug ]] || args+=(--slow 5)
 	step "booting $rel"
 	mkdir -p "$dir"
 	make_initramfs "$dir" "$rel" runner /runner "${args[@]}"

@@ -42,6 +42,7 @@ static int nr_globs;
 static int results[3];
 static int test_nr;
 static bool debug;
+int patience = 1;
 
 void test_register(struct test *t)
 {
@@ -246,7 +247,7 @@ static void print_result(const char *group, const char *name, const char *desc)
 /* Run a test in a process group of its own; whatever it leaves is killed. */
 static void run_test(struct test *t)
 {
-	long start = now_ms(), limit = start + t->seconds * 1000L;
+	long start = now_ms(), limit = start + t->seconds * 1000L * patience;
 	int status = 0;
 	pid_t pid;
 
@@ -264,7 +265,7 @@ static void run_test(struct test *t)
 	while (waitpid(pid, &status, WNOHANG) != pid) {
 		if (now_ms() > limit) {
 			test_fail(__FILE__, __LINE__, "%s.%s: no end after %d s",
-				  t->group, t->name, t->seconds);
+				  t->group, t->name, t->seconds * patience);
 			kill(-pid, SIGKILL);
 			waitpid(pid, &status, 0);
 			break;
@@ -320,12 +321,39 @@ static void unload_module(void)
 	print_result("unload", "module", "rmmod works when nobody uses the module");
 }
 
+/*
+ * What nothing points to any more, on kernels that can tell. The first scan finds
+ * some that are on their way, so that only what the second one finds counts.
+ */
+static void check_leaks(void)
+{
+	static const char file[] = "/sys/kernel/debug/kmemleak";
+	const char *p;
+
+	memset(report, 0, sizeof(*report));
+	if (access(file, F_OK)) {
+		report->result = SKIPPED;
+		snprintf(report->why, sizeof(report->why), "this kernel has no kmemleak");
+	} else {
+		write_file(file, "scan");
+		sleep(6);
+		write_file(file, "scan");
+		p = read_file(file);
+		if (!p)
+			test_fail(__FILE__, __LINE__, "cannot read %s", file);
+		else if (strstr(p, "anl_") || strstr(p, "arena_nolock"))
+			test_fail(__FILE__, __LINE__, "kmemleak:\n%s", p);
+	}
+	print_result("unload", "no_leaks", "kmemleak finds nothing that the module has lost");
+}
+
 static void usage(const char *self)
 {
-	printf("usage: %s --module FILE [--test GLOB]... [--list] [--debug]\n"
+	printf("usage: %s --module FILE [--test GLOB]... [--list] [--slow N] [--debug]\n"
 	       "  --module  arena_nolock.ko, loaded after the tests of group nomod\n"
 	       "  --test    only tests whose group.name matches\n"
 	       "  --list    names and descriptions, nothing is run\n"
+	       "  --slow    time limits are N times as long\n"
 	       "  --debug   all that libbpf says\n", self);
 }
 
@@ -335,6 +363,7 @@ int main(int argc, char **argv)
 		{ "module", required_argument, NULL, 'm' },
 		{ "test", required_argument, NULL, 't' },
 		{ "list", no_argument, NULL, 'l' },
+		{ "slow", required_argument, NULL, 's' },
 		{ "debug", no_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
@@ -345,7 +374,7 @@ int main(int argc, char **argv)
 	struct test *t;
 
 	setvbuf(stdout, NULL, _IONBF, 0);
-	while ((opt = getopt_long(argc, argv, "m:t:ldh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "m:t:ls:dh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'm':
 			module_path = optarg;
@@ -356,6 +385,9 @@ int main(int argc, char **argv)
 			break;
 		case 'l':
 			list = true;
+			break;
+		case 's':
+			patience = atoi(optarg);
 			break;
 		case 'd':
 			debug = true;
@@ -391,12 +423,13 @@ int main(int argc, char **argv)
 	nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	libbpf_set_print(libbpf_log);
 
-	printf("KTAP version 1\n1..%d\n", count + (with_module ? 3 : 0));
+	printf("KTAP version 1\n1..%d\n", count + (with_module ? 4 : 0));
 	run_tests(true);
 	if (with_module) {
 		load_module();
 		run_tests(false);
 		unload_module();
+		check_leaks();
 	}
 	printf("# Totals: pass:%d fail:%d skip:%d\n", results[PASS], results[FAIL],
 	       results[SKIPPED]);

@@ -93,7 +93,7 @@ static inline long now_ms(void)
 /* True as soon as the condition is, false after @ms milliseconds without it. */
 #define wait_for(cond, ms)							\
 	({									\
-		long end_ = now_ms() + (ms);					\
+		long end_ = now_ms() + (long)(ms) * patience;			\
 		bool ok_;							\
 										\
 		while (!(ok_ = !!(cond)) && now_ms() < end_)			\
@@ -104,6 +104,8 @@ static inline long now_ms(void)
 /* CPUs online, and the kernel's version as major * 10000 + minor. */
 extern int nr_cpus;
 extern int kver;
+/* How many times slower than usual this kernel may be. */
+extern int patience;
 /* The in-tree kfuncs may be called by programs that cannot sleep. */
 #define has_intree_nonsleepable (kver >= 70000)
 

@@ -23,7 +23,7 @@
 #include "sem.skel.h"
 
 /* How long things may take that take a moment: emulation is slow. */
-#define SETTLE_MS 5000
+#define SETTLE_MS (5000L * patience)
 
 static void sleep_ms(long ms)
 {

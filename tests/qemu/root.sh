@@ -192,7 +192,7 @@ kernel_release() {
 		version=$(in_root apt-cache madison "$meta" |
 			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
 	*)
-		die "unknown kernel '$1': it is stable or backports, and :cloud, :amd64 or :rt" ;;
+		die "unknown kernel '$1': it is stable or backports, and :cloud, :amd64, :rt or :debug" ;;
 	esac
 	[ -n "$version" ] && [ "$version" != "(none)" ] || return 0
 	in_root apt-cache show "$meta=$version" |
@@ -247,6 +247,11 @@ get_headers() {
 # And its image in the cache. What it replaces goes.
 get_kernel() {
 	local old
+	case $1 in
+	*:debug)
+		get_debug_kernel "${1%:*}"
+		return ;;
+	esac
 	old=$(cat "$cache/kernel-$1" 2>/dev/null || true)
 	get_headers "$1"
 	if [ ! -f "$cache/work/vmlinuz-$rel" ]; then
