@@ -112,6 +112,7 @@ fi
 if [ -z "$memory" ]; then
 	memory=2048
 	[ "$mode" != bench ] || [ -z "$quick" ] || memory=1024
+	[[ "${specs[*]}" != *:debug* ]] || memory=debug
 fi
 if [ -z "$boot_time" ]; then
 	boot_time=600
@@ -129,6 +130,7 @@ mkdir -p "$logs" "$cache"
 . "$here/qemu/root.sh"
 # shellcheck source=tests/qemu/debug.sh
 . "$here/qemu/debug.sh"
+[ "$memory" != debug ] || memory=$(debug_memory)
 # shellcheck source=tests/bench/bench.sh
 . "$here/bench/bench.sh"
 

@@ -25,9 +25,16 @@ debug_source() {
 		sed -n "s/^Depends: \(linux-source-[0-9.]*\).*/\1 $version/p" | sed -n 1p
 }
 
-# What such a kernel is told: REL
+# What such a kernel is told: REL. It is so slow that what is a stall elsewhere is none.
 debug_args() {
-	[[ $1 != *-debug ]] || echo "page_poison=1 page_owner=on"
+	[[ $1 != *-debug ]] ||
+		echo "page_poison=1 page_owner=on rcupdate.rcu_cpu_stall_timeout=300 debug_guest"
+}
+
+# KASAN keeps half a GiB of shadow for the address range of each arena. Memory of a
+# guest in MiB: as much as a few arenas need, if this machine has it.
+debug_memory() {
+	awk '/MemAvailable/ { m = int($2 / 1024 * 0.7); print m < 8192 ? m : 8192 }' /proc/meminfo
 }
 
 # Lines of the wanted configuration that the result does not have.
