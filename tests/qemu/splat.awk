@@ -124,6 +124,10 @@ oom && /[Oo]ut of memory/ {
 	next
 }
 
+failures && /VM_FAULT_OOM leaked out/ {
+	next
+}
+
 failures && /page allocation failure|vmalloc error/ {
 	allowed++
 	allowed_until = NR + 40
