@@ -18,7 +18,7 @@
 #define REST_MS 15000
 
 static char text[8192];
-static bool no_rest;
+static bool no_rest, paused;
 
 enum oracle_verdict oracle_ask(int map_fd, bool rest)
 {
@@ -90,6 +90,11 @@ void oracle_no_rest(void)
 	no_rest = true;
 }
 
+void oracle_pause(bool pause)
+{
+	paused = pause;
+}
+
 void oracle_check(void)
 {
 	struct bpf_map_info info;
@@ -119,7 +124,7 @@ void __real_bpf_object__destroy_skeleton(struct bpf_object_skeleton *s);
 
 void __wrap_bpf_object__destroy_skeleton(struct bpf_object_skeleton *s)
 {
-	if (s && !test_failed()) {
+	if (s && !paused && !test_failed()) {
 		bpf_object__detach_skeleton(s);
 		oracle_check();
 	}

@@ -36,5 +36,7 @@ bool oracle_load(int map_fd);
 void oracle_check(void);
 /* From now on arenas of this test need not come to rest when they are closed. */
 void oracle_no_rest(void);
+/* Whether skeletons may go without being asked about: for tests with many arenas. */
+void oracle_pause(bool pause);
 
 #endif
