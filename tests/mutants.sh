@@ -5,7 +5,7 @@
 # the sources, boots a stock kernel with it, and wants the tests named here to
 # fail. Not part of `make test`: it takes about 20 s a mutant.
 #
-# usage: tests/mutants.sh [--kernel stable|backports] [NAME...]
+# usage: tests/mutants.sh [--kernel stable|backports|stable:debug|...] [NAME...]
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -38,8 +38,9 @@ mutant() {
 			>"$tree/$name.log" 2>&1; then
 		survived+=("$name")
 		echo "SURVIVED $name"
-	elif [ -n "$by" ] && ! grep -q "$by" "$tree/$name.log"; then
-		survived+=("$name (not seen by $by)")
+	elif [ -n "$by" ] && grep -q '^ *ok 1 load' "$tree/$name.log" &&
+			! grep -q "$by.c:" "$tree/$name.log"; then
+		survived+=("$name (not seen by the $by)")
 		echo "SURVIVED $name"
 	elif grep -q '^ *not ok' "$tree/$name.log"; then
 		killed=$((killed + 1))
@@ -125,6 +126,23 @@ mutant o_stock_open stock_arena.c 's/WRITE_ONCE(\*stock_user_vm_end(map), .*/;/'
 mutant o_tree_sum range_tree_rqs.c 's/n->max = max3(l->max, r->max, l->suf + r->pre);/n->max = max(l->max, r->max);/' 'oracle.counts'
 mutant o_tree_low range_tree_rqs.c 's/^\trt->low = min(rt->low, first);/\t;/' 'oracle.*' 'alloc.*'
 mutant o_tree_count range_tree_rqs.c 's/WRITE_ONCE(rt->nr_free, rt->nr_free + cnt);/WRITE_ONCE(rt->nr_free, rt->nr_free + cnt + 1);/' 'oracle.counts'
+
+# What only shows when an allocation fails.
+by=
+if [[ $kernel == *:debug ]]; then
+	mutant i_unclaim arena_nolock.c '/^static long anl_populate_atomic(/,/^}/s/anl_unclaim(a, pgoff, cnt);/;/' 'inject.starved'
+	mutant i_unpopulate arena_nolock.c 's/^\t\tanl_unpopulate(a, pgoff, cnt);/\t\tanl_unclaim(a, pgoff, cnt);/' 'inject.alloc_sleepable'
+	mutant i_batch arena_free_deferred.c 's/if (cnt > 2 \* ANL_STACK_SPANS)/if (cnt)/; s/^\tif (!b) {/\tif (0) {/' 'inject.free_sleepable'
+	mutant i_fault arena_vma.c 's/^\tif (!page)$/\tif (!page) return VM_FAULT_SIGSEGV; if (0)/' 'inject.fault'
+	mutant i_fault_lost arena_vma.c 's/^\tif (!page)$/\tif (!page \&\& rtq_claim(\&a->rt, pgoff, 1)) return 0; if (!page)/' 'inject.fault'
+	mutant i_mmap arena_vma.c '/^int anl_vma_mmap(/,/^}/s/return -ENOMEM;/return 0;/' 'inject.mmap'
+	mutant i_mmap_error arena_vma.c '/^int anl_vma_mmap(/,/^}/s/return -ENOMEM;/return -EINVAL;/' 'inject.mmap'
+	mutant i_create_leaks arena_nolock.c '/^static struct anl_arena \*anl_arena_create(/,/^}/s/^\tanl_arena_destroy(a);/\t;/' 'inject.adopt'
+	mutant i_seize_early stock_arena.c '/^int anl_stock_probe(/,/^}/s/^\tend = .*/&\n\tWRITE_ONCE(*stock_user_vm_end(map), start);/' 'inject.adopt'
+	mutant i_prefill arena_pgtable.c '/^int anl_pgtable_prefill(/,/^}/s/if (err)/if (0)/' 'inject.adopt_no_pages'
+	mutant i_unget arena_reserve.c '/^bool anl_get_pages(/,/^}/s/anl_unget_pages(a, &got);/;/' 'inject.pages_come_back'
+	mutant i_put arena_nolock.c '/^static void anl_unpopulate(/,/^}/s/anl_put_pages(&u.pages);/;/' 'inject.pages_come_back'
+fi
 
 echo
 if [ ${#survived[@]} -gt 0 ]; then
