@@ -110,7 +110,7 @@ done
 	echo "set datafile missing 'NaN'"
 	# FILE TITLE XLABEL YLABEL SCALE-OF-Y SETTINGS SERIES...
 	plot() {
-		local file=$1 title=$2 x=$3 y=$4 scale=$5 settings=$6 rel s short list=() colour=1
+		local file=$1 title=$2 x=$3 y=$4 scale=$5 settings=$6 rel s short label list=() colour=1
 		shift 6
 		for rel in "${rels[@]}"; do
 			short=${rel%%+*}
@@ -119,7 +119,9 @@ done
 				if grep -qv ' NaN [^ ]*$' "$s-$rel.dat"; then
 					list+=("'$s-$rel.dat' using 1:(\$2/$scale) lc $colour dt 2 title '$short in tree${s#"$1"}'")
 				fi
-				list+=("'$s-$rel.dat' using 1:(\$3/$scale) lc $colour title '$short module${s#"$1"}'")
+				label="$short module${s#"$1"}"
+				[[ $s != *_control ]] || label="$short, doing nothing"
+				list+=("'$s-$rel.dat' using 1:(\$3/$scale) lc $colour title '$label'")
 				colour=$((colour + 1))
 			done
 		done
