@@ -54,7 +54,7 @@ wanted=("$@")
 mkdir -p "$tree"
 (cd "$top" && cp -pr Kbuild Makefile VERSION scripts include tests "$tree")
 
-mutant zero arena_reserve.c 's/gfp | __GFP_ZERO/gfp/' 'alloc.zeroed*'
+mutant zero arena_reserve.c 's/ | __GFP_ZERO//' 'alloc.zeroed*'
 mutant lowest range_tree_rqs.c 's/if (l->max >= cnt) {/if (r->max < cnt \&\& l->max >= cnt) {/' 'alloc.*'
 mutant half_done arena_nolock.c 's/^\t\tanl_unclaim(a, pgoff, cnt);/\t\t;/' 'alloc.*' 'limits.*'
 mutant half_populated arena_nolock.c 's/^\t\tanl_unpopulate(a, pgoff, cnt);/\t\tanl_unclaim(a, pgoff, cnt);/' 'alloc.*' 'limits.*'
