@@ -5,6 +5,8 @@
 #	make modules_install	install it for that kernel
 #	make demo		boot a stock kernel and show the module at work
 #	make test		all tests on all kernels of the matrix
+#	make soak		a storm of everything at once, for MINUTES=10, SEED=the clock
+#	make test-debug		all tests on kernels that check themselves
 #	make bench		against the kernel's own arena (QUICK=1: two minutes)
 #	make check		warning-free build and sparse, for KDIR
 #	make clean
@@ -36,7 +38,10 @@ test:
 test-debug:
 	tests/run_qemu.sh test --kernel stable:debug --kernel backports:debug --test '*'
 
+soak:
+	tests/run_qemu.sh soak
+
 bench:
 	tests/run_qemu.sh bench
 
-.PHONY: all modules modules_install check clean demo test test-debug bench
+.PHONY: all modules modules_install check clean demo test test-debug soak bench

@@ -15,11 +15,12 @@ started=$SECONDS
 
 usage() {
 	cat <<'USAGE'
-usage: tests/run_qemu.sh [test|demo|bench|prepare|shell] [options]
+usage: tests/run_qemu.sh [test|demo|bench|soak|prepare|shell] [options]
 
   test      all tests on all kernels of the matrix (default)
   demo      the demo on the newest stable kernel
   bench     the bench against the kernel's own arena; results in build/bench
+  soak      a storm of everything at once (tests storm.*) on both suites, for minutes
   prepare   make or update the build root and the kernels, and build
   shell     a shell in a guest, with the module, the tests and bpftool at hand
 
@@ -31,15 +32,17 @@ usage: tests/run_qemu.sh [test|demo|bench|prepare|shell] [options]
   --list                    what tests there are
   --quick                   a bench of less than two minutes
   --case GLOB               only these cases of the bench
-  --cpus N                  CPUs of the guest (default 2; bench 2, and 4)
+  --minutes N               how long a soak lasts on each kernel (default 10)
+  --seed N                  where the numbers of a storm come from (default: the clock)
+  --cpus N                  CPUs of the guest (default 2; soak 4; bench 2, and 4)
   --memory MIB              memory of the guest (default 2048)
-  --time SECONDS            limit for one boot (default 600, bench 3600)
+  --time SECONDS            limit for one boot (default 600, bench and debug kernels 3600)
   --jobs N                  guests at a time (default: CPUs of this machine)
   --verbose                 all that the guest's tests print
   --help
 
-Environment: KERNEL, TEST, QUICK=1, CASE (as the options), ARENA_NOLOCK_CACHE (default
-~/.cache/arena_nolock), QEMU_ACCEL (default: KVM if it works, otherwise TCG).
+Environment: KERNEL, TEST, QUICK=1, CASE, MINUTES, SEED (as the options),
+ARENA_NOLOCK_CACHE (default ~/.cache/arena_nolock), QEMU_ACCEL (default: KVM if it works, otherwise TCG).
 
 Examples:
   tests/run_qemu.sh --kernel backports --test 'free.*'
@@ -77,19 +80,23 @@ bench_case=${CASE:-*}
 cpus=
 memory=
 boot_time=
+minutes=${MINUTES:-10}
+seed=${SEED:-}
 jobs=$(nproc)
 verbose=0
 declare -A qemu_pids=()
 qemu_extra=()
 while [ $# -gt 0 ]; do
 	case $1 in
-	test | demo | bench | prepare | shell) mode=$1 ;;
+	test | demo | bench | soak | prepare | shell) mode=$1 ;;
 	--list) mode=list ;;
 	--verbose) verbose=1 ;;
 	--quick) quick=1 ;;
 	--case) bench_case=${2:?}; shift ;;
 	--kernel) specs+=("${2:?--kernel needs a value}"); shift ;;
 	--test) globs+=("${2:?--test needs a value}"); shift ;;
+	--minutes) minutes=${2:?}; shift ;;
+	--seed) seed=${2:?}; shift ;;
 	--cpus) cpus=${2:?}; shift ;;
 	--memory) memory=${2:?}; shift ;;
 	--time) boot_time=${2:?}; shift ;;
@@ -105,8 +112,14 @@ if [ ${#specs[@]} -eq 0 ]; then
 	case $mode in
 	test | prepare) specs=(stable backports stable:rt backports:rt) ;;
 	bench) specs=(backports stable) ;;
+	soak) specs=(stable backports) ;;
 	*) specs=(stable) ;;
 	esac
+fi
+if [ "$mode" = soak ]; then
+	[[ "$minutes" =~ ^[1-9][0-9]*$ ]] || die "--minutes needs a number"
+	globs=('storm.*')
+	[ -n "$cpus" ] || cpus=4
 fi
 [ -n "$cpus" ] || [ "$mode" = bench ] || cpus=2
 if [ -z "$memory" ]; then
@@ -117,6 +130,7 @@ fi
 if [ -z "$boot_time" ]; then
 	boot_time=600
 	[ "$mode" != bench ] && [[ "${specs[*]}" != *:debug* ]] || boot_time=3600
+	[ "$mode" != soak ] || boot_time=$((boot_time + minutes * 60))
 fi
 for i in "${!specs[@]}"; do
 	case ${specs[i]} in
@@ -356,7 +370,7 @@ show_results() {
 	if [ "$verbose" -eq 1 ]; then
 		sed -u 's/^/    /'
 	else
-		sed -un '/^\(not \)\?ok \|^# [a-z_]*\.c:/s/^/    /p'
+		sed -un '/^\(not \)\?ok \|^# [a-z_]*\.c:\|^# storm:/s/^/    /p'
 	fi
 }
 
@@ -366,6 +380,8 @@ start_kernel() {
 		args+=(--test "$g")
 	done
 	[[ $rel != *-debug ]] || args+=(--slow 5)
+	[ "$mode" != soak ] || args+=(--minutes "$minutes")
+	[ -z "$seed" ] || args+=(--seed "$seed")
 	step "booting $rel"
 	mkdir -p "$dir"
 	make_initramfs "$dir" "$rel" runner /runner "${args[@]}"

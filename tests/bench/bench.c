@@ -38,6 +38,8 @@
 #define MAX_RUNS 64
 #define NONE NAN
 #define INSTRUMENT "/sys/module/anl_bench/parameters/"
+/* Of the test module. */
+#define NMI_SOURCE "/sys/module/anl_test/parameters/nmi"
 #define PARAM "/sys/module/arena_nolock/parameters/"
 
 enum { INTREE, MODULE, SIDES };
@@ -1068,7 +1070,7 @@ static void case_nmi(void)
 		arena_attach(&a[side], "in_nmi");
 		settle();
 		s = set_slot(&a[side], BENCH_NMI, (struct todo){ .op = OP_LOOP });
-		write_text(INSTRUMENT "nmi", "0 100");
+		write_text(NMI_SOURCE, "0 100");
 		begin = now_us();
 		while (now_us() - begin < (quick ? 2e6 : 20e6)) {
 			volatile struct bench_slot *l;
@@ -1080,10 +1082,10 @@ static void case_nmi(void)
 			while (arena_pages(&a[side]) > 1 << 14)
 				usleep(1000);
 		}
-		write_text(INSTRUMENT "nmi", "off");
+		write_text(NMI_SOURCE, "off");
 		usleep(1000);
 		s->op = OP_NONE;
-		nmis[side] = read_num(INSTRUMENT "nmi");
+		nmis[side] = read_num(NMI_SOURCE);
 		share[side] = 100.0 * s->done / (s->done + s->failed);
 		hits[side] = s->hits;
 		inside[side] = 100.0 * (s->hits - s->hits_failed) / s->hits;

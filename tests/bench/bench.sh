@@ -27,7 +27,7 @@ boot_bench() {
 	mkdir -p "$dir"
 	[ -z "$quick" ] || set -- "$@" --quick
 	make_initramfs "$dir" "$rel" bench /bench --module /arena_nolock.ko \
-		--module /anl_bench.ko "$@"
+		--module /anl_test.ko --module /anl_bench.ko "$@"
 	show_guest() { show_bench; }
 	start_guest "$dir" "$rel"
 	follow_guest "$dir"

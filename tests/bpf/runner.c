@@ -43,6 +43,8 @@ static int results[3];
 static int test_nr;
 static bool debug;
 int patience = 1;
+int soak_minutes;
+unsigned long long storm_seed;
 
 void test_register(struct test *t)
 {
@@ -247,7 +249,8 @@ static void print_result(const char *group, const char *name, const char *desc)
 /* Run a test in a process group of its own; whatever it leaves is killed. */
 static void run_test(struct test *t)
 {
-	long start = now_ms(), limit = start + t->seconds * 1000L * patience;
+	int seconds = t->seconds * patience + soak_minutes * 60;
+	long start = now_ms(), limit = start + seconds * 1000L;
 	int status = 0;
 	pid_t pid;
 
@@ -265,7 +268,7 @@ static void run_test(struct test *t)
 	while (waitpid(pid, &status, WNOHANG) != pid) {
 		if (now_ms() > limit) {
 			test_fail(__FILE__, __LINE__, "%s.%s: no end after %d s",
-				  t->group, t->name, t->seconds * patience);
+				  t->group, t->name, seconds);
 			kill(-pid, SIGKILL);
 			waitpid(pid, &status, 0);
 			break;
@@ -349,11 +352,14 @@ static void check_leaks(void)
 
 static void usage(const char *self)
 {
-	printf("usage: %s --module FILE [--test GLOB]... [--list] [--slow N] [--debug]\n"
+	printf("usage: %s --module FILE [--test GLOB]... [--list] [--slow N]\n"
+	       "       [--minutes N] [--seed N] [--debug]\n"
 	       "  --module  arena_nolock.ko, loaded after the tests of group nomod\n"
 	       "  --test    only tests whose group.name matches\n"
 	       "  --list    names and descriptions, nothing is run\n"
 	       "  --slow    time limits are N times as long\n"
+	       "  --minutes how long a storm lasts (default: some seconds)\n"
+	       "  --seed    where its numbers come from (default: the clock)\n"
 	       "  --debug   all that libbpf says\n", self);
 }
 
@@ -364,6 +370,8 @@ int main(int argc, char **argv)
 		{ "test", required_argument, NULL, 't' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "slow", required_argument, NULL, 's' },
+		{ "minutes", required_argument, NULL, 'M' },
+		{ "seed", required_argument, NULL, 'S' },
 		{ "debug", no_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
@@ -374,7 +382,7 @@ int main(int argc, char **argv)
 	struct test *t;
 
 	setvbuf(stdout, NULL, _IONBF, 0);
-	while ((opt = getopt_long(argc, argv, "m:t:ls:dh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "m:t:ls:M:S:dh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'm':
 			module_path = optarg;
@@ -388,6 +396,12 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			patience = atoi(optarg);
+			break;
+		case 'M':
+			soak_minutes = atoi(optarg);
+			break;
+		case 'S':
+			storm_seed = strtoull(optarg, NULL, 0);
 			break;
 		case 'd':
 			debug = true;
@@ -408,6 +422,8 @@ int main(int argc, char **argv)
 	}
 	if (list)
 		return 0;
+	if (!storm_seed)
+		storm_seed = time(NULL);
 	if (!module_path) {
 		usage(argv[0]);
 		return 2;

@@ -106,6 +106,9 @@ extern int nr_cpus;
 extern int kver;
 /* How many times slower than usual this kernel may be. */
 extern int patience;
+/* How long a storm lasts, 0 for a short one, and what its numbers come from. */
+extern int soak_minutes;
+extern unsigned long long storm_seed;
 /* The in-tree kfuncs may be called by programs that cannot sleep. */
 #define has_intree_nonsleepable (kver >= 70000)
 

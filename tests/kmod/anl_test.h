@@ -6,6 +6,10 @@
 /* kfuncs.c */
 int anl_test_kfuncs_init(void);
 
+/* nmi.c */
+int anl_test_nmi_init(void);
+void anl_test_nmi_exit(void);
+
 /* oracle.c */
 int anl_test_oracle_init(void);
 void anl_test_oracle_exit(void);

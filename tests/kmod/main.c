@@ -14,15 +14,25 @@ static int __init anl_test_init(void)
 
 	if (err)
 		return err;
+	err = anl_test_nmi_init();
+	if (err)
+		goto no_nmi;
 	err = anl_test_kfuncs_init();
 	if (err)
-		anl_test_oracle_exit();
+		goto no_kfuncs;
 
+	return 0;
+
+no_kfuncs:
+	anl_test_nmi_exit();
+no_nmi:
+	anl_test_oracle_exit();
 	return err;
 }
 
 static void __exit anl_test_exit(void)
 {
+	anl_test_nmi_exit();
 	anl_test_oracle_exit();
 }
 
@@ -30,4 +40,4 @@ module_init(anl_test_init);
 module_exit(anl_test_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Oracle and kfuncs for the tests of arena_nolock");
+MODULE_DESCRIPTION("Oracle, kfuncs and NMIs for the tests of arena_nolock");

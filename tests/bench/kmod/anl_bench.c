@@ -7,8 +7,6 @@
  *	timer		write "CPU US": a hard timer on that CPU every US us; "" stops it;
  *			read: "FIRED WORST MEAN WAIT", how late it was, in ns, and how long
  *			who comes at a random moment waits for such delays, on average
- *	nmi		write "CPU US": an NMI to that CPU every US us, sent by another one;
- *			"" stops; read: how many have been handled
  *	hook		write anything: call anl_bench_hook(), for programs attached to it,
  *			with interrupts off
  *	hog		write anything: the same while all free memory is taken, down to the
@@ -20,16 +18,12 @@
 #include <linux/hrtimer.h>
 #include <linux/init.h>
 #include <linux/kernel_stat.h>
-#include <linux/kthread.h>
 #include <linux/math64.h>
 #include <linux/module.h>
-#include <linux/nmi.h>
 #include <linux/smp.h>
 #include <linux/tick.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
-#include <asm/apic.h>
-#include <asm/nmi.h>
 
 /* A timer on a CPU of the caller's choice. */
 struct bench_timer {
@@ -128,81 +122,6 @@ static int timer_get(char *buf, const struct kernel_param *kp)
 
 static const struct kernel_param_ops timer_ops = { .set = timer_set, .get = timer_get };
 module_param_cb(timer, &timer_ops, NULL, 0600);
-
-/*
- * NMIs
- */
-
-static struct task_struct *storm;
-static atomic_t nmis, nmis_pending;
-static int nmi_cpu;
-static u32 nmi_us;
-
-static int nmi_fn(unsigned int cmd, struct pt_regs *regs)
-{
-	if (!atomic_read(&nmis_pending) || smp_processor_id() != nmi_cpu)
-		return NMI_DONE;
-	atomic_inc(&nmis);
-	atomic_set_release(&nmis_pending, 0);
-
-	return NMI_HANDLED;
-}
-
-static int storm_fn(void *unused)
-{
-	u64 next = ktime_get_ns();
-
-	while (!kthread_should_stop()) {
-		/* One at a time: two that meet are one, and the other is nobody's. */
-		if (!atomic_xchg(&nmis_pending, 1))
-			apic->send_IPI(nmi_cpu, NMI_VECTOR);
-		next = max(next, ktime_get_ns()) + nmi_us * NSEC_PER_USEC;
-		while (ktime_get_ns() < next)
-			cond_resched();
-	}
-
-	return 0;
-}
-
-static void storm_stop(void)
-{
-	if (storm)
-		kthread_stop(storm);
-	storm = NULL;
-}
-
-static int nmi_set(const char *val, const struct kernel_param *kp)
-{
-	struct task_struct *task;
-	int cpu, from;
-	u32 us;
-
-	storm_stop();
-	if (sscanf(val, "%d %u", &cpu, &us) != 2)
-		return 0;
-	if (!us || cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu))
-		return -EINVAL;
-	from = cpumask_any_but(cpu_online_mask, cpu);
-	if (from >= nr_cpu_ids)
-		return -ENODEV;
-	nmi_cpu = cpu;
-	nmi_us = us;
-	atomic_set(&nmis, 0);
-	task = kthread_run_on_cpu(storm_fn, NULL, from, "anl_bench/%u");
-	if (IS_ERR(task))
-		return PTR_ERR(task);
-	storm = task;
-
-	return 0;
-}
-
-static int nmi_get(char *buf, const struct kernel_param *kp)
-{
-	return sysfs_emit(buf, "%d\n", atomic_read(&nmis));
-}
-
-static const struct kernel_param_ops nmi_ops = { .set = nmi_set, .get = nmi_get };
-module_param_cb(nmi, &nmi_ops, NULL, 0600);
 
 /*
  * A place for programs
@@ -322,14 +241,12 @@ static int __init anl_bench_init(void)
 {
 	bench_timer_setup(&late, late_fn);
 
-	return register_nmi_handler(NMI_LOCAL, nmi_fn, 0, "anl_bench");
+	return 0;
 }
 
 static void __exit anl_bench_exit(void)
 {
 	bench_timer_stop(&late);
-	storm_stop();
-	unregister_nmi_handler(NMI_LOCAL, "anl_bench");
 }
 
 module_init(anl_bench_init);
