@@ -57,9 +57,11 @@ need 64BIT "arenas exist on 64-bit kernels only"
 need PREEMPT_COUNT "the module asks preempt_count() whether its caller may sleep"
 
 tmp=$(mktemp)
-trap 'rm -f "$tmp"' EXIT
+layout=$(mktemp)
+trap 'rm -f "$tmp" "$layout" "$out.tmp"' EXIT
 
-# One "#define ANL_OFF_<struct>_<member> <offset>" per member asked for.
+# One "#define ANL_OFF_<struct>_<member> <offset>" per member asked for, and a line
+# "<struct> <member> <offset>" for the module, which compares when it is loaded.
 # pahole prints "type  name;  /* offset size */" for each of them.
 members() {
 	struct=$1
@@ -67,10 +69,11 @@ members() {
 	pahole -F btf -C "$struct" "$btf" >"$tmp" 2>/dev/null
 	[ -s "$tmp" ] || return 1
 	for m in "$@"; do
-		awk -v m="$m" -v s="$struct" '
+		awk -v m="$m" -v s="$struct" -v layout="$layout" '
 			$0 ~ "[ *]" m ";" && match($0, /\/\* +[0-9]+ +[0-9]+ \*\//) {
 				split(substr($0, RSTART), f, " ")
 				printf "#define ANL_OFF_%s_%s %d\n", s, m, f[2]
+				printf "\t\"%s %s %d\\n\" \\\n", s, m, f[2] >>layout
 				found = 1
 				exit
 			}
@@ -114,11 +117,10 @@ gen() {
 	for s in register_btf_kfunc_id_set apply_to_page_range vm_insert_page; do
 		exported "$s" || die "kernel $krel does not export $s."
 	done
+	echo "#define ANL_LAYOUT \\"
+	cat "$layout"
+	echo "	\"\""
 }
 
-gen >"$out.tmp" || { rm -f "$out.tmp"; exit 1; }
-if cmp -s "$out.tmp" "$out"; then
-	rm -f "$out.tmp"
-else
-	mv "$out.tmp" "$out"
-fi
+gen >"$out.tmp" || exit 1
+cmp -s "$out.tmp" "$out" || mv "$out.tmp" "$out"

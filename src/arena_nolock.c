@@ -651,6 +651,9 @@ static int __init anl_init(void)
 		return -ENOEXEC;
 	}
 
+	err = anl_stock_check_layout();
+	if (err)
+		return err;
 	err = anl_compat_init();
 	if (err)
 		return err;

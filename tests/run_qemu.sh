@@ -257,6 +257,14 @@ build_tests() {
 		die_log "$log" "the tests do not build"
 }
 
+# What the build has to refuse: REL
+config_tests() {
+	local why r
+	why=$(in_root sh /src/tests/qemu/config_test.sh /src "/usr/src/linux-headers-$1" 2>&1) &&
+		r=0 || r=$?
+	result "build.misfit_refused $1" "$r" "$why"
+}
+
 user_tests() {
 	local log=$logs/user-tests.log r why
 	step "range tree in user space: cmocka, then libFuzzer"
@@ -573,6 +581,7 @@ if [ ${#globs[@]} -eq 0 ]; then
 	for rel in "${rels[@]}"; do
 		check_module "$rel"
 	done
+	config_tests "${rels[0]}"
 	user_tests
 	harness_tests "${rels[0]}"
 fi

@@ -36,13 +36,13 @@ int kver;
 
 static struct test *tests, **tests_end = &tests;
 static struct report *report;
-static const char *module_path;
 static const char *globs[64];
 static int nr_globs;
 static int results[3];
 static int test_nr;
 static bool debug;
 int patience = 1;
+const char *module_path;
 int soak_minutes;
 unsigned long long storm_seed;
 

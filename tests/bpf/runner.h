@@ -104,6 +104,8 @@ static inline long now_ms(void)
 /* CPUs online, and the kernel's version as major * 10000 + minor. */
 extern int nr_cpus;
 extern int kver;
+/* The module. */
+extern const char *module_path;
 /* How many times slower than usual this kernel may be. */
 extern int patience;
 /* How long a storm lasts, 0 for a short one, and what its numbers come from. */
