@@ -103,6 +103,16 @@ if [ "$kernel" = backports ]; then
 	mutant scratch_queue arena_nolock.c '/while ((n = anl_map_pages/,/^\t\t}/s/anl_queue_slots(a, pgoff, cnt);/;/' 'scratch.*'
 fi
 
+mutant lost_write arena_free_deferred.c 's/^\tanl_wait_faults(a);/\tfor (i = 0; i < b->nr; i++) anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);\n&/' 'lost.sleepable' 'lost.queued'
+mutant lost_flush arena_pgtable.c 's/^\t\tanl_flush_tlb_kernel_range(start, end);/\t\t;/' 'lost.sleepable' 'lost.queued'
+mutant lost_fault arena_free_deferred.c 's/^\tanl_wait_faults(a);//' 'lost.user_*'
+mutant lost_zap arena_free_deferred.c 's/done = anl_zap_spans(.*/done = true;/' 'lost.user_*'
+mutant storm_release arena_free_deferred.c 's/^\tanl_wait_faults(a);/\tfor (i = 0; i < b->nr; i++) anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);\n&/' 'storm.*'
+mutant storm_leak arena_nolock.c 's/^\tanl_put_pages(&u.pages);//' 'storm.*'
+mutant misfit_layout stock_layout.c 's/err = layout_walk(&b) ?: layout_verdict();/err = 0;/' 'misfit.*'
+mutant misfit_release arena_nolock.c 's/if (strcmp(init_utsname()->release, ANL_TARGET_RELEASE)) {/if (0) {/' 'misfit.*'
+mutant misfit_btf arena_nolock.c 's/if (!THIS_MODULE->btf_data) {/if (0) {/' 'misfit.*'
+
 # What the oracle has to see, whether or not a test would notice by itself.
 by=oracle
 mutant o_live_stays arena_free_deferred.c 's/return atomic_long_fetch_andnot(mask, \&a->live\[w\]) \& mask;/return atomic_long_read(\&a->live[w]) \& mask;/' 'oracle.counts'

@@ -28,7 +28,7 @@ debug_source() {
 # What such a kernel is told: REL. It is so slow that what is a stall elsewhere is none.
 debug_args() {
 	[[ $1 != *-debug ]] ||
-		echo "page_poison=1 rcupdate.rcu_cpu_stall_timeout=300 workqueue.watchdog_thresh=300 debug_guest"
+		echo "rcupdate.rcu_cpu_stall_timeout=300 workqueue.watchdog_thresh=300 debug_guest"
 }
 
 # KASAN keeps half a GiB of shadow for the address range of each arena. Memory of a
