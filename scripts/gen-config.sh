@@ -98,6 +98,7 @@ gen() {
 		die "struct bpf_arena of kernel $krel is missing or has an unknown layout. This module supports Linux 6.12 and 7.x kernels with BPF arenas."
 	members vma_list vma head ||
 		die "struct vma_list of kernel $krel has an unknown layout."
+	optional vma_list mmap_count
 	for m in scratch_page spinlock free_irq free_work; do
 		optional bpf_arena "$m"
 	done

@@ -28,7 +28,6 @@
 #include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 
@@ -163,7 +162,6 @@ struct anl_arena {
  * @arena: the arena
  * @vma: what the mapping is to the kernel
  * @id: its place in the list
- * @users: copies of @vma that there are, itself included
  * @stock_ops: what the stock arena had in vm_ops, NULL for a mapping of our own
  * @stock_private: what it had in vm_private_data
  */
@@ -172,7 +170,6 @@ struct anl_vma {
 	struct anl_arena *arena;
 	struct vm_area_struct *vma;
 	u64 id;
-	refcount_t users;
 	const struct vm_operations_struct *stock_ops;
 	void *stock_private;
 };

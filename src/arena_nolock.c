@@ -266,19 +266,25 @@ static void anl_import(struct anl_arena *a)
 static int anl_adopt_locked(struct bpf_map *map, const struct bpf_prog *prog)
 {
 	struct anl_arena *a;
+	int err;
 
 	if (anl_adopted(map))
 		return 0;
 
 	a = anl_arena_create(map);
-	if (IS_ERR(a)) {
-		pr_warn_ratelimited("map %u '%s': not adopted, error %ld; it stays a stock arena\n",
-				    map->id, map->name, PTR_ERR(a));
-		return PTR_ERR(a);
+	err = PTR_ERR_OR_ZERO(a);
+	if (!err) {
+		err = anl_stock_seize(map, a);
+		if (err)
+			anl_arena_destroy(a);
+	}
+	if (err) {
+		pr_warn_ratelimited("map %u '%s': not adopted, error %d; it stays a stock arena\n",
+				    map->id, map->name, err);
+		return err;
 	}
 	__module_get(THIS_MODULE);
 
-	anl_stock_seize(map, a);
 	anl_stock_takeover_vmas(map, a);
 	anl_stock_quiesce(map, prog);
 	anl_import(a);

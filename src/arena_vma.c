@@ -25,19 +25,40 @@
 #include "arena.h"
 #include "compat.h"
 
+static void anl_vma_list(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
+{
+	v->arena = a;
+	v->vma = vma;
+	vma->vm_private_data = v;
+	mutex_lock(&a->vma_lock);
+	v->id = ++a->vma_seq;
+	list_add_tail(&v->head, &a->vmas);
+	mutex_unlock(&a->vma_lock);
+}
+
+/*
+ * A copy of a mapping: for a moment in an mremap() that will be refused, or in the
+ * child of a process that had VM_DONTCOPY removed, which 6.12 allows with
+ * MADV_DOFORK. Whose pages are to be zapped has to be on the list, and there is no
+ * way to refuse.
+ */
 static void anl_vm_open(struct vm_area_struct *vma)
 {
-	struct anl_vma *v = vma->vm_private_data;
+	struct anl_vma *from = vma->vm_private_data;
+	struct anl_vma *v = kzalloc(sizeof(*v), GFP_KERNEL | __GFP_NOFAIL);
 
-	refcount_inc(&v->users);
+	v->stock_ops = from->stock_ops;
+	v->stock_private = from->stock_private;
+	if (v->stock_ops) {
+		vma->vm_private_data = v->stock_private;
+		v->stock_ops->open(vma);
+	}
+	anl_vma_list(from->arena, v, vma);
 }
 
 static void anl_vm_close(struct vm_area_struct *vma)
 {
 	struct anl_vma *v = vma->vm_private_data;
-
-	if (!refcount_dec_and_test(&v->users))
-		return;
 
 	mutex_lock(&v->arena->vma_lock);
 	list_del(&v->head);
@@ -153,21 +174,13 @@ bool anl_vma_is_ours(const struct vm_area_struct *vma)
 
 static void anl_vma_add(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
 {
-	v->arena = a;
-	v->vma = vma;
-	refcount_set(&v->users, 1);
 	/*
 	 * The stock arena sets the same two. VM_MIXEDMAP is what
 	 * vm_insert_page() wants to see.
 	 */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY | VM_MIXEDMAP);
-	vma->vm_private_data = v;
+	anl_vma_list(a, v, vma);
 	WRITE_ONCE(vma->vm_ops, &anl_vm_ops);
-
-	mutex_lock(&a->vma_lock);
-	v->id = ++a->vma_seq;
-	list_add_tail(&v->head, &a->vmas);
-	mutex_unlock(&a->vma_lock);
 }
 
 /*

@@ -17,6 +17,7 @@
 #include <linux/delay.h>
 #include <linux/irq_work.h>
 #include <linux/rbtree.h>
+#include <linux/refcount.h>
 #include <linux/sched/mm.h>
 #include <linux/vmalloc.h>
 
@@ -42,6 +43,33 @@ static struct mutex *stock_lock(struct bpf_map *map)
 	return STOCK(map, lock, struct mutex);
 }
 
+/*
+ * Has a process inherited a mapping? 6.12 can be told to let it, by MADV_DOFORK. The
+ * stock list then knows one of the two, and possibly the one that is gone. Called with
+ * the stock lock held.
+ */
+static bool stock_has_copies(struct bpf_map *map)
+{
+#ifdef ANL_OFF_vma_list_mmap_count
+	struct list_head *head = STOCK(map, vma_list, struct list_head), *pos;
+
+	list_for_each(pos, head) {
+		char *vml = (char *)pos - ANL_OFF_vma_list_head;
+
+		if (refcount_read((refcount_t *)(vml + ANL_OFF_vma_list_mmap_count)) != 1)
+			return true;
+	}
+#endif
+	return false;
+}
+
+static int stock_refuse_copies(struct bpf_map *map)
+{
+	pr_warn_ratelimited("map %u '%s': a process has inherited its mapping, and cannot be found; adopt the arena before any such fork, or do not use MADV_DOFORK\n",
+			    map->id, map->name);
+	return -EBUSY;
+}
+
 /* Room on either side of the 4 GiB for the 16-bit offset of an instruction. */
 #define STOCK_GUARD_SZ SZ_64K
 
@@ -54,16 +82,18 @@ static struct mutex *stock_lock(struct bpf_map *map)
  * before anything is changed.
  *
  * Context: process context, may sleep.
- * Return: 0, or -EINVAL after saying what is wrong.
+ * Return: 0; or -EINVAL or -EBUSY after saying what is wrong.
  */
 int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 {
 	struct vm_struct *vm = *STOCK(map, kern_vm, struct vm_struct *);
 	u64 start, end;
+	bool copies;
 
 	mutex_lock(stock_lock(map));
 	start = *stock_user_vm_start(map);
 	end = *stock_user_vm_end(map);
+	copies = stock_has_copies(map);
 	mutex_unlock(stock_lock(map));
 
 	if (!vm || get_vm_area_size(vm) != SZ_4G + STOCK_GUARD_SZ || !(vm->flags & VM_SPARSE)) {
@@ -77,6 +107,8 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 				    map->id, map->name, start, end);
 		return -EINVAL;
 	}
+	if (copies)
+		return stock_refuse_copies(map);
 
 	a->user_start = start;
 	a->nr_slots = (end - start) >> PAGE_SHIFT;
@@ -100,14 +132,21 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
  * only shrinks. There is no way back, and nothing after this can fail.
  *
  * Context: process context, may sleep.
+ * Return: 0, or -EBUSY with nothing changed, after saying why.
  */
-void anl_stock_seize(struct bpf_map *map, struct anl_arena *a)
+int anl_stock_seize(struct bpf_map *map, struct anl_arena *a)
 {
 	mutex_lock(stock_lock(map));
+	if (stock_has_copies(map)) {
+		mutex_unlock(stock_lock(map));
+		return stock_refuse_copies(map);
+	}
 	WRITE_ONCE(*stock_user_vm_end(map), *stock_user_vm_start(map));
 	/* Pairs with the load in anl_arena_of(). */
 	smp_store_release(&map->ops, &a->ops);
 	mutex_unlock(stock_lock(map));
+
+	return 0;
 }
 
 /*
