@@ -112,6 +112,11 @@ mutant storm_leak arena_nolock.c 's/^\tanl_put_pages(&u.pages);//' 'storm.*'
 mutant misfit_layout stock_layout.c 's/err = layout_walk(&b) ?: layout_verdict();/err = 0;/' 'misfit.*'
 mutant misfit_release arena_nolock.c 's/if (strcmp(init_utsname()->release, ANL_TARGET_RELEASE)) {/if (0) {/' 'misfit.*'
 mutant misfit_btf arena_nolock.c 's/if (!THIS_MODULE->btf_data) {/if (0) {/' 'misfit.*'
+mutant heir_unlisted arena_vma.c 's/^\tanl_vma_list(from->arena, v, vma);/\tINIT_LIST_HEAD(\&v->head); v->arena = from->arena; v->vma = vma; vma->vm_private_data = v;/' 'hostile.heir'
+mutant heir_of_stock stock_arena.c 's/copies = stock_has_copies(map)/copies = false/; s/if (stock_has_copies(map))/if (0 \&\& stock_has_copies(map))/' 'hostile.heir_of_stock'
+mutant fuzz_reserve arena_nolock.c 's/if (addr & ~PAGE_MASK || pgoff >= a->nr_limit/if (pgoff >= a->nr_limit/' 'hostile.arguments'
+mutant fuzz_clamp arena_nolock.c 's/^\tcnt = min(cnt, a->nr_slots - pgoff);/\tif (cnt > a->nr_slots - pgoff) return;/' 'hostile.arguments'
+mutant stale arena_reserve.c 's/^\t\tclear_highpage(page);/\t\t;/' 'hostile.stale'
 
 # What the oracle has to see, whether or not a test would notice by itself.
 by=oracle
