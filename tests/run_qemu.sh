@@ -24,7 +24,8 @@ usage: tests/run_qemu.sh [test|demo|bench|soak|prepare|shell] [options]
   prepare   make or update the build root and the kernels, and build
   shell     a shell in a guest, with the module, the tests and bpftool at hand
 
-  --kernel SUITE[:FLAVOUR]  stable or backports; cloud (default), amd64, rt or debug.
+  --kernel SUITE[:FLAVOUR]  stable or backports; cloud (default), amd64, rt; debug
+                            or kcsan, also with a kernel tree in place of the suite.
                             May be given several times; default: both suites, cloud
                             and rt; for the bench cloud
   --test GLOB               only tests whose group.name matches, and neither the
@@ -36,7 +37,7 @@ usage: tests/run_qemu.sh [test|demo|bench|soak|prepare|shell] [options]
   --seed N                  where the numbers of a storm come from (default: the clock)
   --cpus N                  CPUs of the guest (default 2; soak 4; bench 2, and 4)
   --memory MIB              memory of the guest (default 2048)
-  --time SECONDS            limit for one boot (default 600, bench and debug kernels 3600)
+  --time SECONDS            limit for one boot (default 600, bench 3600, debug kernels 7200)
   --jobs N                  guests at a time (default: CPUs of this machine)
   --verbose                 all that the guest's tests print
   --help
@@ -126,10 +127,12 @@ if [ -z "$memory" ]; then
 	memory=2048
 	[ "$mode" != bench ] || [ -z "$quick" ] || memory=1024
 	[[ "${specs[*]}" != *:debug* ]] || memory=debug
+	[[ "${specs[*]}" != *:kcsan* ]] || memory=${memory/2048/4096}
 fi
 if [ -z "$boot_time" ]; then
 	boot_time=600
-	[ "$mode" != bench ] && [[ "${specs[*]}" != *:debug* ]] || boot_time=3600
+	[ "$mode" != bench ] || boot_time=3600
+	[[ "${specs[*]}" != *:debug* && "${specs[*]}" != *:kcsan* ]] || boot_time=7200
 	[ "$mode" != soak ] || boot_time=$((boot_time + minutes * 60))
 fi
 for i in "${!specs[@]}"; do
@@ -387,7 +390,7 @@ start_kernel() {
 	for g in "${globs[@]}"; do
 		args+=(--test "$g")
 	done
-	[[ $rel != *-debug ]] || args+=(--slow 5)
+	! is_debug "$rel" || args+=(--slow 5)
 	[ "$mode" != soak ] || args+=(--minutes "$minutes")
 	[ -z "$seed" ] || args+=(--seed "$seed")
 	step "booting $rel"

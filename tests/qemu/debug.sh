@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Kernels that check themselves, from Debian's source packages: built once in the
-# build root, and again when the source, the configuration or the compiler change.
-# Sourced by run_qemu.sh. The build tree takes the place of a header package, so that
-# all the rest is as for a stock kernel.
+# Kernels that check themselves, from Debian's source packages or from a tree of the
+# user's: built once in the build root, and again when the source, the configuration or
+# the compiler change. Sourced by run_qemu.sh. The build tree takes the place of a
+# header package, so that all the rest is as for a stock kernel.
 
 debug_packages=(bc bison flex libssl-dev xz-utils python3 perl patch cpio)
 
@@ -18,17 +18,24 @@ debug_source() {
 		version=$(in_root apt-cache madison linux-source |
 			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
 	*)
-		die "unknown kernel '$1:debug': it is stable:debug or backports:debug" ;;
+		die "unknown kernel '$1': a debug kernel is of stable, of backports, or of a directory" ;;
 	esac
 	[ -n "$version" ] || return 0
 	in_root apt-cache show "linux-source=$version" |
 		sed -n "s/^Depends: \(linux-source-[0-9.]*\).*/\1 $version/p" | sed -n 1p
 }
 
+is_debug() {
+	[[ $1 = *-debug || $1 = *-kcsan ]]
+}
+
 # What such a kernel is told: REL. It is so slow that what is a stall elsewhere is none.
+# Poisoned pages, and a check of each, are too much with KASAN; and KCSAN finds races of
+# the kernel's own, which are not to stop it.
 debug_args() {
-	[[ $1 != *-debug ]] ||
+	! is_debug "$1" ||
 		echo "rcupdate.rcu_cpu_stall_timeout=300 workqueue.watchdog_thresh=300 debug_guest"
+	[[ $1 != *-kcsan ]] || echo "page_poison=1 panic_on_warn=0"
 }
 
 # KASAN keeps half a GiB of shadow for the address range of each arena. Memory of a
@@ -37,29 +44,30 @@ debug_memory() {
 	awk '/MemAvailable/ { m = int($2 / 1024 * 0.7); print m < 8192 ? m : 8192 }' /proc/meminfo
 }
 
-# Lines of the wanted configuration that the result does not have.
-debug_missing() {
-	grep '^CONFIG_' "$here/qemu/debug.config" | grep -Fvx -f "$1" || true
+# The configuration of a flavour, each option once, as wanted last.
+debug_config() {
+	if [ "$1" = kcsan ]; then
+		cat "$here/qemu/debug.config" "$here/qemu/kcsan.config"
+	else
+		cat "$here/qemu/debug.config"
+	fi | awk '{ key = $0 } /^# CONFIG_.* is not set/ { key = $2 } /^CONFIG_/ { sub(/=.*/, "", key) }
+		key ~ /^CONFIG_/ { if (!(key in at)) { at[key] = ++n } line[at[key]] = $0 }
+		END { for (i = 1; i <= n; i++) print line[i] }'
 }
 
-# Set "rel", and see that the kernel is there: stable or backports.
-get_debug_kernel() {
-	local suite=$1 pkg version stamp dir log=$logs/debug-$1.log missing old
-	dir=/usr/src/linux-debug-$suite
-	read -r pkg version <<<"$(debug_source "$suite")"
-	[ -n "${version:-}" ] || die "the archive has no kernel source for '$suite'"
-	stamp="$version $(sha256sum "$here/qemu/debug.config" | cut -c1-16) $(in_root gcc -dumpfullversion) 2"
-	if [ "$(cat "$cache/debug-$suite.stamp" 2>/dev/null)" = "$stamp" ]; then
-		rel=$(cat "$cache/kernel-$suite:debug")
-		return 0
-	fi
-	rm -f "$cache/debug-$suite.stamp"
-	old=$(cat "$cache/kernel-$suite:debug" 2>/dev/null || true)
-	# shellcheck disable=SC2016
-	in_root sh -ec 'apt-get install -y -qq --no-install-recommends "$@"; apt-get clean' sh \
-		"${debug_packages[@]}" >"$log" 2>&1 </dev/null ||
-		die_log "$log" "cannot install what building a kernel needs"
-	step "fetching the source of $pkg $version"
+# Lines of the wanted configuration, a file, that the result does not have.
+debug_missing() {
+	grep '^CONFIG_' "$1" | grep -Fvx -f "$2" || true
+}
+
+# What the user's own tree is at. Without git nobody can tell, so it is built again.
+debug_tree_version() {
+	git -C "$1" describe --always --dirty --abbrev=12 2>/dev/null || date +%s
+}
+
+# The sources of a suite's package: DIR PACKAGE VERSION
+debug_unpack() {
+	step "fetching the source of $2 $3"
 	# shellcheck disable=SC2016
 	in_root sh -ec 'dir=$1 pkg=$2 version=$3
 		[ "$(cat "$dir/.source" 2>/dev/null)" != "$version" ] || exit 0
@@ -68,29 +76,70 @@ get_debug_kernel() {
 		dpkg-deb --fsys-tarfile ./*.deb | tar -xO --wildcards "./usr/src/linux-source-*.tar.xz" |
 			tar -xJ -C "$dir" --strip-components=1
 		rm -rf /cache/deb
-		echo "$version" >"$dir/.source"' sh "$dir" "$pkg" "$version" >>"$log" 2>&1 </dev/null ||
-		die_log "$log" "cannot get the source of $pkg"
-	cp "$here/qemu/debug.config" "$cache/work/debug.config"
-	in_root sh -ec "cd $dir
+		echo "$version" >"$dir/.source"' sh "$@"
+}
+
+# A copy of the user's tree, without what was built there: DIR TREE
+debug_copy() {
+	step "copying $2"
+	tar -C "$2" --exclude=./.git -c . |
+		in_root sh -ec 'rm -rf "$1"; mkdir -p "$1"; tar -x -C "$1" --no-same-owner
+			make -s -C "$1" mrproper' sh "$1"
+}
+
+# Set "rel", and see that the kernel is there: SUITE:FLAVOUR or DIRECTORY:FLAVOUR.
+get_debug_kernel() {
+	local spec=$1 suite=${1%:*} flavour=${1##*:} key pkg version stamp dir log missing old
+	key=$suite
+	if [[ $suite = */* ]]; then
+		[ -f "$suite/kernel/bpf/arena.c" ] ||
+			die "$suite is no kernel tree with BPF arenas"
+		key=tree-$(basename "$(realpath "$suite")" | tr -cd 'a-zA-Z0-9._-')
+		pkg=$suite
+		version=$(debug_tree_version "$suite")
+	else
+		read -r pkg version <<<"$(debug_source "$suite")"
+		[ -n "${version:-}" ] || die "the archive has no kernel source for '$suite'"
+	fi
+	log=$logs/$flavour-$key.log
+	dir=/usr/src/linux-$flavour-$key
+	debug_config "$flavour" >"$cache/work/$flavour.config"
+	stamp="$version $(sha256sum <"$cache/work/$flavour.config" | cut -c1-16) $(in_root gcc -dumpfullversion) 3"
+	if [ "$(cat "$cache/$flavour-$key.stamp" 2>/dev/null)" = "$stamp" ]; then
+		rel=$(cat "$cache/kernel-$key:$flavour")
+		return 0
+	fi
+	rm -f "$cache/$flavour-$key.stamp"
+	old=$(cat "$cache/kernel-$key:$flavour" 2>/dev/null || true)
+	# shellcheck disable=SC2016
+	in_root sh -ec 'apt-get install -y -qq --no-install-recommends "$@"; apt-get clean' sh \
+		"${debug_packages[@]}" >"$log" 2>&1 </dev/null ||
+		die_log "$log" "cannot install what building a kernel needs"
+	if [[ $suite = */* ]]; then
+		debug_copy "$dir" "$suite" >>"$log" 2>&1
+	else
+		debug_unpack "$dir" "$pkg" "$version" >>"$log" 2>&1 </dev/null
+	fi || die_log "$log" "cannot get the source of $pkg"
+	in_root sh -ec "cd '$dir'
 		make -s tinyconfig
-		scripts/kconfig/merge_config.sh -m .config /cache/debug.config >/dev/null
-		scripts/config --set-str LOCALVERSION -debug --disable LOCALVERSION_AUTO
+		scripts/kconfig/merge_config.sh -m .config '/cache/$flavour.config' >/dev/null
+		scripts/config --set-str LOCALVERSION '-$flavour' --disable LOCALVERSION_AUTO
 		make -s olddefconfig" >>"$log" 2>&1 || die_log "$log" "cannot configure $pkg"
-	missing=$(debug_missing "$root$dir/.config")
+	missing=$(debug_missing "$cache/work/$flavour.config" "$root$dir/.config")
 	[ -z "$missing" ] || say "        not in this kernel: $(tr '\n' ' ' <<<"$missing")"
-	step "building a debug kernel from $pkg $version, which takes a while; log: ${log#"$top"/}"
-	in_root sh -ec "cd $dir; make -j$(nproc) bzImage modules" >>"$log" 2>&1 &
+	step "building a $flavour kernel from $pkg $version, which takes a while; log: ${log#"$top"/}"
+	in_root sh -ec "cd '$dir'; make -j$(nproc) bzImage modules" >>"$log" 2>&1 &
 	debug_progress $! "$log"
-	wait $! || die_log "$log" "the debug kernel does not build"
+	wait $! || die_log "$log" "the kernel of $spec does not build"
 	rel=$(in_root make -s -C "$dir" kernelrelease)
 	[ -z "$old" ] || as_root rm -f "$root/usr/src/linux-headers-$old" "$cache/work/vmlinuz-$old"
-	in_root sh -ec "cp $dir/arch/x86/boot/bzImage '/cache/vmlinuz-$rel'
-		ln -sfn linux-debug-$suite '/usr/src/linux-headers-$rel'
-		find $dir -name '*.o' -size +64k -not -path '*/scripts/*' -not -path '*/tools/*' -delete
-		rm -f $dir/vmlinux.unstripped $dir/vmlinux.a $dir/.tmp_vmlinux*" >>"$log" 2>&1 ||
-		die_log "$log" "cannot install the debug kernel"
-	echo "$rel" >"$cache/kernel-$suite:debug"
-	echo "$stamp" >"$cache/debug-$suite.stamp"
+	in_root sh -ec "cp '$dir/arch/x86/boot/bzImage' '/cache/vmlinuz-$rel'
+		ln -sfn 'linux-$flavour-$key' '/usr/src/linux-headers-$rel'
+		find '$dir' -name '*.o' -size +64k -not -path '*/scripts/*' -not -path '*/tools/*' -delete
+		rm -f '$dir/vmlinux.unstripped' '$dir/vmlinux.a' '$dir'/.tmp_vmlinux*" >>"$log" 2>&1 ||
+		die_log "$log" "cannot install the kernel of $spec"
+	echo "$rel" >"$cache/kernel-$key:$flavour"
+	echo "$stamp" >"$cache/$flavour-$key.stamp"
 }
 
 # A line a minute, as long as a process lives: PID LOG

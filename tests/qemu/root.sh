@@ -192,7 +192,7 @@ kernel_release() {
 		version=$(in_root apt-cache madison "$meta" |
 			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
 	*)
-		die "unknown kernel '$1': it is stable or backports, and :cloud, :amd64, :rt or :debug" ;;
+		die "unknown kernel '$1': it is stable or backports, and :cloud, :amd64, :rt, :debug or :kcsan" ;;
 	esac
 	[ -n "$version" ] && [ "$version" != "(none)" ] || return 0
 	in_root apt-cache show "$meta=$version" |
@@ -248,8 +248,8 @@ get_headers() {
 get_kernel() {
 	local old
 	case $1 in
-	*:debug)
-		get_debug_kernel "${1%:*}"
+	*:debug | *:kcsan)
+		get_debug_kernel "$1"
 		return ;;
 	esac
 	old=$(cat "$cache/kernel-$1" 2>/dev/null || true)

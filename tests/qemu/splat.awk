@@ -110,6 +110,16 @@ refusal && /version magic|Unknown symbol/ {
 	next
 }
 
+# KCSAN names the two functions that race. Those of the kernel are the kernel's matter.
+/BUG: KCSAN: / {
+	others = !/anl_|rtq_|arena_nolock/
+}
+
+others {
+	others = !/====================/ || /BUG: KCSAN/
+	next
+}
+
 # A backtrace is no splat where somebody asked for it: each announcement allows for
 # one, close by.
 /NMI backtrace for cpu/ && !/skipped/ {
