@@ -300,6 +300,12 @@ find_accel() {
 		say "        KVM does not work on this machine: QEMU emulates, which is slow but sound"
 }
 
+# String instructions are emulated byte by byte, so the kernel had better not use them
+# to clear memory.
+cpu_model() {
+	[[ $accel = tcg* ]] && echo max,-erms,-fsrm || echo max
+}
+
 # The initramfs: DIR REL PROGRAM ARGS...
 make_initramfs() {
 	local dir=$1 rel=$2 prog=$3 f
@@ -332,7 +338,7 @@ start_guest() {
 	: >"$1/results.log"
 	(
 		as_root_exec='exec'
-		in_root timeout "$boot_time" qemu-system-x86_64 -accel "$accel" "${qemu_extra[@]}" -cpu max \
+		in_root timeout "$boot_time" qemu-system-x86_64 -accel "$accel" "${qemu_extra[@]}" -cpu "$(cpu_model)" \
 			-smp "$cpus" -m "$memory" -display none -no-reboot -nic none \
 			-monitor "unix:$dir/monitor,server=on,wait=off" \
 			-serial "file:$dir/console.log" -serial "file:$dir/results.log" \
@@ -524,7 +530,7 @@ run_shell() {
 	make_initramfs "$dir" "$rel" runner setsid -c sh -c \
 		'echo "insmod /arena_nolock.ko; /runner --help; exit powers off"; exec sh -i'
 	# Its console is this terminal, both ways; a splat does not end it.
-	in_root qemu-system-x86_64 -accel "$accel" -cpu max -smp "$cpus" -m "$memory" \
+	in_root qemu-system-x86_64 -accel "$accel" -cpu "$(cpu_model)" -smp "$cpus" -m "$memory" \
 		-display none -no-reboot -nic none -serial mon:stdio -serial null \
 		-kernel "/cache/vmlinuz-$rel" -initrd "/src/build/boot-shell/initramfs.gz" \
 		-append "${kernel_args%% oops*} quiet arena_nolock.shell"
