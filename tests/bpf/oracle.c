@@ -117,6 +117,16 @@ void oracle_check(void)
 }
 
 /*
+ * An arena that is closed is freed by a worker. With KASAN it has half a GiB of shadow,
+ * and who opens one after the other could have none left.
+ */
+static void await_memory(void)
+{
+	if (patience > 1)
+		wait_for(read_meminfo("MemAvailable") > read_meminfo("MemTotal") / 2, 20000);
+}
+
+/*
  * All skeletons end here (see the Makefile). What they have attached is what may
  * still be at work.
  */
@@ -129,4 +139,5 @@ void __wrap_bpf_object__destroy_skeleton(struct bpf_object_skeleton *s)
 		oracle_check();
 	}
 	__real_bpf_object__destroy_skeleton(s);
+	await_memory();
 }

@@ -134,6 +134,13 @@ bool is_rt(void)
 	return !uname(&uts) && strstr(uts.version, "PREEMPT_RT");
 }
 
+#define LOCKDEP "/proc/lockdep_stats"
+
+bool has_lockdep(void)
+{
+	return !access(LOCKDEP, F_OK);
+}
+
 bool write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -350,6 +357,19 @@ static void check_leaks(void)
 	print_result("unload", "no_leaks", "kmemleak finds nothing that the module has lost");
 }
 
+/* After its first complaint, about whomever, lockdep says nothing any more. */
+static void check_lockdep(void)
+{
+	const char *p = read_file(LOCKDEP);
+	int on = 0;
+
+	memset(report, 0, sizeof(*report));
+	p = p ? strstr(p, "debug_locks:") : NULL;
+	if (!p || sscanf(p, "debug_locks: %d", &on) != 1 || !on)
+		test_fail(__FILE__, __LINE__, "lockdep has switched itself off");
+	print_result("unload", "lockdep", "lockdep has watched to the end");
+}
+
 static void usage(const char *self)
 {
 	printf("usage: %s --module FILE [--test GLOB]... [--list] [--slow N]\n"
@@ -439,13 +459,15 @@ int main(int argc, char **argv)
 	nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	libbpf_set_print(libbpf_log);
 
-	printf("KTAP version 1\n1..%d\n", count + (with_module ? 4 : 0));
+	printf("KTAP version 1\n1..%d\n", count + (with_module ? 4 + has_lockdep() : 0));
 	run_tests(true);
 	if (with_module) {
 		load_module();
 		run_tests(false);
 		unload_module();
 		check_leaks();
+		if (has_lockdep())
+			check_lockdep();
 	}
 	printf("# Totals: pass:%d fail:%d skip:%d\n", results[PASS], results[FAIL],
 	       results[SKIPPED]);

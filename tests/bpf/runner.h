@@ -125,6 +125,8 @@ int mod_unload_name(const char *name);
 long read_meminfo(const char *key);
 /* Is this a kernel with PREEMPT_RT? */
 bool is_rt(void);
+/* Is this a kernel that proves its locking? */
+bool has_lockdep(void);
 bool write_file(const char *path, const char *text);
 /* Contents of a small file in a static buffer, or NULL. */
 char *read_file(const char *path);
