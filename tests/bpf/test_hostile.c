@@ -339,7 +339,7 @@ TEST(hostile, every_map, "the kfuncs work on adopted arenas, and on no other map
  * Old contents
  */
 
-#define STALE_PAGES 2048
+#define STALE_PAGES 1024
 #define SECRET 0x5ec2e75ec2e75ec2ULL
 
 struct scribble {
@@ -383,6 +383,21 @@ static void stale_round(struct sem *s, enum sem_cx freed, enum sem_cx taken)
 	sem_free(s, CX_SYS, s->base, STALE_PAGES);
 }
 
+/* Pages in quick succession, so that those that were freed last come back first. */
+static void stale_cycles(struct sem *s, enum sem_cx freed, enum sem_cx taken)
+{
+	char *p;
+	int i;
+
+	for (i = 0; i < 40; i++) {
+		p = sem_alloc(s, taken, NULL, 64);
+		ASSERT(p, "alloc");
+		ASSERT_EQ(user_diff(p, 64, 0), 0, "words with old contents");
+		user_fill(p, 64, SECRET);
+		sem_free(s, freed, p, 64);
+	}
+}
+
 TEST_LONG(hostile, stale, 120, "new pages hold nothing of what was in others, even if it was written during the free")
 {
 	struct sem s, other;
@@ -393,17 +408,21 @@ TEST_LONG(hostile, stale, 120, "new pages hold nothing of what was in others, ev
 
 		if (nr_cpus < 2 && (freed == CX_IRQ || taken == CX_IRQ))
 			continue;
-		ASSERT(sem_open(&s, STALE_PAGES, BPF_F_SEGV_ON_FAULT), "load");
+		/* With room left, freed pages are used again at once, in the reserve. */
+		ASSERT(sem_open(&s, 2 * STALE_PAGES, BPF_F_SEGV_ON_FAULT), "load");
 		stale_round(&s, freed, taken);
 		ASSERT_OK();
+		stale_cycles(&s, freed, taken);
+		ASSERT_OK();
+		ASSERT(sem_reset(&s), "the arena does not get empty");
 		/* Its pages go back to the kernel full of secrets. */
 		ASSERT(sem_alloc(&s, CX_SYS, s.base, STALE_PAGES) == s.base, "alloc");
 		user_fill(s.base, STALE_PAGES, SECRET);
 		sem_close(&s);
-		munmap(s.base, STALE_PAGES * PAGE);
+		munmap(s.base, 2 * STALE_PAGES * PAGE);
 
 		ASSERT(sem_open(&other, STALE_PAGES, 0), "load");
-		ASSERT(sem_alloc(&other, taken, NULL, 512) == other.base, "alloc");
+		ASSERT(sem_alloc(&other, taken, NULL, 256) == other.base, "alloc");
 		ASSERT_EQ(user_diff(other.base, STALE_PAGES, 0), 0,
 			  "words with old contents, in another arena");
 		sem_close(&other);
