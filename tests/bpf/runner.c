@@ -240,6 +240,17 @@ static bool selected(const struct test *t)
 	return !nr_globs;
 }
 
+bool test_named(const char *name)
+{
+	int i;
+
+	for (i = 0; i < nr_globs; i++)
+		if (!strcmp(globs[i], name))
+			return true;
+
+	return false;
+}
+
 static void print_result(const char *group, const char *name, const char *desc)
 {
 	enum result r = report->result;

@@ -54,6 +54,9 @@ bool test_failed(void);
 
 #define SKIP(why) test_skip(why)
 
+/* Was this very test asked for, by its full name? */
+bool test_named(const char *name);
+
 /* These end a function that returns nothing. */
 #define ASSERT(cond, ...)							\
 	do {									\
