@@ -8,15 +8,14 @@
 
 #include "arena_nolock.h"
 
-/* In: a map to leave alone, and what to do with the others. */
-__u32 spare_id;
+/* In: an arena that was not adopted, and an address of one that was. */
+__u32 stock_id;
 __u64 addr;
 
 /* Out. */
 __u32 maps;
 __u32 arenas;		/* that were adopted, so that the calls work */
 __u32 others;		/* other maps for which a call said that it works */
-__u32 kept_pages;
 
 SEC("iter/bpf_map")
 int hostile_maps(struct bpf_iter__bpf_map *ctx)
@@ -25,16 +24,15 @@ int hostile_maps(struct bpf_iter__bpf_map *ctx)
 	void __arena *p;
 	int err;
 
-	if (!map || map->id == spare_id)
+	if (!map)
 		return 0;
 	maps++;
 	p = bpf_arena_nolock_alloc_pages(map, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0);
 	err = bpf_arena_nolock_reserve_pages(map, (void __arena *)addr, 1);
-	if (map->map_type == BPF_MAP_TYPE_ARENA) {
+	if (map->map_type == BPF_MAP_TYPE_ARENA && map->id != stock_id)
 		arenas += !!p;
-	} else {
+	else
 		others += p || err != -22;
-	}
 	bpf_arena_nolock_free_pages(map, p, 1);
 	bpf_arena_nolock_free_pages(map, (void __arena *)addr, 1);
 

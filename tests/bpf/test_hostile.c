@@ -301,10 +301,11 @@ TEST(hostile, every_map, "the kfuncs work on adopted arenas, and on no other map
 	};
 	LIBBPF_OPTS(bpf_map_create_opts, arena_opts, .map_flags = BPF_F_MMAPABLE);
 	int fds[8], stock, i, n = sizeof(types) / sizeof(*types);
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
 	struct hostile_bpf *skel;
 	struct bpf_link *link;
 	struct sem ours;
-	__u64 base;
 
 	for (i = 0; i < n; i++) {
 		fds[i] = bpf_map_create(types[i], "hostile", types[i] == BPF_MAP_TYPE_QUEUE ? 0 : 4,
@@ -317,13 +318,15 @@ TEST(hostile, every_map, "the kfuncs work on adopted arenas, and on no other map
 	user_mark(ours.base, 8, 77);
 	skel = hostile_bpf__open_and_load();
 	ASSERT(skel, "load");
-	base = (uintptr_t)ours.base;
-	skel->bss->addr = base + 12 * PAGE;
+	ASSERT(!bpf_map_get_info_by_fd(stock, &info, &len), "info");
+	skel->bss->stock_id = info.id;
+	skel->bss->addr = (uintptr_t)ours.base + 12 * PAGE;
 	link = bpf_program__attach_iter(skel->progs.hostile_maps, NULL);
 	ASSERT(link && iterate(link), "iterate");
 	ASSERT(skel->bss->maps >= (__u32)n + 2, "only %u maps were seen", skel->bss->maps);
-	ASSERT_EQ(skel->bss->others, 0, "maps of other types on which a call worked");
-	ASSERT_EQ(skel->bss->arenas, 1, "arenas on which an allocation worked");
+	ASSERT_EQ(skel->bss->others, 0, "other maps on which a call worked");
+	/* There may be some of earlier tests, on their way out. */
+	ASSERT(skel->bss->arenas, "no arena on which an allocation worked");
 	ASSERT(wait_for(sem_pages(&ours) == 8, 5000), "pages of the adopted arena");
 	ASSERT_EQ(user_unmarked(ours.base, 8, 77), 0, "pages that differ");
 	ASSERT_EQ(map_pages(stock), 0, "pages of the arena that was not adopted");
