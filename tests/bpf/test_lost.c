@@ -199,6 +199,8 @@ static void intree_loses(bool queued)
 		SKIP("needs two CPUs");
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel's own arena does not work in interrupts");
+	if (is_rt())
+		SKIP("the kernel's own arena has no pages for interrupts with PREEMPT_RT");
 	ASSERT(lost_open(&l, true, 0), "load");
 	ASSERT(pin_cpu(0) && lost_attach(&l, 1), "attach");
 	lost_rounds(&l, queued, ROUNDS, ENOUGH, &s);
