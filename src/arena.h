@@ -231,6 +231,27 @@ static inline bool anl_may_sleep(void)
 	return !preempt_count() && !irqs_disabled() && !rcu_preempt_depth();
 }
 
+/**
+ * anl_nap() - sleep for a moment
+ * @min_us: at least so many microseconds, unless somebody wakes us
+ * @max_us: and not many more than these
+ *
+ * A BPF program keeps its task on its CPU. Where ordinary timers run in a thread of
+ * that CPU, as with PREEMPT_RT, the thread stops before the CPU goes offline, which in
+ * turn waits for tasks that cannot leave it. So this one is a timer of the hard
+ * interrupt.
+ *
+ * Context: process context, may sleep.
+ */
+static inline void anl_nap(u32 min_us, u32 max_us)
+{
+	ktime_t time = ns_to_ktime((u64)min_us * NSEC_PER_USEC);
+
+	__set_current_state(TASK_UNINTERRUPTIBLE);
+	schedule_hrtimeout_range(&time, (u64)(max_us - min_us) * NSEC_PER_USEC,
+				 HRTIMER_MODE_REL_HARD);
+}
+
 /* arena_pgtable.c */
 int anl_pgtable_prefill(struct anl_arena *a);
 struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff);

@@ -390,7 +390,7 @@ void anl_drain_now(struct anl_arena *a)
 	anl_drain(a, b, false);
 	anl_batch_put(b, fallback);
 	while (atomic_read(&a->draining) && tries--)
-		usleep_range(50, 500);
+		anl_nap(50, 500);
 }
 
 /**

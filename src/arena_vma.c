@@ -17,7 +17,6 @@
  * Faults run in process context with mmap_lock held for read, never under the
  * per-VMA lock. They wait for no adoption and for no drain.
  */
-#include <linux/delay.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -86,7 +85,7 @@ static vm_fault_t anl_fault_again(void)
 {
 	if (fatal_signal_pending(current))
 		return VM_FAULT_SIGBUS;
-	usleep_range(20, 100);
+	anl_nap(20, 100);
 
 	return VM_FAULT_NOPAGE;
 }
@@ -248,7 +247,7 @@ static bool anl_mmap_read_lock(struct mm_struct *mm, bool may_block)
 	while (!mmap_read_trylock(mm)) {
 		if (!--tries)
 			return false;
-		usleep_range(50, 500);
+		anl_nap(50, 500);
 	}
 
 	return true;

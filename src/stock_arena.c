@@ -14,7 +14,6 @@
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
-#include <linux/delay.h>
 #include <linux/irq_work.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
