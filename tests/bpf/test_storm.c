@@ -33,6 +33,7 @@
 #include "sem_user.h"
 #include "storm.h"
 #include "storm.skel.h"
+#include "storm_hold.skel.h"
 
 #define NMI_SOURCE "/sys/module/anl_test/parameters/nmi"
 #define CGROOT "/sys/fs/cgroup"
@@ -570,12 +571,17 @@ static void check_usage(const struct usage *u, int rounds)
 
 TEST_LONG(storm, all, 120, "everything at once at random breaks nothing and loses nothing")
 {
+	struct storm_hold_bpf *hold[2];
 	static struct usage u[4096];
 	long end = now_ms() + soak_minutes * 60000L;
-	int round;
+	int round, i;
 
 	if (!write_file(NMI_SOURCE, ""))
 		SKIP("there is no source of NMIs");
+	for (i = 0; i < 2; i++) {
+		hold[i] = storm_hold_bpf__open_and_load();
+		ASSERT(hold[i] && !storm_hold_bpf__attach(hold[i]), "hold the tracepoints");
+	}
 	printf("# storm: seed %llu\n", storm_seed);
 	for (round = 0; round < 4096 && !test_failed(); round++) {
 		if (soak_minutes ? now_ms() >= end : round >= ROUNDS)
@@ -585,6 +591,8 @@ TEST_LONG(storm, all, 120, "everything at once at random breaks nothing and lose
 	}
 	all_cpus_online();
 	write_file(NMI_SOURCE, "");
+	for (i = 0; i < 2; i++)
+		storm_hold_bpf__destroy(hold[i]);
 	if (!mod_loaded())
 		mod_load("");
 	ASSERT_OK();
