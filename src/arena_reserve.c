@@ -147,7 +147,7 @@ static struct page *anl_stash_pop(struct anl_arena *a)
 		if (!test_and_clear_bit(i, a->stash_map))
 			continue;
 		atomic_dec(&a->stash_level);
-		page = a->stash[i];
+		page = READ_ONCE(a->stash[i]);
 		/* Only now can a producer use the pointer again. */
 		smp_store_release(&a->stash[i], NULL);
 
@@ -163,9 +163,12 @@ static bool anl_stash_push(struct anl_arena *a, struct page *page)
 	u32 words = BITS_TO_LONGS(a->stash_cap), w, i, n;
 
 	for (n = 0, w = READ_ONCE(a->stash_hint); n <= words; n++, w++) {
+		unsigned long empty;
+
 		if (w >= words)
 			w = 0;
-		for_each_clear_bit(i, &a->stash_map[w], BITS_PER_LONG) {
+		empty = ~READ_ONCE(a->stash_map[w]);
+		for_each_set_bit(i, &empty, BITS_PER_LONG) {
 			u32 slot = w * BITS_PER_LONG + i;
 
 			if (slot >= a->stash_cap)

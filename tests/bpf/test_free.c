@@ -398,6 +398,7 @@ static void race_faults(enum sem_cx cx, bool write)
 	h.s = &s;
 	ASSERT(thread_on(&t, 1, hammer_main, &h), "thread");
 	pin_cpu(0);
+	ASSERT(wait_for(atomic_load(&h.reads) > 0, 10000), "the other thread does not run");
 	for (round = 0; round < 400; round++) {
 		/* Whoever was first, the page is there afterwards. */
 		sem_alloc_once(&s, cx, s.base, 1);
@@ -410,7 +411,6 @@ static void race_faults(enum sem_cx cx, bool write)
 	}
 	atomic_store(&h.stop, 1);
 	pthread_join(t, NULL);
-	ASSERT(atomic_load(&h.reads) > 0, "the other thread did not run");
 
 	sem_free(&s, cx, s.base, 16);
 	ASSERT(sem_freed(&s, cx, s.base, 16), "free not finished");
