@@ -550,6 +550,7 @@ static void run(int seconds)
 	/* Backtraces belong into the log; on the console they would take ages. */
 	read_text("/proc/sys/kernel/printk", printk, sizeof(printk));
 	write_text("/proc/sys/kernel/printk", "1");
+	write_text("/dev/kmsg", "arena_nolock demo: expect backtraces begin");
 	load = start_load();
 	pthread_create(&nmis, NULL, nmi_thread, NULL);
 	if (!attach())
@@ -568,6 +569,8 @@ static void run(int seconds)
 	pthread_join(nmis, NULL);
 	kill(load, SIGKILL);
 	waitpid(load, NULL, 0);
+	usleep(100000);
+	write_text("/dev/kmsg", "arena_nolock demo: expect backtraces end");
 	write_text("/proc/sys/kernel/printk", printk);
 	pages = report();
 

@@ -153,6 +153,11 @@ bool write_file(const char *path, const char *text)
 	return !close(fd) && ok;
 }
 
+bool send_nmis(void)
+{
+	return write_file(NMI_SOURCE, "-1");
+}
+
 long read_meminfo(const char *key)
 {
 	const char *p = read_file("/proc/meminfo");

@@ -131,6 +131,12 @@ bool is_rt(void);
 /* Is this a kernel that proves its locking? */
 bool has_lockdep(void);
 bool write_file(const char *path, const char *text);
+
+/* A source of NMIs in anl_test.ko, see tests/kmod/nmi.c. */
+#define NMI_SOURCE "/sys/module/anl_test/parameters/nmi"
+
+/* One on each CPU, done on return. */
+bool send_nmis(void);
 /* Contents of a small file in a static buffer, or NULL. */
 char *read_file(const char *path);
 

@@ -87,10 +87,9 @@ static void by_getpgid(struct env *e)
 	syscall(SYS_getpgid, 0);
 }
 
-/* Backtraces of all CPUs: an NMI for each of the others. */
-static void by_sysrq(struct env *e)
+static void by_nmi(struct env *e)
 {
-	write_file("/proc/sysrq-trigger", "l");
+	send_nmis();
 }
 
 static void op_once(struct env *e, trigger *go, __u32 op)
@@ -228,31 +227,16 @@ TEST(ctx, rcu_seen, "a section under bpf_rcu_read_lock() is known not to sleep")
  * NMI
  */
 
-static char printk_levels[64];
-
-/* Hundreds of backtraces belong into the log, not on the console. */
 static bool nmi_open(struct env *e)
 {
 	struct pc_layout pc;
 
-	if (nr_cpus < 2)
-		SKIP("needs two CPUs");
 	if (!find_pc_layout(&pc) || !env_open(e, "ctx_in_nmi"))
 		return false;
 	e->st->need = pc.nmi;
-	snprintf(printk_levels, sizeof(printk_levels), "%s",
-		 read_file("/proc/sys/kernel/printk") ?: "");
-	write_file("/proc/sys/kernel/printk", "1");
 	e->link = bpf_program__attach(e->prog);
 
 	return e->link;
-}
-
-static void nmi_close(struct env *e)
-{
-	env_close(e);
-	usleep(200 * 1000);
-	write_file("/proc/sys/kernel/printk", printk_levels);
 }
 
 static void nmi_many(struct env *e)
@@ -260,7 +244,7 @@ static void nmi_many(struct env *e)
 	int i;
 
 	for (i = 0; i < 5; i++) {
-		grab_and_drop(e, by_sysrq, CTX_MAX_PAGES, CTX_MAX_PAGES);
+		grab_and_drop(e, by_nmi, CTX_MAX_PAGES, CTX_MAX_PAGES);
 		ASSERT_OK();
 		/* The pages that were taken are replaced by a worker. */
 		usleep(200 * 1000);
@@ -275,7 +259,7 @@ TEST(ctx, nmi_many, "one NMI gets 64 pages and a block of 64, and another frees 
 
 	ASSERT(nmi_open(&e), "load and attach");
 	nmi_many(&e);
-	nmi_close(&e);
+	env_close(&e);
 }
 
 /* More than is kept for contexts like this. Some kernels have more to give. */
@@ -285,16 +269,16 @@ static void nmi_too_many(struct env *e)
 
 	st->cnt = 0;
 	st->block_cnt = CTX_ARENA_PAGES;
-	op_once(e, by_sysrq, CTX_OP_GRAB);
+	op_once(e, by_nmi, CTX_OP_GRAB);
 	ASSERT_OK();
 	printf("# %d pages in an NMI: %s\n", CTX_ARENA_PAGES, st->block ? "yes" : "no");
 	ASSERT_EQ(map_pages(e->fd), st->block ? CTX_ARENA_PAGES : 0, "all or nothing");
 	if (st->block) {
-		op_once(e, by_sysrq, CTX_OP_DROP);
+		op_once(e, by_nmi, CTX_OP_DROP);
 		ASSERT_OK();
 	}
 	usleep(200 * 1000);
-	grab_and_drop(e, by_sysrq, 1, CTX_MAX_PAGES);
+	grab_and_drop(e, by_nmi, 1, CTX_MAX_PAGES);
 	ASSERT_OK();
 	check_whole(e);
 }
@@ -305,7 +289,7 @@ TEST(ctx, nmi_too_many, "an NMI that asks for more than there is gets all or not
 
 	ASSERT(nmi_open(&e), "load and attach");
 	nmi_too_many(&e);
-	nmi_close(&e);
+	env_close(&e);
 }
 
 static volatile bool hammer_stop;
@@ -328,7 +312,7 @@ static void nmi_on_top(struct env *e)
 
 	st->op = CTX_OP_ROUND;
 	while (now_ms() < end || (st->rounds < 50 && now_ms() < end + 20000)) {
-		by_sysrq(e);
+		by_nmi(e);
 		usleep(1000);
 	}
 	st->op = CTX_OP_NONE;
@@ -353,7 +337,7 @@ TEST(ctx, nmi_on_top, "NMIs get pages from an arena that the CPU below them is b
 	pthread_join(t, NULL);
 	if (!test_failed())
 		check_whole(&e);
-	nmi_close(&e);
+	env_close(&e);
 }
 
 /*

@@ -35,7 +35,6 @@
 #include "storm.skel.h"
 #include "storm_hold.skel.h"
 
-#define NMI_SOURCE "/sys/module/anl_test/parameters/nmi"
 #define CGROOT "/sys/fs/cgroup"
 #define CGROUP CGROOT "/storm"
 #define MIB (1024 * 1024L)

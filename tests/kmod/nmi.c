@@ -4,10 +4,11 @@
  *
  *	write "CPU US"	an NMI to that CPU every US us, sent by another one where there is
  *			one; CPU -1 stands for all that are online, one after the other
+ *	write "CPU"	a single one, handled when the write returns; CPU -1: one for each
  *	write ""	stop
  *	read		how many have been handled
  *
- * A kernel thread sends them. An NMI is claimed by the CPU that expects one: two that
+ * A kernel thread sends those that repeat. An NMI is claimed by the CPU that expects one: two that
  * meet are one, and the other would be nobody's, so a CPU gets the next one when it
  * has had the last.
  */
@@ -98,16 +99,41 @@ static void nmi_stop(void)
 	nmi_task = NULL;
 }
 
+static int nmi_send_now(int cpu)
+{
+	unsigned long end = jiffies + 10 * HZ;
+	int i, err = 0;
+
+	cpus_read_lock();
+	for_each_online_cpu(i) {
+		if (cpu >= 0 && i != cpu)
+			continue;
+		nmi_send(i);
+		while (atomic_read_acquire(per_cpu_ptr(&nmi_pending, i)) && !err) {
+			cond_resched();
+			err = time_after(jiffies, end) ? -ETIMEDOUT : 0;
+		}
+	}
+	cpus_read_unlock();
+
+	return err;
+}
+
 static int nmi_set(const char *val, const struct kernel_param *kp)
 {
 	struct task_struct *task;
-	int cpu, from;
+	int cpu, from, got;
 	u32 us;
 
 	nmi_stop();
-	if (sscanf(val, "%d %u", &cpu, &us) != 2)
+	got = sscanf(val, "%d %u", &cpu, &us);
+	if (got < 1)
 		return 0;
-	if (!us || cpu < -1 || cpu >= (int)nr_cpu_ids || (cpu >= 0 && !cpu_online(cpu)))
+	if (cpu < -1 || cpu >= (int)nr_cpu_ids || (cpu >= 0 && !cpu_online(cpu)))
+		return -EINVAL;
+	if (got == 1)
+		return nmi_send_now(cpu);
+	if (!us)
 		return -EINVAL;
 	nmi_cpu = cpu;
 	nmi_us = us;

@@ -60,6 +60,21 @@ debug_missing() {
 	grep '^CONFIG_' "$1" | grep -Fvx -f "$2" || true
 }
 
+# The shadow of arenas, as kasan_arenas.c has it: DIR. A kernel whose KASAN looks
+# different keeps its own, and is only slow.
+debug_shadow() {
+	# shellcheck disable=SC2016
+	in_root sh -ec 'file=$1/mm/kasan/shadow.c; ours=$2
+		args="(unsigned long addr, unsigned long size, gfp_t gfp_mask)"
+		[ -f "$file.orig" ] || cp "$file" "$file.orig"
+		name=$(sed -n "s/^int \(_*kasan_populate_vmalloc\)$args\$/\1/p" "$file.orig")
+		[ -n "$name" ] || { echo "no shadow for arenas"; exit 0; }
+		{ sed -e "s/^int $name(/static int populate_exactly(/" \
+			-e "s/^void __kasan_poison_vmalloc(/static void poison_exactly(/" "$file.orig"
+			echo "#ifdef CONFIG_KASAN_VMALLOC"; echo "#define POPULATE $name"
+			cat "$ours"; echo "#endif"; } >"$file"' sh "$1" /src/tests/qemu/kasan_arenas.c
+}
+
 # What the user's own tree is at. Without git nobody can tell, so it is built again.
 debug_tree_version() {
 	git -C "$1" describe --always --dirty --abbrev=12 2>/dev/null || date +%s
@@ -104,7 +119,8 @@ get_debug_kernel() {
 	log=$logs/$flavour-$key.log
 	dir=/usr/src/linux-$flavour-$key
 	debug_config "$flavour" >"$cache/work/$flavour.config"
-	stamp="$version $(sha256sum <"$cache/work/$flavour.config" | cut -c1-16) $(in_root gcc -dumpfullversion) 3"
+	stamp="$version $(cat "$cache/work/$flavour.config" "$here/qemu/kasan_arenas.c" | sha256sum |
+		cut -c1-16) $(in_root gcc -dumpfullversion) 4"
 	if [ "$(cat "$cache/$flavour-$key.stamp" 2>/dev/null)" = "$stamp" ]; then
 		rel=$(cat "$cache/kernel-$key:$flavour")
 		return 0
@@ -125,6 +141,7 @@ get_debug_kernel() {
 		scripts/kconfig/merge_config.sh -m .config '/cache/$flavour.config' >/dev/null
 		scripts/config --set-str LOCALVERSION '-$flavour' --disable LOCALVERSION_AUTO
 		make -s olddefconfig" >>"$log" 2>&1 || die_log "$log" "cannot configure $pkg"
+	debug_shadow "$dir" >>"$log" 2>&1 || die_log "$log" "cannot prepare $pkg"
 	missing=$(debug_missing "$cache/work/$flavour.config" "$root$dir/.config")
 	[ -z "$missing" ] || say "        not in this kernel: $(tr '\n' ' ' <<<"$missing")"
 	step "building a $flavour kernel from $pkg $version, which takes a while; log: ${log#"$top"/}"

@@ -120,21 +120,13 @@ others {
 	next
 }
 
-# A backtrace is no splat where somebody asked for it: each announcement allows for
-# one, close by.
-/NMI backtrace for cpu/ && !/skipped/ {
-	allowed++
-	allowed_until = NR + 40
+# Or that somebody has asked for backtraces, so that one without a name is no splat.
+/expect backtraces begin/ {
+	backtraces = 1
 }
 
-# Lines printed in an NMI can get lost, and then a backtrace begins without its head.
-/Tainted: \[| Comm: .*Tainted: G/ && asked == NR - 1 {
-	allowed++
-	allowed_until = NR + 40
-}
-
-/sysrq: Show backtrace/ {
-	asked = NR
+/expect backtraces end/ {
+	backtraces = 0
 }
 
 oom && /invoked oom-killer/ {
@@ -158,6 +150,8 @@ failures && /page allocation failure|vmalloc error/ {
 }
 
 /Call Trace:/ {
+	if (backtraces)
+		next
 	if (allowed > 0 && NR <= allowed_until) {
 		allowed--
 		next
