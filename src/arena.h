@@ -31,6 +31,7 @@
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 
+#include "arena_stat.h"
 #include "range_tree_rqs.h"
 
 /* A run of slots. */
@@ -65,6 +66,7 @@ struct anl_batch {
  * @ops: what map->ops points to; a copy of the stock ops with ours on top
  * @stock_ops: what map->ops pointed to
  * @map: the map; it owns us and frees us in map_free
+ * @id: its id, which the map itself loses before it is freed
  * @ready: set once, when adoption has finished
  * @user_start: user address of slot 0, in bytes
  * @kern_start: kernel address of slot 0, in bytes
@@ -106,11 +108,16 @@ struct anl_batch {
  * @refill_work: fills @stash
  * @drain_batch: memory of @drain_work
  * @draining: drains of the queue that are going on
+ * @kick_ns: when @drain_work was last asked for
+ * @drain_ns_max: longest time that slots can have been in the queue; the worker's
+ * @stat: counters, see arena_stat.h
+ * @stat_file: where people can read them
  */
 struct anl_arena {
 	struct bpf_map_ops ops;
 	const struct bpf_map_ops *stock_ops;
 	struct bpf_map *map;
+	u32 id;
 	bool ready;
 	unsigned long user_start;
 	unsigned long kern_start;
@@ -154,6 +161,11 @@ struct anl_arena {
 	struct delayed_work refill_work;
 	struct anl_batch *drain_batch;
 	atomic_t draining;
+	u64 kick_ns;
+	u64 drain_ns_max;
+
+	struct anl_stat __percpu *stat;
+	struct dentry *stat_file;
 };
 
 /**
@@ -277,9 +289,9 @@ void anl_free_exit(struct anl_arena *a);
 void anl_kick(struct anl_arena *a, int what);
 void anl_set_live(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt);
-void anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt);
+u32 anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt);
-void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
+u32 anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_drain_now(struct anl_arena *a);
 
 /* arena_reserve.c */
@@ -297,6 +309,7 @@ u32 anl_spare_pop(struct anl_arena *a);
 bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_spares_fill(struct anl_arena *a);
 void *anl_zalloc(struct anl_arena *a, size_t size);
+void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size);
 int anl_shrinker_init(void);
 void anl_shrinker_exit(void);
 

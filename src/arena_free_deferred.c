@@ -33,6 +33,7 @@
 
 #include "arena.h"
 #include "compat.h"
+#include "trace.h"
 
 /* Spans that a free can retire without memory for more. */
 #define ANL_STACK_SPANS 16
@@ -56,8 +57,11 @@
 void anl_kick(struct anl_arena *a, int what)
 {
 	/* Who finds the bit set knows that the work is still to begin. */
-	if ((atomic_read(&a->kicked) & what) == what ||
-	    (atomic_fetch_or(what, &a->kicked) & what) == what)
+	if ((atomic_read(&a->kicked) & what) == what)
+		return;
+	if (what & ~atomic_read(&a->kicked) & ANL_KICK_DRAIN)
+		WRITE_ONCE(a->kick_ns, ktime_get_mono_fast_ns());
+	if ((atomic_fetch_or(what, &a->kicked) & what) == what)
 		return;
 	irq_work_queue(&a->kick);
 }
@@ -146,6 +150,8 @@ void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt)
 
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
 		anl_queue_word(a, w, anl_word_mask(w, pgoff, cnt));
+	anl_count(a, queued_pages, cnt);
+	trace_arena_nolock_queue(a, pgoff, cnt, cnt);
 	anl_kick(a, ANL_KICK_DRAIN);
 }
 
@@ -156,11 +162,11 @@ void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt)
  * @cnt: number of slots, not 0, inside the arena
  *
  * Context: any. Two atomic operations per 64 slots, no memory, cannot fail.
+ * Return: how many slots there were to free.
  */
-void anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt)
+u32 anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
-	bool any = false;
-	u32 w;
+	u32 w, found = 0;
 
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
 		unsigned long bits = anl_take_live(a, w, anl_word_mask(w, pgoff, cnt));
@@ -168,10 +174,15 @@ void anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt)
 		if (!bits)
 			continue;
 		anl_queue_word(a, w, bits);
-		any = true;
+		found += hweight_long(bits);
 	}
-	if (any)
+	if (found) {
+		anl_count(a, queued_pages, found);
+		trace_arena_nolock_queue(a, pgoff, cnt, found);
 		anl_kick(a, ANL_KICK_DRAIN);
+	}
+
+	return found;
 }
 
 /* Slots that the tree gets back under one lock. */
@@ -234,6 +245,9 @@ static bool anl_retire(struct anl_arena *a, struct anl_batch *b, bool may_block)
 		else
 			anl_queue_slots(a, b->spans[i].pgoff, b->spans[i].cnt);
 	}
+	anl_count(a, drains, 1);
+	anl_count(a, drain_pages, b->slots);
+	trace_arena_nolock_drain(a, b->nr, b->slots, u.nr_pages, done);
 	b->retired += b->nr;
 	b->nr = 0;
 	b->slots = 0;
@@ -325,6 +339,15 @@ static bool anl_queue_empty(const struct anl_arena *a)
 	       BITS_TO_LONGS(a->nr_slots);
 }
 
+/* What a pass that ends now has retired was queued after @since. */
+static void anl_note_latency(struct anl_arena *a, u64 since)
+{
+	u64 ns = ktime_get_mono_fast_ns() - since;
+
+	if ((s64)ns > 0 && ns > a->drain_ns_max)
+		WRITE_ONCE(a->drain_ns_max, ns);
+}
+
 /*
  * As long as a pass finds something the worker pauses and looks again, if the
  * arena has room to wait in. All that time frees need to do nothing but queue.
@@ -333,19 +356,24 @@ static void anl_drain_work(struct work_struct *work)
 {
 	struct anl_arena *a = container_of(work, struct anl_arena, drain_work);
 	struct anl_batch *b = a->drain_batch;
+	u64 since = READ_ONCE(a->kick_ns), begin;
 
 	do {
 		for (;;) {
+			begin = ktime_get_mono_fast_ns();
 			b->retired = 0;
 			anl_drain(a, b, true);
 			if (!b->retired)
 				break;
+			anl_note_latency(a, since);
+			since = begin;
 			if (anl_has_room(a))
 				usleep_range(ANL_DRAIN_PAUSE_US, 2 * ANL_DRAIN_PAUSE_US);
 		}
 		/* From here on a free asks for the next run itself. */
 		atomic_andnot(ANL_KICK_DRAIN, &a->kicked);
 		smp_mb__after_atomic();
+		since = begin;
 	} while (!anl_queue_empty(a));
 }
 
@@ -403,16 +431,18 @@ void anl_drain_now(struct anl_arena *a)
  * may hold itself was in the way; then they are in the queue.
  *
  * Context: process context, may sleep, and may hold mmap_lock.
+ * Return: how many slots there were to free.
  */
-void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
+u32 anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
 	struct anl_batch *b = anl_batch_get(fallback, cnt);
-	u32 w;
+	u32 w, found = 0;
 
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
 		unsigned long bits = anl_take_live(a, w, anl_word_mask(w, pgoff, cnt));
 
+		found += hweight_long(bits);
 		while ((bits = anl_batch_add(b, w, bits)))
 			anl_retire(a, b, false);
 		if (!(w % 1024))
@@ -420,6 +450,8 @@ void anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
 	}
 	anl_retire(a, b, false);
 	anl_batch_put(b, fallback);
+
+	return found;
 }
 
 /**

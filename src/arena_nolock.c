@@ -29,6 +29,7 @@
 #include "arena.h"
 #include "compat.h"
 #include "stock_arena.h"
+#include "trace.h"
 
 /*
  * Both are ahead of ordinary work: callers in interrupts live on what they bring
@@ -120,6 +121,7 @@ static void anl_arena_destroy(struct anl_arena *a)
 {
 	anl_reserve_exit(a);
 	anl_free_exit(a);
+	anl_stat_exit(a);
 	kvfree(a->tables);
 	kvfree(a->rt_mem);
 	kvfree(a);
@@ -133,6 +135,7 @@ static void anl_map_free(struct bpf_map *map)
 	struct anl_span all = { 0, a->nr_slots };
 	struct anl_unmapped u;
 
+	anl_stat_hide(a);
 	/* Nobody is left to ask for work, except for the works themselves. */
 	atomic_set(&a->kicked, ANL_KICK_DRAIN | ANL_KICK_REFILL);
 	irq_work_sync(&a->kick);
@@ -171,6 +174,7 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	if (!a)
 		return ERR_PTR(-ENOMEM);
 	a->map = map;
+	a->id = map->id;
 	mutex_init(&a->vma_lock);
 	INIT_LIST_HEAD(&a->vmas);
 	anl_init_ops(a);
@@ -180,6 +184,9 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	if (err)
 		goto fail;
 
+	err = anl_stat_init(a);
+	if (err)
+		goto fail;
 	err = anl_free_init(a);
 	if (err)
 		goto fail;
@@ -281,6 +288,7 @@ static int anl_adopt_locked(struct bpf_map *map, const struct bpf_prog *prog)
 	if (err) {
 		pr_warn_ratelimited("map %u '%s': not adopted, error %d; it stays a stock arena\n",
 				    map->id, map->name, err);
+		trace_arena_nolock_adopt(map, 0, err);
 		return err;
 	}
 	__module_get(THIS_MODULE);
@@ -291,6 +299,8 @@ static int anl_adopt_locked(struct bpf_map *map, const struct bpf_prog *prog)
 	anl_reserve_refill(a);
 	/* Pairs with the loads in anl_arena_of() and in the fault handler. */
 	smp_store_release(&a->ready, true);
+	anl_stat_show(a);
+	trace_arena_nolock_adopt(map, atomic_long_read(&a->nr_populated), 0);
 
 	return 0;
 }
@@ -319,6 +329,7 @@ static int anl_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
 	if (anl_in_trace_reader()) {
 		pr_warn_ratelimited("map %u '%s': not adopted, its first program was loaded from within a BPF program; load one with bpf(2) first\n",
 				    map->id, map->name);
+		trace_arena_nolock_adopt(map, 0, -EBUSY);
 		return -EBUSY;
 	}
 
@@ -399,16 +410,16 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 
 /*
  * The way of most calls, with nothing in it that is not needed: one page, for a
- * caller that cannot sleep, from the reserve. NULL if anything is in the way.
+ * caller that cannot sleep, from the reserve. Negative if anything is in the way.
  */
-static void *anl_alloc_one(struct anl_arena *a)
+static long anl_alloc_one(struct anl_arena *a)
 {
 	struct page *page = anl_get_reserve_page(a);
 	LIST_HEAD(pages);
 	long pgoff;
 
 	if (!page)
-		return NULL;
+		return -ENOMEM;
 	pgoff = rtq_alloc(&a->rt, 1);
 	if (pgoff >= 0 && anl_spare_below(a, pgoff)) {
 		/* The long way knows what to do then. */
@@ -418,7 +429,7 @@ static void *anl_alloc_one(struct anl_arena *a)
 			anl_set_live(a, pgoff, 1);
 			if (READ_ONCE(a->spares_missing))
 				anl_spares_fill(a);
-			return (void *)anl_uaddr(a, pgoff);
+			return pgoff;
 		}
 		/* Scratch pages are the drain's business. */
 		anl_queue_slots(a, pgoff, 1);
@@ -426,7 +437,7 @@ static void *anl_alloc_one(struct anl_arena *a)
 	list_add(&page->lru, &pages);
 	anl_unget_pages(a, &pages);
 
-	return NULL;
+	return -EAGAIN;
 }
 
 /* Give back claimed slots of which some may have been populated. */
@@ -461,7 +472,7 @@ static long anl_populate_atomic(struct anl_arena *a, long pgoff, u32 cnt, int ni
 	}
 	while ((n = anl_map_pages(a, pgoff, cnt, &pages)) < cnt) {
 		anl_queue_slots(a, pgoff, cnt);
-		pgoff = -ENOSPC;
+		pgoff = -EAGAIN;
 		if (!here && --tries && anl_get_pages(a, n, nid, &pages))
 			pgoff = anl_claim(a, ANL_ANYWHERE, cnt, false);
 		if (pgoff < 0) {
@@ -473,66 +484,95 @@ static long anl_populate_atomic(struct anl_arena *a, long pgoff, u32 cnt, int ni
 	return pgoff;
 }
 
-static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid)
+/* The first slot, or -EINVAL, -ENOSPC, -EBUSY, -ENOMEM, -EAGAIN or what the lock said. */
+static long anl_alloc_slots(struct anl_arena *a, unsigned long addr, u32 cnt, int nid,
+			    bool may_sleep)
 {
-	bool may_sleep = anl_may_sleep();
 	long pgoff = addr ? anl_pgoff(a, addr) : ANL_ANYWHERE;
 
 	if (nid != NUMA_NO_NODE && ((unsigned int)nid >= nr_node_ids || !node_online(nid)))
-		return NULL;
+		return -EINVAL;
 	if (cnt > a->nr_limit || addr & ~PAGE_MASK)
-		return NULL;
+		return -EINVAL;
 	/* More than the machine has cannot work; do not push everybody out first. */
 	if (cnt > totalram_pages())
-		return NULL;
+		return -ENOMEM;
 
 	if (cnt == 1 && !addr && !may_sleep) {
-		void *ret = anl_alloc_one(a);
+		long one = anl_alloc_one(a);
 
-		if (ret)
-			return ret;
+		if (one >= 0)
+			return one;
 	}
 
 	pgoff = anl_claim(a, pgoff, cnt, may_sleep);
 	if (pgoff < 0)
-		return NULL;
+		return pgoff;
 	if (!may_sleep) {
 		pgoff = anl_populate_atomic(a, pgoff, cnt, nid, addr);
 		if (pgoff < 0)
-			return NULL;
+			return pgoff;
 	} else if (!anl_populate(a, pgoff, cnt, nid)) {
 		anl_unpopulate(a, pgoff, cnt);
-		return NULL;
+		return -ENOMEM;
 	}
 	anl_set_live(a, pgoff, cnt);
+
+	return pgoff;
+}
+
+static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid, u64 flags)
+{
+	bool may_sleep = anl_may_sleep();
+	enum anl_ctx ctx = anl_ctx(may_sleep);
+	long pgoff = -EINVAL;
+
+	if (!flags && cnt)
+		pgoff = anl_alloc_slots(a, addr, cnt, nid, may_sleep);
+	if (pgoff < 0) {
+		anl_count(a, alloc_fails[anl_fail(pgoff)][ctx], 1);
+		trace_arena_nolock_alloc_failed(a, addr, cnt, ctx, pgoff);
+		return NULL;
+	}
+	anl_count(a, allocs[ctx], 1);
+	anl_count(a, alloc_pages, cnt);
+	trace_arena_nolock_alloc(a, pgoff, cnt, ctx);
 
 	return (void *)anl_uaddr(a, pgoff);
 }
 
 static void anl_free(struct anl_arena *a, unsigned long addr, u32 cnt)
 {
-	u32 pgoff = anl_pgoff(a, addr);
+	bool may_sleep = anl_may_sleep();
+	enum anl_ctx ctx = anl_ctx(may_sleep);
+	u32 pgoff = anl_pgoff(a, addr), found = 0;
 
-	if (pgoff >= a->nr_slots)
-		return;
-	cnt = min(cnt, a->nr_slots - pgoff);
-
-	if (anl_may_sleep())
-		anl_free_now(a, pgoff, cnt);
-	else
-		anl_free_queued(a, pgoff, cnt);
+	if (pgoff < a->nr_slots) {
+		cnt = min(cnt, a->nr_slots - pgoff);
+		found = may_sleep ? anl_free_now(a, pgoff, cnt) : anl_free_queued(a, pgoff, cnt);
+	}
+	anl_count(a, frees[ctx], 1);
+	anl_count(a, free_pages, found);
+	trace_arena_nolock_free(a, pgoff, cnt, found, ctx);
 }
 
 static int anl_reserve(struct anl_arena *a, unsigned long addr, u32 cnt)
 {
+	bool may_sleep = anl_may_sleep();
+	enum anl_ctx ctx = anl_ctx(may_sleep);
 	u32 pgoff = anl_pgoff(a, addr);
+	long err = -EINVAL;
 
-	if (addr & ~PAGE_MASK || pgoff >= a->nr_limit || cnt > a->nr_limit - pgoff)
-		return -EINVAL;
-
-	if (anl_claim(a, pgoff, cnt, anl_may_sleep()) < 0)
-		return -EBUSY;
+	if (!(addr & ~PAGE_MASK) && pgoff < a->nr_limit && cnt <= a->nr_limit - pgoff)
+		err = anl_claim(a, pgoff, cnt, may_sleep);
+	if (err < 0) {
+		anl_count(a, reserve_fails[anl_fail(err)][ctx], 1);
+		trace_arena_nolock_reserve_failed(a, addr, cnt, ctx, err);
+		return err == -EINVAL ? -EINVAL : -EBUSY;
+	}
 	anl_set_live(a, pgoff, cnt);
+	anl_count(a, reserves[ctx], 1);
+	trace_arena_nolock_reserve(a, pgoff, cnt, ctx);
 
 	return 0;
 }
@@ -564,10 +604,10 @@ __bpf_kfunc void *bpf_arena_nolock_alloc_pages(void *p__map, void *addr__ign, u3
 {
 	struct anl_arena *a = anl_arena_of(p__map);
 
-	if (!a || flags || !page_cnt)
+	if (!a)
 		return NULL;
 
-	return anl_alloc(a, (unsigned long)addr__ign, page_cnt, node_id);
+	return anl_alloc(a, (unsigned long)addr__ign, page_cnt, node_id, flags);
 }
 
 /**
@@ -675,6 +715,7 @@ static int __init anl_init(void)
 	err = anl_shrinker_init();
 	if (err)
 		goto no_shrinker;
+	anl_debugfs_init();
 
 	err = register_btf_kfunc_id_set(BPF_PROG_TYPE_UNSPEC, &anl_kfunc_set);
 	if (err) {
@@ -685,6 +726,7 @@ static int __init anl_init(void)
 	return 0;
 
 no_kfuncs:
+	anl_debugfs_exit();
 	anl_shrinker_exit();
 no_shrinker:
 	destroy_workqueue(anl_drain_wq);
@@ -697,6 +739,7 @@ static void __exit anl_exit(void)
 {
 	/* The last instructions of anl_map_free() run after its module_put(). */
 	synchronize_rcu_tasks();
+	anl_debugfs_exit();
 	anl_shrinker_exit();
 	destroy_workqueue(anl_drain_wq);
 	destroy_workqueue(anl_refill_wq);

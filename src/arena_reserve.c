@@ -39,6 +39,7 @@
 
 #include "arena.h"
 #include "compat.h"
+#include "trace.h"
 
 /* One word has a bit for each word of the bitmap. */
 #define ANL_RESERVE_MAX (BITS_PER_LONG * BITS_PER_LONG)
@@ -112,6 +113,26 @@ void *anl_zalloc(struct anl_arena *a, size_t size)
 
 	anl_charge_begin(a, &c);
 	p = kvzalloc(size, GFP_KERNEL | c.gfp);
+	anl_charge_end(&c);
+
+	return p;
+}
+
+/**
+ * anl_zalloc_percpu() - the same, for each CPU
+ * @a: the arena whose creator is charged
+ * @size: bytes
+ *
+ * Context: process context, may sleep.
+ * Return: memory for free_percpu(), or NULL.
+ */
+void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size)
+{
+	struct anl_charge c;
+	void __percpu *p;
+
+	anl_charge_begin(a, &c);
+	p = __alloc_percpu_gfp(size, __alignof__(u64), GFP_KERNEL | c.gfp);
 	anl_charge_end(&c);
 
 	return p;
@@ -378,10 +399,10 @@ static void anl_reserve_adapt(struct anl_arena *a)
  */
 void anl_reserve_refill(struct anl_arena *a)
 {
+	int missing, from = atomic_read(&a->stash_level);
 	u32 order = ANL_BLOCK_ORDER, i;
 	struct anl_charge c;
 	struct page *page;
-	int missing;
 
 	anl_put_discarded(a);
 	anl_spares_fill(a);
@@ -404,6 +425,8 @@ void anl_reserve_refill(struct anl_arena *a)
 		cond_resched();
 	}
 	anl_charge_end(&c);
+	anl_count(a, refills, 1);
+	trace_arena_nolock_refill(a, from, atomic_read(&a->stash_level), a->stash_goal);
 }
 
 static void anl_refill_work(struct work_struct *work)

@@ -23,6 +23,7 @@
 
 #include "arena.h"
 #include "compat.h"
+#include "trace.h"
 
 static void anl_vma_list(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
 {
@@ -118,33 +119,40 @@ static vm_fault_t anl_fault_live(struct anl_arena *a, struct vm_fault *vmf, u32 
 	return ret;
 }
 
-static vm_fault_t anl_vm_fault(struct vm_fault *vmf)
+static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_fault *outcome)
 {
-	struct anl_vma *v = vmf->vma->vm_private_data;
-	struct anl_arena *a = v->arena;
 	u32 pgoff = vmf->pgoff;
 	struct page *page;
 	vm_fault_t ret;
 	int err;
 
 	/* Before adoption has imported what exists, nothing can be said. */
+	*outcome = ANL_FAULT_AGAIN;
 	if (!smp_load_acquire(&a->ready))
 		return anl_fault_again();
+	*outcome = ANL_FAULT_SEGV;
 	if (vmf->pgoff >= a->nr_slots)
 		return VM_FAULT_SIGSEGV;
 
 	ret = anl_fault_live(a, vmf, pgoff);
+	if (ret == VM_FAULT_NOPAGE)
+		*outcome = ANL_FAULT_MAPPED;
+	else if (ret == VM_FAULT_OOM)
+		*outcome = ANL_FAULT_NO_MEMORY;
 	if (ret)
 		return ret;
 	if (pgoff >= a->nr_limit || a->map->map_flags & BPF_F_SEGV_ON_FAULT)
 		return VM_FAULT_SIGSEGV;
 
 	/* Do not allocate only to find the slot busy. */
+	*outcome = ANL_FAULT_AGAIN;
 	if (!rtq_is_free(&a->rt, pgoff) && !anl_spares_release(a, pgoff, 1))
 		return anl_fault_again();
 	page = anl_get_fault_page(a);
-	if (!page)
+	if (!page) {
+		*outcome = ANL_FAULT_NO_MEMORY;
 		return VM_FAULT_SIGBUS;
+	}
 	err = rtq_claim(&a->rt, pgoff, 1);
 	if (err) {
 		put_page(page);
@@ -153,9 +161,24 @@ static vm_fault_t anl_vm_fault(struct vm_fault *vmf)
 	anl_map_block(a, pgoff, page, 1);
 	anl_set_live(a, pgoff, 1);
 
+	*outcome = ANL_FAULT_POPULATED;
 	ret = anl_fault_live(a, vmf, pgoff);
 
 	return ret ? ret : anl_fault_again();
+}
+
+static vm_fault_t anl_vm_fault(struct vm_fault *vmf)
+{
+	struct anl_vma *v = vmf->vma->vm_private_data;
+	struct anl_arena *a = v->arena;
+	enum anl_fault outcome;
+	vm_fault_t ret;
+
+	ret = anl_fault(a, vmf, &outcome);
+	anl_count(a, faults[outcome], 1);
+	trace_arena_nolock_fault(a, vmf->pgoff, outcome);
+
+	return ret;
 }
 
 static const struct vm_operations_struct anl_vm_ops = {

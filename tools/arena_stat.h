@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Reads the file of an arena in debugfs: lines of "key value" and of
+ * "key name=value name=value ...".
+ */
+#ifndef ARENA_STAT_H
+#define ARENA_STAT_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct stat_file {
+	char text[8192];
+};
+
+/* All of it, or false with errno set. */
+static inline bool stat_read(struct stat_file *f, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n = -1;
+
+	if (fd < 0)
+		return false;
+	while (len < sizeof(f->text) - 1 &&
+	       (n = read(fd, f->text + len, sizeof(f->text) - 1 - len)) > 0)
+		len += n;
+	f->text[len] = 0;
+	close(fd);
+
+	return n >= 0;
+}
+
+/* What follows "key " at the start of a line, or NULL. */
+static inline const char *stat_line(const struct stat_file *f, const char *key)
+{
+	size_t len = strlen(key);
+	const char *p = f->text;
+
+	while (p && *p) {
+		if (!strncmp(p, key, len) && p[len] == ' ')
+			return p + len + 1;
+		p = strchr(p, '\n');
+		if (p)
+			p++;
+	}
+
+	return NULL;
+}
+
+/* The value of a key, or of a name in its line; -1 if there is none. */
+static inline long long stat_value(const struct stat_file *f, const char *key, const char *name)
+{
+	const char *p = stat_line(f, key);
+	size_t len = name ? strlen(name) : 0;
+
+	if (!p || !name)
+		return p ? strtoll(p, NULL, 10) : -1;
+	while (*p && *p != '\n') {
+		if (!strncmp(p, name, len) && p[len] == '=')
+			return strtoll(p + len + 1, NULL, 10);
+		p += strcspn(p, " \n");
+		p += *p == ' ';
+	}
+
+	return -1;
+}
+
+#endif
