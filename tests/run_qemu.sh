@@ -258,6 +258,8 @@ build_tests() {
 	in_root make -C /src/tests/bpf -j2 OUT=/src/build/tests/bpf \
 		VMLINUX_BTF="/usr/src/linux-headers-$rel/vmlinux" >"$log" 2>&1 ||
 		die_log "$log" "the tests do not build"
+	in_root make -C /src/tools OUT=/src/build/tools >"$log.tools" 2>&1 ||
+		die_log "$log.tools" "the tools do not build"
 }
 
 # What the build has to refuse: REL
@@ -329,6 +331,7 @@ make_initramfs() {
 	done
 	cp -L "$root/lib64/ld-linux-x86-64.so.2" "$dir/ird/lib64/"
 	cp -L "$root/usr/sbin/bpftool" "$dir/ird/bin/"
+	cp "$build/tools/arena_nolock-top" "$dir/ird/bin/"
 	printf '%s\n' "$@" >"$dir/ird/what"
 	in_root sh -c "cd '/src/${dir#"$top"/}/ird' && find . | cpio -o -H newc --quiet |
 		gzip -1 >'../initramfs.gz'"
