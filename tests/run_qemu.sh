@@ -24,10 +24,11 @@ usage: tests/run_qemu.sh [test|demo|bench|soak|prepare|shell] [options]
   prepare   make or update the build root and the kernels, and build
   shell     a shell in a guest, with the module, the tests and bpftool at hand
 
-  --kernel SUITE[:FLAVOUR]  stable or backports; cloud (default), amd64, rt; debug
-                            or kcsan, also with a kernel tree in place of the suite.
-                            May be given several times; default: both suites, cloud
-                            and rt; for the bench cloud
+  --kernel SUITE[:FLAVOUR]  stable, backports, or oldstable (6.12 for Debian 12);
+                            cloud (default), amd64, rt; debug or kcsan, also with a
+                            kernel tree in place of the suite. May be given several
+                            times; default: stable and backports, cloud and rt, and
+                            oldstable; for bench and soak the first two as cloud
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    what tests there are
@@ -111,7 +112,7 @@ done
 [ ${#globs[@]} -gt 0 ] || [ -z "${TEST:-}" ] || globs=("$TEST")
 if [ ${#specs[@]} -eq 0 ]; then
 	case $mode in
-	test | prepare) specs=(stable backports stable:rt backports:rt) ;;
+	test | prepare) specs=(stable backports stable:rt backports:rt oldstable) ;;
 	bench) specs=(backports stable) ;;
 	soak) specs=(stable backports) ;;
 	*) specs=(stable) ;;
@@ -206,7 +207,8 @@ copy_sources() {
 }
 
 build_module() {
-	local rel=$1 log=$logs/build-$1.log dir=$build/$1
+	local rel=$1 log=$logs/build-$1.log dir=$build/$1 root root_name
+	use_root "$(kernel_root "$rel")"
 	copy_sources "$dir"
 	if ! in_root make -C "/src/build/$rel" KDIR="/usr/src/linux-headers-$rel" W=1 \
 			>"$log" 2>&1; then
@@ -226,7 +228,8 @@ sparse="sparse -D__typeof_unqual__=__typeof__ '-D__builtin_strlen(s)=(sizeof(s)-
 # Warnings and sparse, on a tree that has not been built. One that passed is not
 # checked again.
 check_module() {
-	local rel=$1 log=$logs/check-$1.log dir=$build/check-$1 stamp state
+	local rel=$1 log=$logs/check-$1.log dir=$build/check-$1 stamp state root root_name
+	use_root "$(kernel_root "$rel")"
 	stamp=$(cd "$top" && find Kbuild Makefile src scripts -type f -exec sha256sum {} + | sort |
 		sha256sum)
 	state="$stamp $(stat -c %Y "$root/usr/src/linux-headers-$rel/.config")"
@@ -260,11 +263,15 @@ build_tests() {
 		die_log "$log" "the tests do not build"
 	in_root make -C /src/tools OUT=/src/build/tools >"$log.tools" 2>&1 ||
 		die_log "$log.tools" "the tools do not build"
+	in_root make -C /src/examples OUT=/src/build/examples CC="gcc -Werror" \
+		VMLINUX_BTF="/usr/src/linux-headers-$rel/vmlinux" >"$log.examples" 2>&1 ||
+		die_log "$log.examples" "the examples do not build"
 }
 
 # What the build has to refuse: REL
 config_tests() {
-	local why r
+	local why r root root_name
+	use_root "$(kernel_root "$1")"
 	why=$(in_root sh /src/tests/qemu/config_test.sh /src "/usr/src/linux-headers-$1" 2>&1) &&
 		r=0 || r=$?
 	result "build.misfit_refused $1" "$r" "$why"
@@ -317,7 +324,7 @@ make_initramfs() {
 	local dir=$1 rel=$2 prog=$3 f
 	shift 3
 	rm -rf "$dir/ird"
-	mkdir -p "$dir"/ird/{bin,lib,lib64,proc,sys,dev,tmp}
+	mkdir -p "$dir"/ird/{bin,examples,lib,lib64,proc,sys,dev,tmp}
 	cp "$root/bin/busybox" "$dir/ird/bin/"
 	cp "$here/qemu/init" "$dir/ird/init"
 	chmod 755 "$dir/ird/init"
@@ -332,6 +339,7 @@ make_initramfs() {
 	cp -L "$root/lib64/ld-linux-x86-64.so.2" "$dir/ird/lib64/"
 	cp -L "$root/usr/sbin/bpftool" "$dir/ird/bin/"
 	cp "$build/tools/arena_nolock-top" "$dir/ird/bin/"
+	find "$build/examples" -maxdepth 1 -type f -perm -100 -exec cp {} "$dir/ird/examples/" \;
 	printf '%s\n' "$@" >"$dir/ird/what"
 	in_root sh -c "cd '/src/${dir#"$top"/}/ird' && find . | cpio -o -H newc --quiet |
 		gzip -1 >'../initramfs.gz'"
@@ -550,8 +558,7 @@ run_shell() {
 kernel_args="console=ttyS0 oops=panic panic_on_warn=1 panic=-1 loglevel=6 rcupdate.rcu_cpu_stall_timeout=60"
 host_tools
 check_namespaces
-make_root
-update_root
+prepare_root build
 rels=()
 for spec in "${specs[@]}"; do
 	get_kernel "$spec"
@@ -605,7 +612,7 @@ run_kernels "${rels[@]}"
 if [ ${#globs[@]} -eq 0 ]; then
 	bench_rels=()
 	for rel in "${rels[@]}"; do
-		[[ $rel = *-rt-* ]] || bench_rels+=("$rel")
+		[[ $rel = *-rt-* || $(kernel_root "$rel") != build ]] || bench_rels+=("$rel")
 	done
 	[ ${#bench_rels[@]} -eq 0 ] || test_bench "${bench_rels[@]}"
 fi

@@ -146,4 +146,10 @@ const char *klog_since(long mark);
 
 bool pin_cpu(int cpu);
 
+/*
+ * No CPU idles any more in this test. An idle one runs what another asks of it without
+ * an interrupt if it has not gone to sleep yet.
+ */
+void keep_busy(void);
+
 #endif

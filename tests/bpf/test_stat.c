@@ -60,6 +60,8 @@ TEST_EACH(stat, counts, 64, 0, "allocations, frees and reservations are counted 
 	void *p;
 
 	ASSERT(allocs >= 0 && frees >= 0, "no counters for context %s", where);
+	if (cx == CX_IRQ)
+		keep_busy();
 	p = sem_alloc(s, cx, NULL, 3);
 	ASSERT(p, "alloc");
 	ASSERT_EQ(stat_of(s, "allocs", where), allocs + 1, "allocations");
@@ -362,6 +364,7 @@ TEST(trace, events, "each tracepoint fires, with what happened in its fields")
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
+	keep_busy();
 	ASSERT(events_on(), "tracefs: %s", strerror(errno));
 	ASSERT(sem_open(&s, 64, 0), "load");
 	all_events(&s);

@@ -1,15 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The build root: a Debian 13 tree in the cache that holds compiler, BPF tools,
-# QEMU and kernel headers, so that the machine itself needs mmdebstrap only.
+# Roots: Debian trees in the cache, so that the machine itself needs mmdebstrap only.
+# "build" has compiler, BPF tools, QEMU and kernel headers; "debian13" and "debian12" have
+# what the users of these releases have: their compiler, dkms, and the tools for packages.
 # Sourced by run_qemu.sh, which sets $cache, $top and $logs.
 
-root=$cache/root
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-root_packages=(make gcc libc6-dev clang-19 llvm-19 libclang-rt-19-dev libbpf-dev bpftool
+build_packages=(make gcc libc6-dev clang-19 llvm-19 libclang-rt-19-dev libbpf-dev bpftool
 	dwarves sparse libcmocka-dev libelf-dev zlib1g-dev qemu-system-x86 busybox-static
 	cpio gzip kmod ca-certificates gnuplot-nox)
+user_packages=(make gcc libc6-dev dwarves sparse kmod openssl pkgconf dkms dh-dkms debhelper
+	lintian)
+
+# Choose a root for the commands that follow. In a function that has "root" and
+# "root_name" as locals, for the rest of that function.
+use_root() {
+	root_name=$1
+	root=$cache/root-$1
+}
+use_root build
+
+# The root that the headers of a release are in: REL
+kernel_root() {
+	case $1 in
+	*+deb12*) echo debian12 ;;
+	*) echo build ;;
+	esac
+}
+
+root_suite() {
+	case $root_name in
+	debian12) echo bookworm ;;
+	*) echo trixie ;;
+	esac
+}
 
 # URIs in the apt sources of the running system, lists of mirrors resolved.
 apt_uris() {
@@ -31,13 +56,14 @@ apt_mirror() {
 	apt_uris | sed -n "s,^\\([a-z+]*:.*/$1\\)/*\$,\\1,p" | sed -n 1p
 }
 
-# Sources for the build root, given its main mirror and that of security updates.
+# Sources for the root, given its main mirror and that of security updates.
 apt_sources() {
-	local suite
-	for suite in trixie trixie-updates trixie-backports; do
-		echo "deb [signed-by=$keyring] $1 $suite main"
+	local suite part
+	suite=$(root_suite)
+	for part in "" -updates -backports; do
+		echo "deb [signed-by=$keyring] $1 $suite$part main"
 	done
-	[ -z "$2" ] || echo "deb [signed-by=$keyring] $2 trixie-security main"
+	[ -z "$2" ] || echo "deb [signed-by=$keyring] $2 $suite-security main"
 }
 
 host_tools() {
@@ -93,22 +119,38 @@ in_root() {
 	' in_root "$root" "$top" "$cache" "$@"
 }
 
+root_packages() {
+	case $root_name in
+	build) echo "${build_packages[@]}" ;;
+	*) echo "${user_packages[@]}" ;;
+	esac
+}
+
 # What the root depends on, its version last.
 root_stamp() {
-	{ printf '%s\n' "${root_packages[@]}"; apt_mirror debian; apt_mirror debian-security; echo 3; } |
+	{ root_packages; apt_mirror debian; apt_mirror debian-security; echo 4; } |
 		sha256sum | cut -c1-16
 }
 
 make_root() {
-	local stamp new=$cache/root.new sources=$cache/sources.list log=$logs/root.log main security
-	local include mirror options dir
+	local stamp new=$root.new sources=$cache/sources.list log=$logs/root-$root_name.log
+	local suite main security include mirror options dir
 	stamp=$(root_stamp)
+	suite=$(root_suite)
 	mkdir -p "$cache/work"
-	if [ "$(cat "$cache/root.stamp" 2>/dev/null)" = "$stamp" ]; then
+	if [ "$(cat "$root.stamp" 2>/dev/null)" = "$stamp" ]; then
 		return 0
 	fi
-	step "making the build root (compiler, BPF tools, QEMU)"
-	rm -f "$cache/root.stamp" "$cache/apt.stamp" "$cache"/kernel-*
+	# The kernels whose headers it had go with it.
+	case $root_name in
+	build)
+		step "making the build root (compiler, BPF tools, QEMU)"
+		rm -f "$cache"/kernel-{stable,backports,tree}* "$cache"/{debug,kcsan}-*.stamp ;;
+	*)
+		step "making the root $root_name (its compiler, dkms, tools for packages)"
+		[ "$root_name" != debian12 ] || rm -f "$cache"/kernel-oldstable* ;;
+	esac
+	rm -f "$root.stamp" "$root.apt"
 	as_root rm -rf "$root" "$new"
 	mkdir -p "$new"
 	main=$(apt_mirror debian)
@@ -118,25 +160,25 @@ make_root() {
 		apt_sources "$main" "$security" >"$sources"
 		mirror=("$sources")
 	fi
-	include=$(IFS=,; echo "${root_packages[*]}")
+	include=$(root_packages | tr ' ' ,)
 	options=(--variant=apt "--include=$include" --aptopt='APT::Install-Recommends "false"'
 		--dpkgopt=force-unsafe-io)
 	for dir in doc man locale info; do
 		options+=("--dpkgopt=path-exclude=/usr/share/$dir/*")
 	done
 	if [ "$(id -u)" -eq 0 ]; then
-		mmdebstrap "${options[@]}" trixie "$new" "${mirror[@]}" >"$log" 2>&1 </dev/null ||
+		mmdebstrap "${options[@]}" "$suite" "$new" "${mirror[@]}" >"$log" 2>&1 </dev/null ||
 			die_log "$log" "mmdebstrap failed"
 	else
-		mmdebstrap --mode=unshare --format=tar "${options[@]}" trixie - "${mirror[@]}" \
+		mmdebstrap --mode=unshare --format=tar "${options[@]}" "$suite" - "${mirror[@]}" \
 			2>"$log" </dev/null |
 			as_root tar -C "$new" --exclude='./dev/*' -x ||
 			die_log "$log" "mmdebstrap failed"
 	fi
 	if [ -z "$main" ]; then
 		# No Debian system: mmdebstrap knew mirrors, and the other suites are there too.
-		main=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) trixie .*/\2/p' "$new/etc/apt/sources.list" | sed -n 1p)
-		security=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) trixie-security .*/\2/p' \
+		main=$(sed -n "s/^deb \(\[[^]]*\] \)\?\([^ ]*\) $suite .*/\2/p" "$new/etc/apt/sources.list" | sed -n 1p)
+		security=$(sed -n "s/^deb \(\[[^]]*\] \)\?\([^ ]*\) $suite-security .*/\2/p" \
 			"$new/etc/apt/sources.list" | sed -n 1p)
 		apt_sources "$main" "$security" >"$sources"
 	fi
@@ -158,7 +200,7 @@ make_root() {
 			>"$new/etc/apt/apt.conf.d/98arena"
 	' sh "$new" "$cache" "$keyring" || die "cannot set up $new"
 	mv "$new" "$root"
-	echo "$stamp" >"$cache/root.stamp"
+	echo "$stamp" >"$root.stamp"
 }
 
 # Lists older than this many minutes are fetched again.
@@ -167,32 +209,39 @@ apt_age=360
 update_root() {
 	# shellcheck disable=SC2016
 	as_root sh -c 'rm -f "$1"; cat /etc/resolv.conf >"$1" 2>/dev/null' sh "$root/etc/resolv.conf" || true
-	if [ -n "$(find "$cache/apt.stamp" -mmin -$apt_age 2>/dev/null)" ]; then
+	if [ -n "$(find "$root.apt" -mmin -$apt_age 2>/dev/null)" ]; then
 		return 0
 	fi
-	step "looking for new kernels in the archive"
+	step "looking for new kernels in the archive of $(root_suite)"
 	if in_root apt-get update -qq --error-on=any >"$logs/apt.log" 2>&1 </dev/null; then
-		touch "$cache/apt.stamp"
+		touch "$root.apt"
 	else
 		say "        WARNING: cannot reach the archive; using what is in the cache"
 	fi
 }
 
-# Newest release of a kernel, as uname -r prints it. $1 is SUITE:FLAVOUR.
+# Choose a root, and have it there and up to date.
+prepare_root() {
+	use_root "$1"
+	make_root
+	update_root
+}
+
+# Newest release of a kernel, as uname -r prints it. $1 is SUITE:FLAVOUR. Debian 12 has
+# newer kernels than its own under names with their version.
 kernel_release() {
-	local suite=${1%%:*} flavour=${1#*:} meta version
-	case $flavour in
-	amd64) meta=linux-headers-amd64 ;;
-	*) meta=linux-headers-$flavour-amd64 ;;
-	esac
+	local suite=${1%%:*} flavour=${1#*:} meta=linux-headers version
+	[ "$suite" != oldstable ] || meta+=-6.12
+	[ "$flavour" = amd64 ] || meta+=-$flavour
+	meta+=-amd64
 	case $suite in
-	stable)
+	stable | oldstable)
 		version=$(in_root apt-cache policy "$meta" | awk '/Candidate:/ { print $2 }') ;;
 	backports)
 		version=$(in_root apt-cache madison "$meta" |
 			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
 	*)
-		die "unknown kernel '$1': it is stable or backports, and :cloud, :amd64, :rt, :debug or :kcsan" ;;
+		die "unknown kernel '$1': it is stable, backports or oldstable, and :cloud, :amd64, :rt, :debug or :kcsan" ;;
 	esac
 	[ -n "$version" ] && [ "$version" != "(none)" ] || return 0
 	in_root apt-cache show "$meta=$version" |
@@ -203,7 +252,8 @@ install_headers() {
 	local log=$logs/kernel-$1.log pkg=linux-headers-$1
 	# An interrupted run may have left packages half installed.
 	in_root sh -c "dpkg --configure -a && {
-		apt-get install -y -qq '$pkg' || apt-get install -y -qq -t trixie-backports '$pkg'; } &&
+		apt-get install -y -qq '$pkg' ||
+			apt-get install -y -qq -t '$(root_suite)-backports' '$pkg'; } &&
 		apt-get clean" >"$log" 2>&1 </dev/null || return 1
 	# Without this script kbuild of 7.x does not run sparse, and headers lack it.
 	in_root sh -ec "cd '/usr/src/linux-headers-$1/scripts'
@@ -239,25 +289,27 @@ get_headers() {
 		say "        WARNING: cannot get $rel; staying with $old"
 		rel=$old
 	else
-		rm -f "$cache/apt.stamp"
+		rm -f "$root.apt"
 		die_log "$logs/kernel-$rel.log" "cannot install the headers of $rel"
 	fi
 }
 
 # And its image in the cache. What it replaces goes.
 get_kernel() {
-	local old
+	local old root=$root root_name=$root_name
 	case $1 in
 	*:debug | *:kcsan)
 		get_debug_kernel "$1"
 		return ;;
+	oldstable:*)
+		prepare_root debian12 ;;
 	esac
 	old=$(cat "$cache/kernel-$1" 2>/dev/null || true)
 	get_headers "$1"
 	if [ ! -f "$cache/work/vmlinuz-$rel" ]; then
 		step "fetching the image of $rel"
 		fetch_image "$rel" || {
-			rm -f "$cache/apt.stamp"
+			rm -f "$root.apt"
 			die_log "$logs/image-$rel.log" "cannot fetch the image of $rel"
 		}
 	fi
