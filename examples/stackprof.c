@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * stackprof: a profiler whose table of stacks grows in NMIs, where the samples are
+ * taken, and is read through shared memory, with no system call. Its output is what
+ * flame graphs are made of.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/libbpf.h>
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
+
+#include "arena_nolock_slab.h"
+#include "stackprof.h"
+#include "stackprof.skel.h"
+
+#define CPUS 512
+
+struct symbol {
+	unsigned long addr;
+	char name[64];
+};
+
+static struct symbol *symbols;
+static size_t nr_symbols;
+static volatile sig_atomic_t stop;
+
+static const char help[] =
+"usage: stackprof [options]\n"
+"\n"
+"Samples the stacks of all CPUs and prints each with its count, one a line, frames\n"
+"separated by semicolons: input for flamegraph.pl and the like.\n"
+"\n"
+"  -d, --duration SECONDS  stop after so long (default 10; Ctrl-C stops earlier)\n"
+"  -F, --frequency HZ      samples a second on each CPU (default 99)\n"
+"  -p, --pid PID           this process only\n"
+"  -u, --user              user stacks too, as addresses\n"
+"  -n, --nmi               sample whenever an NMI comes, instead of by a clock\n"
+"  -h, --help\n"
+"\n"
+"Needs root, and the module arena_nolock or Linux 7.0. The clock is the CPU's cycle\n"
+"counter, which samples in NMIs, or a timer where there is none, as in most guests.\n";
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	stop = 1;
+}
+
+static int by_addr(const void *a, const void *b)
+{
+	const struct symbol *x = a, *y = b;
+
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static void read_symbols(void)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	size_t room = 0;
+	struct symbol s;
+	char type;
+
+	while (f && fscanf(f, "%lx %c %63s%*[^\n]", &s.addr, &type, s.name) == 3) {
+		if (!s.addr || !strchr("tTwW", type))
+			continue;
+		if (nr_symbols == room) {
+			room = room ? 2 * room : 65536;
+			symbols = realloc(symbols, room * sizeof(s));
+			if (!symbols)
+				exit(1);
+		}
+		symbols[nr_symbols++] = s;
+	}
+	if (f)
+		fclose(f);
+	if (nr_symbols)
+		qsort(symbols, nr_symbols, sizeof(s), by_addr);
+}
+
+static void print_frame(__u64 ip, bool kernel)
+{
+	size_t lo = 0, hi = nr_symbols;
+
+	while (kernel && lo + 1 < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (symbols[mid].addr <= ip)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	if (kernel && lo < hi && symbols[lo].addr <= ip)
+		printf(";%s", symbols[lo].name);
+	else
+		printf(";0x%llx", (unsigned long long)ip);
+}
+
+/* Frames are from the innermost outwards, and printed the other way round. */
+static void print_stack(const struct stack *s)
+{
+	int i;
+
+	printf("%s", s->comm[0] ? s->comm : "?");
+	for (i = s->user - 1; i >= 0; i--)
+		print_frame(s->ip[STACK_DEPTH / 2 + i], false);
+	for (i = s->kernel - 1; i >= 0; i--)
+		print_frame(s->ip[i], true);
+	printf(" %llu\n", (unsigned long long)s->count);
+}
+
+/* The arena is where the BPF program has it: its pointers are ours. */
+static unsigned long print_table(struct stackprof_bpf *skel)
+{
+	unsigned long n = 0;
+	int d, h;
+
+	for (d = 0; d < STACK_DIRS; d++) {
+		const __u64 *heads = (const __u64 *)skel->bss->dirs[d];
+
+		for (h = 0; heads && h < STACK_HEADS; h++) {
+			const struct stack *s = (const struct stack *)heads[h];
+
+			for (; s; s = (const struct stack *)s->next, n++)
+				print_stack(s);
+		}
+	}
+
+	return n;
+}
+
+static int open_clock(int cpu, int hz)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_HARDWARE,
+		.config = PERF_COUNT_HW_CPU_CYCLES,
+		.size = sizeof(attr),
+		.freq = 1,
+		.sample_freq = hz,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	attr.type = PERF_TYPE_SOFTWARE;
+	attr.config = PERF_COUNT_SW_CPU_CLOCK;
+
+	return syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+static int attach_clocks(struct stackprof_bpf *skel, struct bpf_link **links, int hz)
+{
+	int cpu, n = libbpf_num_possible_cpus(), got = 0;
+
+	for (cpu = 0; cpu < n && cpu < CPUS; cpu++) {
+		int fd = open_clock(cpu, hz);
+
+		if (fd < 0)
+			continue;	/* an offline CPU */
+		links[cpu] = bpf_program__attach_perf_event(skel->progs.on_clock, fd);
+		if (links[cpu])
+			got++;
+		else
+			close(fd);
+	}
+
+	return got;
+}
+
+static unsigned long number(const char *what, const char *text, unsigned long max)
+{
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || !n || n > max) {
+		fprintf(stderr, "stackprof: %s has to be a number from 1 to %lu, not '%s'\n",
+			what, max, text);
+		exit(2);
+	}
+
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "duration", required_argument, NULL, 'd' },
+		{ "frequency", required_argument, NULL, 'F' },
+		{ "pid", required_argument, NULL, 'p' },
+		{ "user", no_argument, NULL, 'u' },
+		{ "nmi", no_argument, NULL, 'n' },
+		{ "help", no_argument, NULL, 'h' },
+		{}
+	};
+	unsigned long seconds = 10, hz = 99, pid = 0, printed;
+	struct bpf_link *links[CPUS] = {};
+	bool user = false, nmi = false;
+	struct stackprof_bpf *skel;
+	int c, i, ret = 1;
+
+	while ((c = getopt_long(argc, argv, "d:F:p:unh", options, NULL)) != -1) {
+		switch (c) {
+		case 'd': seconds = number("the duration", optarg, 86400); break;
+		case 'F': hz = number("the frequency", optarg, 10000); break;
+		case 'p': pid = number("the pid", optarg, 4194304); break;
+		case 'u': user = true; break;
+		case 'n': nmi = true; break;
+		case 'h': fputs(help, stdout); return 0;
+		default: fputs(help, stderr); return 2;
+		}
+	}
+	skel = stackprof_bpf__open();
+	if (!skel)
+		return 1;
+	skel->rodata->only_pid = pid;
+	skel->rodata->with_user = user;
+	if (stackprof_bpf__load(skel))
+		goto out;
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	if (nmi) {
+		links[0] = bpf_program__attach(skel->progs.on_nmi);
+		if (!links[0])
+			goto out;
+	} else if (!attach_clocks(skel, links, hz)) {
+		fprintf(stderr, "stackprof: cannot sample: %s\n", strerror(errno));
+		goto out;
+	}
+	fprintf(stderr, "sampling...\n");
+	for (i = 0; !stop && i < (int)seconds; i++)
+		sleep(1);
+	for (i = 0; i < CPUS; i++)
+		bpf_link__destroy(links[i]);
+	read_symbols();
+	printed = print_table(skel);
+	fflush(stdout);
+	fprintf(stderr, "%llu samples, %lu stacks in %llu pages, %llu samples lost\n",
+		(unsigned long long)skel->bss->samples, printed,
+		(unsigned long long)(skel->data->stacks.pages + skel->bss->dir_pages),
+		(unsigned long long)skel->bss->lost);
+	ret = 0;
+out:
+	stackprof_bpf__destroy(skel);
+	free(symbols);
+
+	return ret;
+}

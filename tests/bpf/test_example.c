@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The examples, run as a user runs them. They are in /examples of the guest.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "runner.h"
+
+#define DIR "/examples/"
+#define OUT "/tmp/example.out"
+
+#define REQUIRE(name)								\
+	do {									\
+		if (access(DIR name, X_OK))					\
+			SKIP("was not built");					\
+	} while (0)
+
+/* Start an example; its output, of both kinds, goes to OUT. */
+static pid_t start(const char *const *argv)
+{
+	pid_t pid;
+	int fd;
+
+	/* The file of before is somebody else's, even if that one writes still. */
+	unlink(OUT);
+	pid = fork();
+	if (pid)
+		return pid;
+	fd = open(OUT, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+	dup2(fd, 1);
+	dup2(fd, 2);
+	execv(argv[0], (char *const *)argv);
+	_exit(127);
+}
+
+#define START(...) start((const char *const[]){ __VA_ARGS__, NULL })
+
+/* Its exit code, or that of a shell for one that was killed. */
+static int end_of(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		return -1;
+
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+#define RUN(...) end_of(START(__VA_ARGS__))
+
+/* What it has printed so far: the last half of a MiB of it. */
+static const char *output(void)
+{
+	static char text[1 << 19];
+	int fd = open(OUT, O_RDONLY | O_CLOEXEC);
+	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	ssize_t n = 0;
+
+	if (fd >= 0) {
+		n = pread(fd, text, sizeof(text) - 1,
+			  size < (off_t)sizeof(text) ? 0 : size - (off_t)sizeof(text) + 1);
+		close(fd);
+	}
+	text[n > 0 ? n : 0] = 0;
+
+	return text;
+}
+
+/* The first number in front of @what in the last line that has both. */
+static long number_before(const char *what)
+{
+	const char *line, *at, *end;
+	char *text = strdup(output());
+	long n, last = -1;
+
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		at = strstr(line, what);
+		if (!at || at == line)
+			continue;
+		for (end = at; end > line && end[-1] >= '0' && end[-1] <= '9'; end--)
+			;
+		n = atol(end);
+		if (end < at)
+			last = n;
+	}
+	free(text);
+
+	return last;
+}
+
+TEST(example, help, "examples tell how to be used, and refuse what they do not understand")
+{
+	static const char *const names[] = { "count", "stackprof", "flows", "scx_arena" };
+	char path[64], bad[] = "--no-such-option";
+	size_t i;
+
+	REQUIRE("count");
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), DIR "%s", names[i]);
+		if (access(path, X_OK))
+			continue;
+		ASSERT_EQ(RUN(path, "--help"), 0, path);
+		ASSERT(strstr(output(), "usage: ") && strstr(output(), names[i]), "%s: %s", path,
+		       output());
+		if (!i)
+			continue;
+		ASSERT_EQ(RUN(path, bad), 2, path);
+		ASSERT(strstr(output(), "usage: "), "%s: %s", path, output());
+		ASSERT_EQ(RUN(path, "-d", "0", "-i", "0"), 2, path);
+	}
+	ASSERT_EQ(RUN(DIR "flows", "nosuchif"), 2, "flows with an unknown interface");
+	ASSERT(strstr(output(), "there is no interface 'nosuchif'"), "%s", output());
+}
+
+TEST(example, count, "the README's program counts NMIs in a page that it allocates in one")
+{
+	long n = 0;
+	pid_t pid;
+
+	REQUIRE("count");
+	pid = START(DIR "count");
+	ASSERT(wait_for((send_nmis(), (n = number_before(" NMIs")) > 0), 20000), "no count: %s",
+	       output());
+	ASSERT(wait_for((send_nmis(), number_before(" NMIs") > n), 20000), "stays at %ld", n);
+	kill(pid, SIGTERM);
+	ASSERT_EQ(end_of(pid), 128 + SIGTERM, "end");
+}
+
+/* Lines of "name;frame;frame... count": their number, and the sum of the counts. */
+static long sum_of_stacks(long *lines)
+{
+	char *text = strdup(output()), *line, *space;
+	long sum = 0;
+
+	*lines = 0;
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		space = strrchr(line, ' ');
+		if (!space || !strchr(line, ';') || atol(space) <= 0)
+			continue;
+		sum += atol(space);
+		(*lines)++;
+	}
+	free(text);
+
+	return sum;
+}
+
+static void check_profile(long at_least)
+{
+	long lines, sum = sum_of_stacks(&lines), samples = number_before(" samples, ");
+
+	ASSERT(samples >= at_least, "%ld samples: %.200s", samples, output());
+	ASSERT_EQ(number_before(" samples lost"), 0, "samples lost");
+	ASSERT_EQ(sum, samples, "sum of the stacks' counts");
+	ASSERT_EQ(number_before(" stacks in"), lines, "stacks");
+	ASSERT(lines > 1, "%ld stacks", lines);
+}
+
+TEST(example, stackprof, "the profiler prints stacks whose counts are all its samples")
+{
+	pid_t pid;
+
+	REQUIRE("stackprof");
+	pid = START(DIR "stackprof", "-d", "2", "-F", "200", "-u");
+	ASSERT_EQ(end_of(pid), 0, output());
+	check_profile(10);
+}
+
+TEST(example, stackprof_nmi, "the profiler's table grows in NMIs")
+{
+	long sent = 0;
+	pid_t pid;
+
+	REQUIRE("stackprof");
+	pid = START(DIR "stackprof", "--nmi", "--duration", "3");
+	ASSERT(wait_for(strstr(output(), "sampling"), 30000), "%s", output());
+	while (!waitpid(pid, NULL, WNOHANG)) {
+		ASSERT(send_nmis(), "NMIs: %s", strerror(errno));
+		sent++;
+		usleep(2000);
+	}
+	printf("# %ld times an NMI to each CPU: %ld samples\n", sent, number_before(" samples, "));
+	check_profile(10);
+	ASSERT(strstr(output(), "nmi"), "no NMI in the stacks: %.500s", output());
+}
+
+static void send_packets(int family, int first, int flows, int packets)
+{
+	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT,
+				    .sin6_port = htons(9) };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 from6 = to6;
+	struct sockaddr_in from = to;
+	int i, k, fd;
+
+	for (i = 0; i < flows; i++) {
+		fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		ASSERT(fd >= 0, "socket: %s", strerror(errno));
+		from.sin_port = from6.sin6_port = htons(first + i);
+		ASSERT(!bind(fd, family == AF_INET ? (void *)&from : (void *)&from6,
+			     family == AF_INET ? sizeof(from) : sizeof(from6)),
+		       "bind: %s", strerror(errno));
+		for (k = 0; k < packets; k++)
+			sendto(fd, "1234567", 8, 0, family == AF_INET ? (void *)&to : (void *)&to6,
+			       family == AF_INET ? sizeof(to) : sizeof(to6));
+		close(fd);
+	}
+}
+
+static bool line_with(const char *what, const char *also)
+{
+	char *text = strdup(output()), *line;
+	bool found = false;
+
+	for (line = strtok(text, "\n"); line && !found; line = strtok(NULL, "\n"))
+		found = strstr(line, what) && strstr(line, also);
+	free(text);
+
+	return found;
+}
+
+TEST_LONG(example, flows, 120, "the flow table has each flow of an interface, with its packets")
+{
+	pid_t pid;
+
+	REQUIRE("flows");
+	pid = START(DIR "flows", "-i", "1", "-n", "4000", "lo");
+	ASSERT(wait_for(number_before(" flows in") >= 0, 30000), "%s", output());
+	send_packets(AF_INET, 20000, 300, 3);
+	ASSERT_OK();
+	/* Each packet is 8 bytes of data, 42 of headers. Nobody listens, and ICMP tells. */
+	ASSERT(wait_for(line_with("127.0.0.1:20299 ", "          3          150"), 20000),
+	       "flow 299: %.1500s", output());
+	ASSERT(number_before(" flows in") >= 300, "%ld flows", number_before(" flows in"));
+	ASSERT_EQ(number_before(" not counted"), 0, "packets not counted");
+	if (!access("/proc/net/if_inet6", F_OK)) {
+		send_packets(AF_INET6, 30000, 10, 2);
+		ASSERT_OK();
+		ASSERT(wait_for(line_with("[::1]:30009 ", "          2          140"), 20000),
+		       "flow 9 of IPv6: %.1500s", output());
+	}
+	kill(pid, SIGINT);
+	ASSERT_EQ(end_of(pid), 0, "end");
+}
+
+TEST_LONG(example, flows_idle, 120, "idle flows of the table make room for new ones")
+{
+	long flows, reused;
+	pid_t pid;
+
+	REQUIRE("flows");
+	pid = START(DIR "flows", "-i", "1", "-n", "1", "-t", "1", "lo");
+	ASSERT(wait_for(number_before(" flows in") >= 0, 30000), "%s", output());
+	send_packets(AF_INET, 10000, 4000, 1);
+	ASSERT_OK();
+	ASSERT(wait_for(number_before(" flows in") >= 4000, 20000), "%.300s", output());
+	sleep(2);
+	send_packets(AF_INET, 20000, 4000, 1);
+	ASSERT_OK();
+	/* A CPU may be preempted in the middle: then a flow is there twice. */
+	ASSERT(wait_for((flows = number_before(" flows in"),
+			 reused = number_before(" taken over"), flows + reused >= 8000), 20000),
+	       "%ld flows, %ld taken over", flows, reused);
+	ASSERT(reused > 20, "%ld of 4000 taken over", reused);
+	ASSERT_EQ(number_before(" not counted"), 0, "packets not counted");
+	kill(pid, SIGINT);
+	ASSERT_EQ(end_of(pid), 0, "end");
+}
+
+TEST_LONG(example, scx, 120, "the scheduler runs all tasks, and shows those that run most")
+{
+	const char *state;
+	pid_t pid, busy;
+	char key[32];
+
+	if (access("/sys/kernel/sched_ext/state", F_OK))
+		SKIP("this kernel has no sched_ext");
+	REQUIRE("scx_arena");
+	busy = fork();
+	if (!busy)
+		for (;;)
+			getppid();
+	pid = START(DIR "scx_arena", "-i", "1");
+	snprintf(key, sizeof(key), "%8d ", busy);
+	ASSERT(wait_for(line_with(key, "runner"), 30000), "the busy task is not shown: %.800s",
+	       output());
+	state = read_file("/sys/kernel/sched_ext/state");
+	ASSERT(state && !strncmp(state, "enabled", 7), "state: %s", state ?: "unknown");
+	ASSERT_EQ(number_before(" scheduled without memory"), 0, "tasks without memory");
+	kill(pid, SIGINT);
+	ASSERT_EQ(end_of(pid), 0, output());
+	state = read_file("/sys/kernel/sched_ext/state");
+	ASSERT(state && !strncmp(state, "disabled", 8), "state afterwards: %s", state ?: "unknown");
+	kill(busy, SIGKILL);
+	end_of(busy);
+}
+
+TEST(nomod, examples, "on 7.x the examples run without the module, on the kernel's own arena")
+{
+	if (!has_intree_nonsleepable)
+		SKIP("the kernel's own kfuncs may sleep");
+	REQUIRE("stackprof");
+	ASSERT_EQ(RUN(DIR "stackprof", "-d", "1"), 0, output());
+	check_profile(5);
+}
