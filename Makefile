@@ -3,15 +3,24 @@
 #	make			build the module for the running kernel
 #	make KDIR=<dir>		build it for another kernel, given its headers
 #	make modules_install	install it for that kernel
+#	make dkms-install	have DKMS build and install it, for each new kernel too
+#	make dkms-remove	and take it away again
+#	make tools		arena_nolock-top, in build/tools
+#	make examples		in build/examples
+#	make install-headers	for BPF programs, with a pkg-config file; PREFIX=/usr/local
+#	make deb		Debian packages, in build/deb
 #	make demo		boot a stock kernel and show the module at work
 #	make test		all tests on all kernels of the matrix
 #	make soak		a storm of everything at once, for MINUTES=10, SEED=the clock
 #	make test-debug		all tests on kernels that check themselves
 #	make bench		against the kernel's own arena (QUICK=1: two minutes)
-#	make check		warning-free build and sparse, for KDIR
+#	make check		style, sparse, coccinelle, shellcheck, versions
 #	make clean
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
+PREFIX ?= /usr/local
+VERSION := $(shell cat VERSION)
+USR_SRC := /usr/src/arena_nolock-$(VERSION)
 
 all: modules
 
@@ -22,8 +31,52 @@ modules modules_install:
 		exit 1; }
 	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
 
-check:
+# Without warnings, and with sparse; check does it for kernels of its own.
+sparse:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) W=1 C=2 modules
+
+check:
+	tests/run_qemu.sh check
+
+# The source as DKMS wants it, for "dkms add" and for Debian's package.
+SOURCE := Makefile Kbuild VERSION LICENSE dkms.conf
+install-source:
+	install -d $(DESTDIR)$(USR_SRC)/src $(DESTDIR)$(USR_SRC)/scripts
+	install -m 644 $(SOURCE) $(DESTDIR)$(USR_SRC)
+	install -m 644 $(filter-out src/anl_config.h,$(wildcard src/*.[ch])) $(DESTDIR)$(USR_SRC)/src
+	install -m 755 scripts/gen-config.sh $(DESTDIR)$(USR_SRC)/scripts
+
+dkms-install: dkms-remove install-source
+	dkms install arena_nolock/$(VERSION)
+
+dkms-remove:
+	@if [ -d $(USR_SRC) ]; then \
+		dkms remove arena_nolock/$(VERSION) --all; rm -rf $(USR_SRC); \
+	fi
+
+tools:
+	$(MAKE) -C tools
+
+examples:
+	$(MAKE) -C examples
+
+install-headers:
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/pkgconfig
+	install -m 644 include/*.h $(DESTDIR)$(PREFIX)/include
+	sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@VERSION@,$(VERSION),' packaging/arena_nolock.pc.in \
+		> $(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
+
+# A copy is built, since the results come to lie beside it.
+deb:
+	@command -v dpkg-buildpackage dh_dkms >/dev/null || { \
+		echo "arena_nolock: please install: build-essential debhelper dh-dkms" >&2; exit 1; }
+	rm -rf build/deb
+	mkdir -p build/deb/arena-nolock
+	tar -c --exclude=./build --exclude=./.git . | tar -x -C build/deb/arena-nolock
+	cd build/deb/arena-nolock && dpkg-buildpackage -us -uc -b
+	rm -rf build/deb/arena-nolock
+	@ls build/deb/*.deb
 
 clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
@@ -44,4 +97,5 @@ soak:
 bench:
 	tests/run_qemu.sh bench
 
-.PHONY: all modules modules_install check clean demo test test-debug soak bench
+.PHONY: all modules modules_install install-source install-headers dkms-install dkms-remove \
+	tools examples deb sparse check clean demo test test-debug soak bench

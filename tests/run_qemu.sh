@@ -15,12 +15,14 @@ started=$SECONDS
 
 usage() {
 	cat <<'USAGE'
-usage: tests/run_qemu.sh [test|demo|bench|soak|prepare|shell] [options]
+usage: tests/run_qemu.sh [test|demo|bench|soak|packages|check|prepare|shell] [options]
 
   test      all tests on all kernels of the matrix (default)
   demo      the demo on the newest stable kernel
   bench     the bench against the kernel's own arena; results in build/bench
   soak      a storm of everything at once (tests storm.*) on both suites, for minutes
+  packages  dkms and the Debian packages, on Debian 13 and 12 (a part of test)
+  check     the sources: checkpatch, sparse, coccinelle, shellcheck, versions
   prepare   make or update the build root and the kernels, and build
   shell     a shell in a guest, with the module, the tests and bpftool at hand
 
@@ -90,7 +92,7 @@ declare -A qemu_pids=()
 qemu_extra=()
 while [ $# -gt 0 ]; do
 	case $1 in
-	test | demo | bench | soak | prepare | shell) mode=$1 ;;
+	test | demo | bench | soak | packages | check | prepare | shell) mode=$1 ;;
 	--list) mode=list ;;
 	--verbose) verbose=1 ;;
 	--quick) quick=1 ;;
@@ -112,7 +114,7 @@ done
 [ ${#globs[@]} -gt 0 ] || [ -z "${TEST:-}" ] || globs=("$TEST")
 if [ ${#specs[@]} -eq 0 ]; then
 	case $mode in
-	test | prepare) specs=(stable backports stable:rt backports:rt oldstable) ;;
+	test | prepare | check) specs=(stable backports stable:rt backports:rt oldstable) ;;
 	bench) specs=(backports stable) ;;
 	soak) specs=(stable backports) ;;
 	*) specs=(stable) ;;
@@ -149,6 +151,10 @@ mkdir -p "$logs" "$cache"
 # shellcheck source=tests/qemu/debug.sh
 . "$here/qemu/debug.sh"
 [ "$memory" != debug ] || memory=$(debug_memory)
+# shellcheck source=tests/qemu/packages.sh
+. "$here/qemu/packages.sh"
+# shellcheck source=tests/qemu/checks.sh
+. "$here/qemu/checks.sh"
 # shellcheck source=tests/bench/bench.sh
 . "$here/bench/bench.sh"
 
@@ -236,7 +242,7 @@ check_module() {
 	if [ "$(cat "$log.passed" 2>/dev/null)" != "$state" ]; then
 		rm -rf "$dir" "$log.passed"
 		copy_sources "$dir"
-		in_root make -C "/src/build/check-$rel" KDIR="/usr/src/linux-headers-$rel" check \
+		in_root make -C "/src/build/check-$rel" KDIR="/usr/src/linux-headers-$rel" sparse \
 			CHECK="$sparse" >"$log" 2>&1 || true
 		grep -n 'warning:\|error:\|WARNING:\|ERROR:' "$log" >"$log.warnings" || true
 		[ -f "$dir/arena_nolock.ko" ] || echo "no module came of it" >>"$log.warnings"
@@ -319,31 +325,47 @@ cpu_model() {
 	echo "$model"
 }
 
-# The initramfs: DIR REL PROGRAM ARGS...
-make_initramfs() {
-	local dir=$1 rel=$2 prog=$3 f
-	shift 3
-	rm -rf "$dir/ird"
-	mkdir -p "$dir"/ird/{bin,examples,lib,lib64,proc,sys,dev,tmp}
-	cp "$root/bin/busybox" "$dir/ird/bin/"
-	cp "$here/qemu/init" "$dir/ird/init"
-	chmod 755 "$dir/ird/init"
-	cp "$build/tests/bpf/$prog" "$dir/ird/$prog"
-	cp "$build/$rel/arena_nolock.ko" "$dir/ird/"
-	cp "$build/$rel/kmod/anl_test.ko" "$dir/ird/"
-	[ "$prog" != bench ] || cp "$build/$rel/bench/anl_bench.ko" "$dir/ird/"
-	for f in $(in_root ldd "/src/build/tests/bpf/$prog" "$(in_root sh -c 'command -v bpftool')" |
-			grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
-		cp -L "$root/$f" "$dir/ird/lib/"
+# What every guest has, with programs of the build root: DIR PROGRAM...
+initramfs_base() {
+	local ird=$1/ird f
+	shift
+	rm -rf "$ird"
+	mkdir -p "$ird"/{bin,examples,lib,lib64,proc,sys,dev,tmp}
+	cp "$root/bin/busybox" "$ird/bin/"
+	cp "$here/qemu/init" "$ird/init"
+	chmod 755 "$ird/init"
+	set -- "$@" /usr/sbin/bpftool
+	for f in $(in_root ldd "$@" /src/build/examples/count | grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
+		cp -L "$root/$f" "$ird/lib/"
 	done
-	cp -L "$root/lib64/ld-linux-x86-64.so.2" "$dir/ird/lib64/"
-	cp -L "$root/usr/sbin/bpftool" "$dir/ird/bin/"
-	cp "$build/tools/arena_nolock-top" "$dir/ird/bin/"
-	find "$build/examples" -maxdepth 1 -type f -perm -100 -exec cp {} "$dir/ird/examples/" \;
+	cp -L "$root/lib64/ld-linux-x86-64.so.2" "$ird/lib64/"
+	for f in "$@"; do
+		cp -L "$root/$f" "$ird/bin/"
+	done
+	cp "$build/tools/arena_nolock-top" "$ird/bin/"
+	find "$build/examples" -maxdepth 1 -type f -perm -100 -exec cp {} "$ird/examples/" \;
+}
+
+# Close it: DIR COMMAND ARGS...
+initramfs_pack() {
+	local dir=$1
+	shift
 	printf '%s\n' "$@" >"$dir/ird/what"
 	in_root sh -c "cd '/src/${dir#"$top"/}/ird' && find . | cpio -o -H newc --quiet |
 		gzip -1 >'../initramfs.gz'"
 	rm -rf "$dir/ird"
+}
+
+# The initramfs: DIR REL PROGRAM ARGS...
+make_initramfs() {
+	local dir=$1 rel=$2 prog=$3
+	shift 3
+	initramfs_base "$dir"
+	cp "$build/tests/bpf/$prog" "$dir/ird/$prog"
+	cp "$build/$rel/arena_nolock.ko" "$dir/ird/"
+	cp "$build/$rel/kmod/anl_test.ko" "$dir/ird/"
+	[ "$prog" != bench ] || cp "$build/$rel/bench/anl_bench.ko" "$dir/ird/"
+	initramfs_pack "$dir" "$@"
 }
 
 # Boot what make_initramfs made, in the background: DIR REL. Sets qemu_pids[DIR].
@@ -599,7 +621,9 @@ esac
 kernel_args+=" init_on_alloc=0"
 
 echo "KTAP version 1" >"$ktap"
-if [ ${#globs[@]} -eq 0 ]; then
+whole=0
+[ "$mode" != test ] || [ ${#globs[@]} -gt 0 ] || whole=1
+if [ $whole -eq 1 ]; then
 	step "checking for warnings, and with sparse"
 	for rel in "${rels[@]}"; do
 		check_module "$rel"
@@ -608,14 +632,19 @@ if [ ${#globs[@]} -eq 0 ]; then
 	user_tests
 	harness_tests "${rels[0]}"
 fi
-run_kernels "${rels[@]}"
-if [ ${#globs[@]} -eq 0 ]; then
+case $mode in
+packages) test_packages ;;
+check) test_sources ;;
+*) run_kernels "${rels[@]}" ;;
+esac
+if [ $whole -eq 1 ]; then
 	bench_rels=()
 	for rel in "${rels[@]}"; do
 		[[ $rel = *-rt-* || $(kernel_root "$rel") != build ]] || bench_rels+=("$rel")
 	done
 	[ ${#bench_rels[@]} -eq 0 ] || test_bench "${bench_rels[@]}"
 fi
+[ $whole -eq 0 ] || test_packages
 echo "1..$count" >>"$ktap"
 
 if [ ${#skips[@]} -gt 0 ]; then

@@ -70,6 +70,7 @@ debug_shadow() {
 		name=$(sed -n "s/^int \(_*kasan_populate_vmalloc\)$args\$/\1/p" "$file.orig")
 		[ -n "$name" ] || { echo "no shadow for arenas"; exit 0; }
 		{ sed -e "s/^int $name(/static int populate_exactly(/" \
+			-e "s/^void \*__kasan_unpoison_vmalloc(/static void *unpoison_exactly(/" \
 			-e "s/^void __kasan_poison_vmalloc(/static void poison_exactly(/" "$file.orig"
 			echo "#ifdef CONFIG_KASAN_VMALLOC"; echo "#define POPULATE $name"
 			cat "$ours"; echo "#endif"; } >"$file"' sh "$1" /src/tests/qemu/kasan_arenas.c

@@ -108,15 +108,30 @@ in_root() {
 	# shellcheck disable=SC2016
 	as_root bash -c '
 		set -e
-		root=$1 top=$2 cache=$3
-		shift 3
+		root=$1 top=$2 cache=$3 fresh=$4 xattr=$5
+		shift 5
+		if [ -n "$fresh" ]; then
+			mount -t tmpfs -o size=75% fresh "$fresh"
+			mkdir "$fresh/upper" "$fresh/work" "$fresh/root"
+			mount -t overlay -o "lowerdir=$root,upperdir=$fresh/upper,workdir=$fresh/work$xattr" \
+				overlay "$fresh/root"
+			root=$fresh/root
+		fi
 		mount --rbind /proc "$root/proc"
 		mount --rbind /dev "$root/dev"
 		mount --bind "$top" "$root/src"
 		mount --bind "$cache/work" "$root/cache"
 		exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
 			LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive TERM="${TERM:-dumb}" "$@"
-	' in_root "$root" "$top" "$cache" "$@"
+	' in_root "$root" "$top" "$cache" "${fresh:-}" \
+		"$([ "$(id -u)" -eq 0 ] || echo ,userxattr)" "$@"
+}
+
+# The same, with all that it writes outside of /src and /cache gone afterwards.
+in_fresh_root() {
+	local fresh=$cache/fresh
+	mkdir -p "$fresh"
+	in_root "$@"
 }
 
 root_packages() {
@@ -145,12 +160,11 @@ make_root() {
 	case $root_name in
 	build)
 		step "making the build root (compiler, BPF tools, QEMU)"
-		rm -f "$cache"/kernel-{stable,backports,tree}* "$cache"/{debug,kcsan}-*.stamp ;;
+		rm -f "$cache"/kernel-*:{debug,kcsan} "$cache"/{debug,kcsan}-*.stamp ;;
 	*)
-		step "making the root $root_name (its compiler, dkms, tools for packages)"
-		[ "$root_name" != debian12 ] || rm -f "$cache"/kernel-oldstable* ;;
+		step "making the root $root_name (its compiler, dkms, tools for packages)" ;;
 	esac
-	rm -f "$root.stamp" "$root.apt"
+	rm -f "$root.stamp" "$root.apt" "$root".kernel-* "$root".headers-*
 	as_root rm -rf "$root" "$new"
 	mkdir -p "$new"
 	main=$(apt_mirror debian)
@@ -278,13 +292,13 @@ fetch_image() {
 # The newest release of SPEC with its headers in the root. Sets rel.
 get_headers() {
 	local old
-	old=$(cat "$cache/kernel-$1" 2>/dev/null || true)
+	old=$(cat "$root.kernel-$1" 2>/dev/null || true)
 	rel=$(kernel_release "$1")
 	[ -n "$rel" ] || die "the archive has no kernel for '$1'"
-	[ ! -d "$root/usr/src/linux-headers-$rel" ] || [ ! -f "$cache/work/headers-$rel" ] || return 0
+	[ ! -f "$root.headers-$rel" ] || return 0
 	step "installing the headers of $rel"
 	if install_headers "$rel"; then
-		touch "$cache/work/headers-$rel"
+		touch "$root.headers-$rel"
 	elif [ -n "$old" ]; then
 		say "        WARNING: cannot get $rel; staying with $old"
 		rel=$old
@@ -295,16 +309,9 @@ get_headers() {
 }
 
 # And its image in the cache. What it replaces goes.
-get_kernel() {
-	local old root=$root root_name=$root_name
-	case $1 in
-	*:debug | *:kcsan)
-		get_debug_kernel "$1"
-		return ;;
-	oldstable:*)
-		prepare_root debian12 ;;
-	esac
-	old=$(cat "$cache/kernel-$1" 2>/dev/null || true)
+get_stock_kernel() {
+	local old
+	old=$(cat "$root.kernel-$1" 2>/dev/null || true)
 	get_headers "$1"
 	if [ ! -f "$cache/work/vmlinuz-$rel" ]; then
 		step "fetching the image of $rel"
@@ -313,10 +320,19 @@ get_kernel() {
 			die_log "$logs/image-$rel.log" "cannot fetch the image of $rel"
 		}
 	fi
-	echo "$rel" >"$cache/kernel-$1"
+	echo "$rel" >"$root.kernel-$1"
 	if [ -n "$old" ] && [ "$old" != "$rel" ]; then
 		in_root sh -c "apt-get purge -y -qq 'linux-headers-$old'; apt-get autoremove -y -qq" \
 			>"$logs/purge.log" 2>&1 </dev/null || true
-		as_root rm -f "$cache/work/vmlinuz-$old" "$cache/work/headers-$old"
+		as_root rm -f "$cache/work/vmlinuz-$old" "$root.headers-$old"
 	fi
+}
+
+get_kernel() {
+	local root=$root root_name=$root_name
+	case $1 in
+	*:debug | *:kcsan) get_debug_kernel "$1" ;;
+	oldstable:*) prepare_root debian12; get_stock_kernel "$1" ;;
+	*) get_stock_kernel "$1" ;;
+	esac
 }

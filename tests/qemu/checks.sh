@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# make check: what can be said of the sources without running them. Sourced by
+# run_qemu.sh. The kernel's own scripts come from Debian's source package.
+
+check_packages=(coccinelle shellcheck perl python3 xz-utils)
+
+# The kernel's scripts/, in the root at /usr/src/linux-scripts.
+get_kernel_scripts() {
+	local log=$logs/check-tools.log pkg version
+	read -r pkg version <<<"$(debug_source stable)"
+	[ -n "${version:-}" ] || die "the archive has no kernel source"
+	step "getting shellcheck, coccinelle and the kernel's scripts"
+	# shellcheck disable=SC2016
+	in_root sh -ec 'pkg=$1 version=$2 dir=/usr/src/linux-scripts
+		shift 2
+		apt-get install -y -qq --no-install-recommends "$@"
+		apt-get clean
+		[ "$(cat $dir/.source 2>/dev/null)" != "$version" ] || exit 0
+		rm -rf $dir /cache/deb; mkdir -p $dir /cache/deb; cd /cache/deb
+		apt-get download -qq "$pkg=$version"
+		dpkg-deb --fsys-tarfile ./*.deb | tar -xO --wildcards "./usr/src/linux-source-*.tar.xz" |
+			tar -xJ -C $dir --strip-components=1 --wildcards "*/scripts/checkpatch.pl" \
+				"*/scripts/spelling.txt" "*/scripts/const_structs.checkpatch" \
+				"*/scripts/coccinelle/*"
+		rm -rf /cache/deb
+		echo "$version" >$dir/.source' sh "$pkg" "$version" "${check_packages[@]}" \
+		>"$log" 2>&1 </dev/null || die_log "$log" "cannot get the tools"
+}
+
+# NAME COMMAND...: its output is what there is to say; none is good.
+check_silent() {
+	local name=$1 log=$logs/$1.log
+	shift
+	"$@" >"$log" 2>&1 || true
+	result "$name" "$([ ! -s "$log" ]; echo $?)" "$(head -n 30 "$log")"
+}
+
+tracked() {
+	(cd "$top" && git ls-files -- "$@" 2>/dev/null || find "$@" -type f) | grep -v /splat_samples/
+}
+
+# Not asked for: what a tree of the kernel's has and we do not (maintainers, device
+# trees), and macros that a reader understands better as they are: test frameworks,
+# tracepoints, lists that are expanded several times.
+run_checkpatch() {
+	local files
+	mapfile -t files < <(tracked '*.c' '*.h')
+	in_root sh -ec 'cd /src; exec perl /usr/src/linux-scripts/scripts/checkpatch.pl \
+		--no-tree --strict --terse --no-summary --max-line-length=100 --show-types \
+		--ignore "$(grep -v "^#" tests/qemu/checkpatch.ignore | paste -sd,)" -f "$@"' sh "${files[@]}"
+}
+
+run_coccinelle() {
+	in_root sh -c 'cd /src; for cocci in $(find /usr/src/linux-scripts/scripts/coccinelle \
+			-name "*.cocci" | sort); do
+		grep -q "virtual report" $cocci || continue
+		spatch --very-quiet -D report --no-includes --include-headers --jobs 2 \
+			$(grep "^// Options:" $cocci | cut -d: -f2 | sed "s/--include-headers\|--no-includes//g") \
+			--cocci-file $cocci --dir src 2>/dev/null
+	done'
+}
+
+run_shellcheck() {
+	local files
+	mapfile -t files < <(cd "$top" && grep -lE '^#!.*sh$|^# shellcheck shell' -r .ci scripts tests \
+		--include='*' --exclude-dir=build)
+	in_root sh -c 'cd /src; exec shellcheck -x "$@"' sh "${files[@]}"
+}
+
+# The version is in VERSION; others repeat it, where their readers want a literal.
+run_versions() {
+	local version place
+	version=$(cat "$top/VERSION")
+	grep -q "^PACKAGE_VERSION=\"$version\"\$" "$top/dkms.conf" || echo "dkms.conf is not of $version"
+	head -n 1 "$top/debian/changelog" | grep -qF "arena-nolock ($version)" ||
+		echo "debian/changelog is not of $version"
+	grep -q "^## $version" "$top/CHANGELOG.md" || echo "CHANGELOG.md has nothing about $version"
+}
+
+# The programs that the README shows are the example, letter by letter.
+run_readme() {
+	local file
+	for file in count.bpf.c count.c; do
+		awk -v want="$(grep -v '^// SPDX\|^/\* .* \*/$' "$top/examples/$file")" '
+			/^```c$/ { text = ""; inside = 1; next }
+			/^```$/ { if (inside && text == want "\n") found = 1; inside = 0 }
+			inside { text = text $0 "\n" }
+			END { exit !found }' "$top/README.md" || echo "the README does not show examples/$file"
+	done
+}
+
+test_sources() {
+	local rel
+	get_kernel_scripts
+	step "checking"
+	for rel in "${rels[@]}"; do
+		check_module "$rel"
+	done
+	check_silent check.checkpatch run_checkpatch
+	check_silent check.coccinelle run_coccinelle
+	check_silent check.shellcheck run_shellcheck
+	check_silent check.version run_versions
+	check_silent check.readme run_readme
+}

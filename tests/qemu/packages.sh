@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# DKMS and the Debian packages on Debian 13 and 12: dkms_test.sh runs in a throwaway copy
+# of each one's root, with the headers of all its kernels; then these kernels are booted
+# and get the module that DKMS has built. Sourced by run_qemu.sh.
+
+# The kernels of a root, as SUITE:FLAVOUR.
+package_kernels() {
+	local suite flavour
+	for suite in $(case $1 in debian12) echo oldstable ;; *) echo stable backports ;; esac); do
+		for flavour in cloud amd64 rt; do
+			echo "$suite:$flavour"
+		done
+	done
+}
+
+# A line of the script becomes a result: ROOT
+package_results() {
+	local line why="" ended=0
+	while read -r line; do
+		case $line in
+		"# "*) why+=${why:+$'\n'}${line#\# } ;;
+		"ok "*) result "$1.${line#ok }" 0; why="" ;;
+		"not ok "*) result "$1.${line#not ok }" 1 "$why"; why="" ;;
+		end) ended=1 ;;
+		esac
+	done
+	result "$1: the packages' tests reached their end" "$((1 - ended))" "see $logs/packages-$1.log"
+}
+
+# Boot a kernel with the module that DKMS built for it: ROOT REL
+boot_dkms() {
+	local dir=$build/boot-dkms-$2 rel=$2 why root root_name
+	use_root build
+	mkdir -p "$dir"
+	initramfs_base "$dir" /usr/bin/kmod
+	mkdir -p "$dir"/ird/{kmod,lib/modules}
+	ln -s /bin/kmod "$dir/ird/kmod/modprobe"
+	cp "$here/qemu/modprobe_test.sh" "$dir/ird/"
+	cp -r "$build/packages-$1/lib/modules/$rel" "$dir/ird/lib/modules/"
+	initramfs_pack "$dir" /bin/sh /modprobe_test.sh "$(cat "$top/VERSION")"
+	start_guest "$dir" "$rel"
+	show_guest() { cat >/dev/null; }
+	follow_guest "$dir"
+	why=$(judge "$dir" "$qemu_code"; tr -d '\r' <"$dir/results.log" | grep -a -B 10 '^not ok')
+	result "$1.modprobe $rel" "$([ -z "$why" ]; echo $?)" "$why${why:+$'\n'}see $dir"
+}
+
+# A root of its own for each, and what is in the headers' packages of all its kernels.
+test_packages_on() {
+	local name=$1 root root_name spec rels=()
+	prepare_root "$name"
+	for spec in $(package_kernels "$name"); do
+		get_stock_kernel "$spec"
+		rels+=("$rel")
+	done
+	rm -rf "$build/packages-$name"
+	mkdir -p "$build/packages-$name"
+	step "dkms and packages on $name, for ${rels[*]}"
+	package_results "$name" < <(in_fresh_root bash /src/tests/qemu/dkms_test.sh /src \
+		"/src/build/packages-$name" "${rels[@]}" 2>&1 | tee "$logs/packages-$name.log")
+	step "booting with what dkms has built on $name"
+	for rel in "${rels[@]}"; do
+		boot_dkms "$name" "$rel"
+	done
+}
+
+test_packages() {
+	test_packages_on debian13
+	test_packages_on debian12
+}
