@@ -638,11 +638,15 @@ check) test_sources ;;
 *) run_kernels "${rels[@]}" ;;
 esac
 if [ $whole -eq 1 ]; then
-	bench_rels=()
+	plain_rels=()
 	for rel in "${rels[@]}"; do
-		[[ $rel = *-rt-* || $(kernel_root "$rel") != build ]] || bench_rels+=("$rel")
+		[[ $rel = *-rt-* || $(kernel_root "$rel") != build ]] || plain_rels+=("$rel")
 	done
-	[ ${#bench_rels[@]} -eq 0 ] || test_bench "${bench_rels[@]}"
+	[ ${#plain_rels[@]} -eq 0 ] || test_bench "${plain_rels[@]}"
+	step "the bpftrace script"
+	for rel in "${plain_rels[@]}"; do
+		boot_bpftrace "$rel"
+	done
 fi
 [ $whole -eq 0 ] || test_packages
 echo "1..$count" >>"$ktap"

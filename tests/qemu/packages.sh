@@ -29,9 +29,20 @@ package_results() {
 	result "$1: the packages' tests reached their end" "$((1 - ended))" "see $logs/packages-$1.log"
 }
 
+# A guest whose results are one result here: DIR REL NAME
+boot_script() {
+	local dir=$1 why
+	start_guest "$dir" "$2"
+	show_guest() { cat >/dev/null; }
+	follow_guest "$dir"
+	why=$(judge "$dir" "$qemu_code"
+		tr -d '\r' <"$dir/results.log" | grep -a -B 20 '^not ok' || true)
+	result "$3" "$([ -z "$why" ]; echo $?)" "$why${why:+$'\n'}see $dir"
+}
+
 # Boot a kernel with the module that DKMS built for it: ROOT REL
 boot_dkms() {
-	local dir=$build/boot-dkms-$2 rel=$2 why root root_name
+	local dir=$build/boot-dkms-$2 rel=$2 root root_name
 	use_root build
 	mkdir -p "$dir"
 	initramfs_base "$dir" /usr/bin/kmod
@@ -40,11 +51,18 @@ boot_dkms() {
 	cp "$here/qemu/modprobe_test.sh" "$dir/ird/"
 	cp -r "$build/packages-$1/lib/modules/$rel" "$dir/ird/lib/modules/"
 	initramfs_pack "$dir" /bin/sh /modprobe_test.sh "$(cat "$top/VERSION")"
-	start_guest "$dir" "$rel"
-	show_guest() { cat >/dev/null; }
-	follow_guest "$dir"
-	why=$(judge "$dir" "$qemu_code"; tr -d '\r' <"$dir/results.log" | grep -a -B 10 '^not ok')
-	result "$1.modprobe $rel" "$([ -z "$why" ]; echo $?)" "$why${why:+$'\n'}see $dir"
+	boot_script "$dir" "$rel" "$1.modprobe $rel"
+}
+
+# The bpftrace script in a guest: REL
+boot_bpftrace() {
+	local dir=$build/boot-bpftrace-$1 rel=$1
+	mkdir -p "$dir"
+	initramfs_base "$dir" /usr/bin/bpftrace
+	cp "$here/qemu/bpftrace_test.sh" "$top/tools/arena_nolock.bt" "$build/$rel/arena_nolock.ko" \
+		"$dir/ird/"
+	initramfs_pack "$dir" /bin/sh /bpftrace_test.sh
+	boot_script "$dir" "$rel" "tools.bpftrace $rel"
 }
 
 # A root of its own for each, and what is in the headers' packages of all its kernels.

@@ -9,8 +9,8 @@
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 build_packages=(make gcc libc6-dev clang-19 llvm-19 libclang-rt-19-dev libbpf-dev bpftool
 	dwarves sparse libcmocka-dev libelf-dev zlib1g-dev qemu-system-x86 busybox-static
-	cpio gzip kmod ca-certificates gnuplot-nox)
-user_packages=(make gcc libc6-dev dwarves sparse kmod openssl pkgconf dkms dh-dkms debhelper
+	cpio gzip kmod ca-certificates gnuplot-nox bpftrace)
+user_packages=(build-essential dwarves sparse kmod openssl pkgconf dkms dh-dkms debhelper
 	lintian)
 
 # Choose a root for the commands that follow. In a function that has "root" and
