@@ -114,11 +114,21 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "i:c:n:h", options, NULL)) != -1) {
 		switch (c) {
-		case 'i': interval = number("the interval", optarg, 86400); break;
-		case 'c': count = number("the count", optarg, 1000000000); break;
-		case 'n': lines = number("the number of lines", optarg, 1000000); break;
-		case 'h': fputs(help, stdout); return 0;
-		default: fputs(help, stderr); return 2;
+		case 'i':
+			interval = number("the interval", optarg, 86400);
+			break;
+		case 'c':
+			count = number("the count", optarg, 1000000000);
+			break;
+		case 'n':
+			lines = number("the number of lines", optarg, 1000000);
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return 0;
+		default:
+			fputs(help, stderr);
+			return 2;
 		}
 	}
 	skel = scx_arena_bpf__open_and_load();

@@ -208,13 +208,27 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "d:F:p:unh", options, NULL)) != -1) {
 		switch (c) {
-		case 'd': seconds = number("the duration", optarg, 86400); break;
-		case 'F': hz = number("the frequency", optarg, 10000); break;
-		case 'p': pid = number("the pid", optarg, 4194304); break;
-		case 'u': user = true; break;
-		case 'n': nmi = true; break;
-		case 'h': fputs(help, stdout); return 0;
-		default: fputs(help, stderr); return 2;
+		case 'd':
+			seconds = number("the duration", optarg, 86400);
+			break;
+		case 'F':
+			hz = number("the frequency", optarg, 10000);
+			break;
+		case 'p':
+			pid = number("the pid", optarg, 4194304);
+			break;
+		case 'u':
+			user = true;
+			break;
+		case 'n':
+			nmi = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return 0;
+		default:
+			fputs(help, stderr);
+			return 2;
 		}
 	}
 	skel = stackprof_bpf__open();

@@ -114,6 +114,7 @@ void anl_set_live(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
 	u32 w;
 
+	/* Whoever sees a slot live sees its PTE too: anl_fault_live(), the drain. */
 	smp_mb__before_atomic();
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
 		atomic_long_or(anl_word_mask(w, pgoff, cnt), &a->live[w]);
@@ -131,6 +132,7 @@ static unsigned long anl_take_live(struct anl_arena *a, u32 w, unsigned long mas
 static void anl_queue_word(struct anl_arena *a, u32 w, unsigned long bits)
 {
 	atomic_long_or(bits, &a->dying[w]);
+	/* The drain clears the summary's bit before it reads the word. */
 	smp_mb__after_atomic();
 	if (!(atomic_long_read(&a->dying_sum[BIT_WORD(w)]) & BIT_MASK(w)))
 		atomic_long_or(BIT_MASK(w), &a->dying_sum[BIT_WORD(w)]);
@@ -372,6 +374,7 @@ static void anl_drain_work(struct work_struct *work)
 		}
 		/* From here on a free asks for the next run itself. */
 		atomic_andnot(ANL_KICK_DRAIN, &a->kicked);
+		/* Who finds the bit still set has queued what is seen below. */
 		smp_mb__after_atomic();
 		since = begin;
 	} while (!anl_queue_empty(a));

@@ -265,7 +265,8 @@ static void anl_import(struct anl_arena *a)
 		end = min((u64)first + cnt, (u64)a->nr_limit);
 		anl_import_taken(a, pos, first);
 		anl_import_free(a, first, end);
-		pos = first = end;
+		pos = end;
+		first = end;
 	}
 	anl_import_taken(a, pos, a->nr_slots);
 }

@@ -199,6 +199,7 @@ static bool anl_stash_push(struct anl_arena *a, struct page *page)
 				continue;
 			atomic_inc(&a->stash_level);
 			set_bit(slot, a->stash_map);
+			/* Who clears the summary's bit looks at the map afterwards. */
 			smp_mb__after_atomic();
 			if (!test_bit(w, &a->stash_sum))
 				set_bit(w, &a->stash_sum);
@@ -231,7 +232,7 @@ static struct page *anl_alloc_block(struct anl_charge *c, gfp_t gfp, u32 cnt, u3
 	const gfp_t effort = __GFP_DIRECT_RECLAIM | __GFP_RETRY_MAYFAIL | __GFP_NORETRY;
 	struct page *page;
 
-	*order = min(*order, (u32)ilog2(cnt));
+	*order = min_t(u32, *order, ilog2(cnt));
 	for (; *order; --*order) {
 		page = alloc_pages_node(nid, (gfp & ~effort) | __GFP_NOMEMALLOC | __GFP_ZERO |
 					__GFP_NOWARN | c->gfp, *order);
@@ -435,6 +436,7 @@ static void anl_refill_work(struct work_struct *work)
 
 	/* Whoever takes pages from here on may ask again. */
 	atomic_andnot(ANL_KICK_REFILL, &a->kicked);
+	/* Who found the bit still set has taken pages that are missed below. */
 	smp_mb__after_atomic();
 	anl_reserve_adapt(a);
 	anl_reserve_refill(a);

@@ -126,8 +126,8 @@ static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_
 	vm_fault_t ret;
 	int err;
 
-	/* Before adoption has imported what exists, nothing can be said. */
 	*outcome = ANL_FAULT_AGAIN;
+	/* Before adoption has imported what exists, nothing can be said. */
 	if (!smp_load_acquire(&a->ready))
 		return anl_fault_again();
 	*outcome = ANL_FAULT_SEGV;

@@ -110,12 +110,12 @@ static u32 rtq_word_run(unsigned long word, u32 min)
 		return min;
 
 	runs[0] = word;
-	while (k < 5 && (next = runs[k] & runs[k] >> (1 << k)))
+	while (k < 5 && (next = runs[k] & (runs[k] >> (1 << k))))
 		runs[++k] = next;
 	word = runs[k];
 	len = 1 << k;
 	while (k--) {
-		next = word & runs[k] >> len;
+		next = word & (runs[k] >> len);
 		if (next) {
 			word = next;
 			len += 1 << k;

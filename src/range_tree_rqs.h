@@ -46,7 +46,7 @@ int rtq_release(struct rtq *rt, u32 pgoff, u32 cnt);
 u32 rtq_nr_free(const struct rtq *rt);
 bool rtq_is_free(const struct rtq *rt, u32 pgoff);
 #if !defined(__KERNEL__) || defined(ANL_DEBUG)
-bool rtq_check( struct rtq *rt);
+bool rtq_check(struct rtq *rt);
 #endif
 
 #endif

@@ -158,9 +158,11 @@ static s64 stock_kernel_refs(struct bpf_map *map)
 {
 	s64 users = atomic64_read(&map->usercnt), refs, most;
 
+	/* First users, then references. */
 	smp_rmb();
 	refs = atomic64_read(&map->refcnt);
 	most = refs - users;
+	/* And the other way round. */
 	smp_rmb();
 	users = atomic64_read(&map->usercnt);
 

@@ -51,9 +51,11 @@ static bool __init layout_open(struct layout_btf *b, const void *data, size_t si
 
 	/* Headers have grown at their end. */
 	if (size < sizeof(*h) || h->magic != BTF_MAGIC || h->hdr_len > size ||
-	    h->hdr_len < offsetofend(struct btf_header, str_len) || h->type_off > size - h->hdr_len ||
-	    h->type_len > size - h->hdr_len - h->type_off || h->str_off > size - h->hdr_len ||
-	    h->str_len > size - h->hdr_len - h->str_off || !h->str_len)
+	    h->hdr_len < offsetofend(struct btf_header, str_len))
+		return false;
+	size -= h->hdr_len;
+	if (h->type_off > size || h->type_len > size - h->type_off ||
+	    h->str_off > size || h->str_len > size - h->str_off || !h->str_len)
 		return false;
 	b->types = data + h->hdr_len + h->type_off;
 	b->types_end = b->types + h->type_len;

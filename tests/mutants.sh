@@ -52,7 +52,7 @@ mutant() {
 
 wanted=("$@")
 mkdir -p "$tree"
-(cd "$top" && cp -pr Kbuild Makefile VERSION scripts include tests "$tree")
+(cd "$top" && cp -pr Kbuild Makefile VERSION scripts include tests tools examples "$tree")
 
 mutant zero arena_reserve.c 's/ | __GFP_ZERO//' 'alloc.zeroed*'
 mutant lowest range_tree_rqs.c 's/if (l->max >= cnt) {/if (r->max < cnt \&\& l->max >= cnt) {/' 'alloc.*'

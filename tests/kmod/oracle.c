@@ -675,9 +675,11 @@ out:
 /* The module's arena behind a map, by the name of the function that frees it. */
 static struct anl_arena *oracle_find(struct bpf_map *map)
 {
-	const struct bpf_map_ops *ops = smp_load_acquire(&map->ops);
+	const struct bpf_map_ops *ops;
 	char name[KSYM_SYMBOL_LEN];
 
+	/* Adoption sets it when the arena around it is complete. */
+	ops = smp_load_acquire(&map->ops);
 	sprint_symbol(name, (unsigned long)ops->map_free);
 	if (strncmp(name, "anl_map_free+0x0/", 17) || !strstr(name, "[arena_nolock"))
 		return NULL;
@@ -694,7 +696,7 @@ static int oracle_map(struct oracle *o)
 	o->a = oracle_find(o->map);
 	if (!o->a)
 		why = "stock\n";
-	else if (!smp_load_acquire(&o->a->ready))
+	else if (!smp_load_acquire(&o->a->ready))	/* pairs with adoption */
 		why = "busy\n";
 	if (!why)
 		return oracle_arena(o);

@@ -41,15 +41,22 @@ tracked() {
 	(cd "$top" && git ls-files -- "$@" 2>/dev/null || find "$@" -type f) | grep -v /splat_samples/
 }
 
-# Not asked for: what a tree of the kernel's has and we do not (maintainers, device
-# trees), and macros that a reader understands better as they are: test frameworks,
-# tracepoints, lists that are expanded several times.
-run_checkpatch() {
-	local files
-	mapfile -t files < <(tracked '*.c' '*.h')
+# FILES, then options of checkpatch. Lines of checkpatch.ignore are types that it is not
+# asked for, those with "programs:" only where the code is none of the kernel's.
+checkpatch() {
 	in_root sh -ec 'cd /src; exec perl /usr/src/linux-scripts/scripts/checkpatch.pl \
-		--no-tree --strict --terse --no-summary --max-line-length=100 --show-types \
-		--ignore "$(grep -v "^#" tests/qemu/checkpatch.ignore | paste -sd,)" -f "$@"' sh "${files[@]}"
+		--no-tree --terse --no-summary --max-line-length=100 --show-types "$@"' sh "$@"
+}
+
+run_checkpatch() {
+	local files ignore=$here/qemu/checkpatch.ignore
+	# Tracepoints have a layout of their own.
+	mapfile -t files < <(tracked 'src/*.[ch]' 'tests/kmod/*.[ch]' | grep -v '^src/trace.h$')
+	checkpatch --strict --ignore "$(sed -n '/^[A-Z]/p' "$ignore" | paste -sd,)" -f "${files[@]}"
+	mapfile -t files < <(tracked src/trace.h 'include/*.h' 'examples/*.[ch]' 'tools/*.[ch]' 'tests/bpf/*.[ch]' \
+		'tests/bench/*.[ch]' 'tests/user/*.[ch]')
+	checkpatch --ignore "$(sed -n 's/^programs: //p; /^[A-Z]/p' "$ignore" | paste -sd,)" \
+		-f "${files[@]}"
 }
 
 run_coccinelle() {
