@@ -105,7 +105,7 @@ debug_copy() {
 
 # Set "rel", and see that the kernel is there: SUITE:FLAVOUR or DIRECTORY:FLAVOUR.
 get_debug_kernel() {
-	local spec=$1 suite=${1%:*} flavour=${1##*:} key pkg version stamp dir log missing old
+	local spec=$1 suite=${1%:*} flavour=${1##*:} key pkg version stamp dir log missing old inputs
 	key=$suite
 	if [[ $suite = */* ]]; then
 		[ -f "$suite/kernel/bpf/arena.c" ] ||
@@ -119,9 +119,10 @@ get_debug_kernel() {
 	fi
 	log=$logs/$flavour-$key.log
 	dir=/usr/src/linux-$flavour-$key
-	debug_config "$flavour" >"$cache/work/$flavour.config"
-	stamp="$version $(cat "$cache/work/$flavour.config" "$here/qemu/kasan_arenas.c" | sha256sum |
-		cut -c1-16) $(in_root gcc -dumpfullversion) 4"
+	inputs=("$cache/work/$flavour.config")
+	debug_config "$flavour" >"${inputs[0]}"
+	[ "$flavour" != debug ] || inputs+=("$here/qemu/kasan_arenas.c")
+	stamp="$version $(cat "${inputs[@]}" | sha256sum | cut -c1-16) $(in_root gcc -dumpfullversion) 4"
 	if [ "$(cat "$cache/$flavour-$key.stamp" 2>/dev/null)" = "$stamp" ]; then
 		rel=$(cat "$cache/kernel-$key:$flavour")
 		return 0
