@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <bpf/libbpf.h>
+#include <linux/membarrier.h>
 #include <linux/perf_event.h>
 #include <sys/syscall.h>
 
@@ -253,6 +254,8 @@ int main(int argc, char **argv)
 		sleep(1);
 	for (i = 0; i < CPUS; i++)
 		bpf_link__destroy(links[i]);
+	/* Wait until no CPU is in the middle of a sample: this is a grace period of RCU. */
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	read_symbols();
 	printed = print_table(skel);
 	fflush(stdout);

@@ -105,7 +105,7 @@ static __always_inline __u64 arena_nolock_slab_pop(struct arena_nolock_slab *sla
 static __always_inline void __arena *
 arena_nolock_slab_alloc(void *map, struct arena_nolock_slab *slab)
 {
-	__u64 size = slab->size, obj, page, at;
+	__u64 size = slab->size, obj, page, first, at;
 	int i;
 
 	if (size < 8 || size > ARENA_NOLOCK_PAGE_SIZE / 2 || size % 8)
@@ -115,16 +115,19 @@ arena_nolock_slab_alloc(void *map, struct arena_nolock_slab *slab)
 		page = (__u64)arena_nolock_alloc_pages(map, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0);
 		if (!page)
 			return NULL;
-		/* The first is the caller's, the others are linked and kept. */
-		obj = (__u32)page;
-		at = obj + size;
+		page = (__u32)page;
+		/* One is the caller's, the others are linked and kept. What is at 0 looks like NULL. */
+		obj = page ? page : size;
+		first = obj + size;
+		at = first;
 		bpf_for(i, 0, ARENA_NOLOCK_PAGE_SIZE / 8) {
-			if (at + 2 * size > obj + ARENA_NOLOCK_PAGE_SIZE)
+			if (at + 2 * size > page + ARENA_NOLOCK_PAGE_SIZE)
 				break;
 			*arena_nolock_slab_word(at) = at + size;
 			at += size;
 		}
-		arena_nolock_slab_push(slab, obj + size, at);
+		if (first + size <= page + ARENA_NOLOCK_PAGE_SIZE)
+			arena_nolock_slab_push(slab, first, at);
 		__sync_fetch_and_add(&slab->pages, 1);
 	} else {
 		at = obj;

@@ -254,7 +254,7 @@ TEST_LONG(example, flows, 120, "the flow table has each flow of an interface, wi
 
 TEST_LONG(example, flows_idle, 120, "idle flows of the table make room for new ones")
 {
-	long flows, reused;
+	long flows, before, reused;
 	pid_t pid;
 
 	REQUIRE("flows");
@@ -262,7 +262,10 @@ TEST_LONG(example, flows_idle, 120, "idle flows of the table make room for new o
 	ASSERT(wait_for(number_before(" flows in") >= 0, 30000), "%s", output());
 	send_packets(AF_INET, 10000, 4000, 1);
 	ASSERT_OK();
-	ASSERT(wait_for(number_before(" flows in") >= 4000, 20000), "%.300s", output());
+	/* On a slow machine the first are idle when the last come. */
+	ASSERT(wait_for((flows = number_before(" flows in"),
+			 before = number_before(" taken over"), flows + before >= 4000), 20000),
+	       "%ld flows, %ld taken over", flows, before);
 	sleep(2);
 	send_packets(AF_INET, 20000, 4000, 1);
 	ASSERT_OK();
@@ -270,7 +273,7 @@ TEST_LONG(example, flows_idle, 120, "idle flows of the table make room for new o
 	ASSERT(wait_for((flows = number_before(" flows in"),
 			 reused = number_before(" taken over"), flows + reused >= 8000), 20000),
 	       "%ld flows, %ld taken over", flows, reused);
-	ASSERT(reused > 20, "%ld of 4000 taken over", reused);
+	ASSERT(reused - before > 20, "%ld of 4000 taken over", reused - before);
 	ASSERT_EQ(number_before(" not counted"), 0, "packets not counted");
 	kill(pid, SIGINT);
 	ASSERT_EQ(end_of(pid), 0, "end");
@@ -308,6 +311,8 @@ TEST(nomod, examples, "on 7.x the examples run without the module, on the kernel
 {
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel's own kfuncs may sleep");
+	if (is_rt())
+		SKIP("the kernel's own arena has no pages for interrupts with PREEMPT_RT");
 	REQUIRE("stackprof");
 	ASSERT_EQ(RUN(DIR "stackprof", "-d", "1"), 0, output());
 	check_profile(5);

@@ -575,11 +575,12 @@ TEST(hostile, load_and_remove, "programs and the module come and go at the same 
 			mod_unload();
 			usleep(rnd() % 5000);
 			mod_load("");
-			usleep(rnd() % 200000);
+			/* A load may take most of a second on a busy machine. */
+			usleep(rnd() % (600000 * patience));
 		}
 	}
 	oracle_pause(true);
-	while (now_ms() < end) {
+	while (now_ms() < end || (!loaded && now_ms() < end + 30000 * patience)) {
 		struct sem s;
 
 		if (!sem_open(&s, 16, 0)) {

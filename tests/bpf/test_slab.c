@@ -40,12 +40,15 @@ static void put(struct slab_bpf *s, __u64 obj)
 	run(s->progs.slab_put);
 }
 
-static struct slab_bpf *slab_open(__u64 size)
+#define BASE 0x100010000000		/* where slab.bpf.c has its arena */
+
+static struct slab_bpf *slab_open_at(__u64 size, __u64 base)
 {
 	struct slab_bpf *s = slab_bpf__open();
 
 	if (!s)
 		return NULL;
+	bpf_map__set_map_extra(s->maps.arena, base);
 	s->data->slab.size = size;
 	s->bss->tgid = getpid();
 	if (!slab_bpf__load(s))
@@ -53,6 +56,11 @@ static struct slab_bpf *slab_open(__u64 size)
 	slab_bpf__destroy(s);
 
 	return NULL;
+}
+
+static struct slab_bpf *slab_open(__u64 size)
+{
+	return slab_open_at(size, BASE);
 }
 
 static long arena_pages(struct slab_bpf *s)
@@ -77,11 +85,11 @@ static void one_size(__u64 size)
 		ASSERT(objs[i], "no object %llu of %llu", (unsigned long long)i,
 		       (unsigned long long)n);
 		p = (const char *)objs[i];
-		ASSERT(p >= (char *)0x100010000000 && p < (char *)0x100010000000 + 4 * PAGE,
+		ASSERT(p >= (char *)BASE && p < (char *)BASE + 4 * PAGE,
 		       "object at %p", p);
 		for (k = 0; k < size; k++) {
 			ASSERT(!p[k], "object %llu is not zero", (unsigned long long)i);
-			ASSERT(!seen[p + k - (char *)0x100010000000]++, "overlaps another");
+			ASSERT(!seen[p + k - (char *)BASE]++, "overlaps another");
 		}
 		memset((void *)p, 0xa5, size);
 	}
@@ -152,6 +160,26 @@ TEST(slab, full, "a slab in a full arena gives NULL, and goes on when objects co
 	ASSERT(!get(s), "more than there are");
 	slab_bpf__destroy(s);
 	free(objs);
+}
+
+TEST(slab, null, "a slab has no object at an address that looks like NULL")
+{
+	static const __u64 sizes[] = { 2048, 1360 };
+	const __u64 base = 0x200000000000;
+	struct slab_bpf *s;
+	__u64 n, obj;
+	size_t i;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		s = slab_open_at(sizes[i], base);
+		ASSERT(s, "load: %s", strerror(errno));
+		for (n = 0; (obj = get(s)); n++)
+			ASSERT(obj >= base + sizes[i] && obj + sizes[i] <= base + 256 * PAGE,
+			       "object at %#llx", (unsigned long long)obj);
+		ASSERT_EQ(n, 256 * (PAGE / sizes[i]) - 1, "objects in 256 pages");
+		ASSERT_EQ(s->data->slab.pages, 256, "pages");
+		slab_bpf__destroy(s);
+	}
 }
 
 static volatile bool stop;

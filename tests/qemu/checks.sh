@@ -37,13 +37,16 @@ check_silent() {
 	result "$name" "$([ ! -s "$log" ]; echo $?)" "$(head -n 30 "$log")"
 }
 
-tracked() {
-	(cd "$top" && git ls-files -- "$@" 2>/dev/null || find "$@" -type f) | grep -v /splat_samples/
+# Sources by PATTERN..., without what is generated beside them.
+sources() {
+	# shellcheck disable=SC2048,SC2086 # they are patterns
+	(cd "$top" && printf '%s\n' $*) | grep -v '/anl_config\.h$\|\.mod\.c$'
 }
 
 # FILES, then options of checkpatch. Lines of checkpatch.ignore are types that it is not
 # asked for, those with "programs:" only where the code is none of the kernel's.
 checkpatch() {
+	# shellcheck disable=SC2016
 	in_root sh -ec 'cd /src; exec perl /usr/src/linux-scripts/scripts/checkpatch.pl \
 		--no-tree --terse --no-summary --max-line-length=100 --show-types "$@"' sh "$@"
 }
@@ -51,15 +54,16 @@ checkpatch() {
 run_checkpatch() {
 	local files ignore=$here/qemu/checkpatch.ignore
 	# Tracepoints have a layout of their own.
-	mapfile -t files < <(tracked 'src/*.[ch]' 'tests/kmod/*.[ch]' | grep -v '^src/trace.h$')
+	mapfile -t files < <(sources 'src/*.[ch]' 'tests/kmod/*.[ch]' | grep -v '^src/trace.h$')
 	checkpatch --strict --ignore "$(sed -n '/^[A-Z]/p' "$ignore" | paste -sd,)" -f "${files[@]}"
-	mapfile -t files < <(tracked src/trace.h 'include/*.h' 'examples/*.[ch]' 'tools/*.[ch]' 'tests/bpf/*.[ch]' \
+	mapfile -t files < <(sources src/trace.h 'include/*.h' 'examples/*.[ch]' 'tools/*.[ch]' 'tests/bpf/*.[ch]' \
 		'tests/bench/*.[ch]' 'tests/user/*.[ch]')
 	checkpatch --ignore "$(sed -n 's/^programs: //p; /^[A-Z]/p' "$ignore" | paste -sd,)" \
 		-f "${files[@]}"
 }
 
 run_coccinelle() {
+	# shellcheck disable=SC2016
 	in_root sh -c 'cd /src; for cocci in $(find /usr/src/linux-scripts/scripts/coccinelle \
 			-name "*.cocci" | sort); do
 		grep -q "virtual report" $cocci || continue
@@ -71,14 +75,15 @@ run_coccinelle() {
 
 run_shellcheck() {
 	local files
-	mapfile -t files < <(cd "$top" && grep -lE '^#!.*sh$|^# shellcheck shell' -r .ci scripts tests \
-		--include='*' --exclude-dir=build)
+	# What is sourced is looked at where it is sourced.
+	mapfile -t files < <(cd "$top" && grep -lE '^#!.*sh$' -r .ci scripts tests)
+	# shellcheck disable=SC2016
 	in_root sh -c 'cd /src; exec shellcheck -x "$@"' sh "${files[@]}"
 }
 
 # The version is in VERSION; others repeat it, where their readers want a literal.
 run_versions() {
-	local version place
+	local version
 	version=$(cat "$top/VERSION")
 	grep -q "^PACKAGE_VERSION=\"$version\"\$" "$top/dkms.conf" || echo "dkms.conf is not of $version"
 	head -n 1 "$top/debian/changelog" | grep -qF "arena-nolock ($version)" ||
@@ -90,9 +95,9 @@ run_versions() {
 run_readme() {
 	local file
 	for file in count.bpf.c count.c; do
-		awk -v want="$(grep -v '^// SPDX\|^/\* .* \*/$' "$top/examples/$file")" '
+		want=$(grep -v '^// SPDX\|^/\* .* \*/$' "$top/examples/$file") awk '
 			/^```c$/ { text = ""; inside = 1; next }
-			/^```$/ { if (inside && text == want "\n") found = 1; inside = 0 }
+			/^```$/ { if (inside && text == ENVIRON["want"] "\n") found = 1; inside = 0 }
 			inside { text = text $0 "\n" }
 			END { exit !found }' "$top/README.md" || echo "the README does not show examples/$file"
 	done

@@ -264,8 +264,9 @@ kernel_release() {
 
 install_headers() {
 	local log=$logs/kernel-$1.log pkg=linux-headers-$1
-	# An interrupted run may have left packages half installed.
-	in_root sh -c "dpkg --configure -a && {
+	# An interrupted run may have left packages half installed. Headers of 6.12 bring
+	# the kernel along, which needs no initrd of its own here.
+	in_root env INITRD=No sh -c "dpkg --configure -a && {
 		apt-get install -y -qq '$pkg' ||
 			apt-get install -y -qq -t '$(root_suite)-backports' '$pkg'; } &&
 		apt-get clean" >"$log" 2>&1 </dev/null || return 1
@@ -282,8 +283,12 @@ fetch_image() {
 	[ -z "$(in_root apt-cache search --names-only "^linux-binary-${1//+/\\+}\$")" ] ||
 		pkg=linux-binary-$1
 	in_root sh -ec "rm -rf /cache/deb; mkdir /cache/deb; cd /cache/deb
-		apt-get download -qq '$pkg'
-		dpkg-deb -x *.deb .
+		if [ -f '/boot/vmlinuz-$1' ]; then
+			cp '/boot/vmlinuz-$1' .
+		else
+			apt-get download -qq '$pkg'
+			dpkg-deb -x *.deb .
+		fi
 		find . -name 'vmlinuz*' -type f -exec cp {} /cache/vmlinuz.new \\;
 		mv /cache/vmlinuz.new '/cache/vmlinuz-$1'
 		rm -rf /cache/deb" >"$log" 2>&1 </dev/null
