@@ -325,7 +325,8 @@ cpu_model() {
 	echo "$model"
 }
 
-# What every guest has, with programs of the build root: DIR PROGRAM...
+# What every guest has, with more programs, which are those of the build root or, below
+# /src, of ours: DIR PROGRAM...
 initramfs_base() {
 	local ird=$1/ird f
 	shift
@@ -334,15 +335,17 @@ initramfs_base() {
 	cp "$root/bin/busybox" "$ird/bin/"
 	cp "$here/qemu/init" "$ird/init"
 	chmod 755 "$ird/init"
-	set -- "$@" /usr/sbin/bpftool
+	set -- "$@" /usr/sbin/bpftool /src/build/tools/arena_nolock-top
 	for f in $(in_root ldd "$@" /src/build/examples/count | grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
 		cp -L "$root/$f" "$ird/lib/"
 	done
 	cp -L "$root/lib64/ld-linux-x86-64.so.2" "$ird/lib64/"
 	for f in "$@"; do
-		cp -L "$root/$f" "$ird/bin/"
+		case $f in
+		/src/*) cp "$top/${f#/src/}" "$ird/bin/" ;;
+		*) cp -L "$root/$f" "$ird/bin/" ;;
+		esac
 	done
-	cp "$build/tools/arena_nolock-top" "$ird/bin/"
 	find "$build/examples" -maxdepth 1 -type f -perm -100 -exec cp {} "$ird/examples/" \;
 }
 
@@ -360,8 +363,7 @@ initramfs_pack() {
 make_initramfs() {
 	local dir=$1 rel=$2 prog=$3
 	shift 3
-	initramfs_base "$dir"
-	cp "$build/tests/bpf/$prog" "$dir/ird/$prog"
+	initramfs_base "$dir" "/src/build/tests/bpf/$prog"
 	cp "$build/$rel/arena_nolock.ko" "$dir/ird/"
 	cp "$build/$rel/kmod/anl_test.ko" "$dir/ird/"
 	[ "$prog" != bench ] || cp "$build/$rel/bench/anl_bench.ko" "$dir/ird/"
@@ -438,7 +440,7 @@ start_kernel() {
 	[ -z "$seed" ] || args+=(--seed "$seed")
 	step "booting $rel"
 	mkdir -p "$dir"
-	make_initramfs "$dir" "$rel" runner /runner "${args[@]}"
+	make_initramfs "$dir" "$rel" runner runner "${args[@]}"
 	start_guest "$dir" "$rel"
 }
 
@@ -547,7 +549,7 @@ harness_tests() {
 run_demo() {
 	local dir=$build/boot-demo rel=$1 why
 	mkdir -p "$dir"
-	make_initramfs "$dir" "$rel" demo /demo --module /arena_nolock.ko
+	make_initramfs "$dir" "$rel" demo demo --module /arena_nolock.ko
 	step "booting a stock $rel"
 	echo
 	show_guest() { sed -u '/^end: /d'; }
@@ -565,7 +567,7 @@ run_shell() {
 	local dir=$build/boot-shell rel=$1
 	mkdir -p "$dir"
 	make_initramfs "$dir" "$rel" runner setsid -c sh -c \
-		'echo "insmod /arena_nolock.ko; /runner --help; exit powers off"; exec sh -i'
+		'echo "insmod /arena_nolock.ko; runner --help; exit powers off"; exec sh -i'
 	# Its console is this terminal, both ways; a splat does not end it.
 	in_root qemu-system-x86_64 -accel "$accel" -cpu "$(cpu_model "$rel")" -smp "$cpus" -m "$memory" \
 		-display none -no-reboot -nic none -serial mon:stdio -serial null \
@@ -633,7 +635,7 @@ if [ $whole -eq 1 ]; then
 	harness_tests "${rels[0]}"
 fi
 case $mode in
-packages) test_packages ;;
+packages) test_packages "${rels[@]}" ;;
 check) test_sources ;;
 *) run_kernels "${rels[@]}" ;;
 esac
@@ -643,12 +645,8 @@ if [ $whole -eq 1 ]; then
 		[[ $rel = *-rt-* || $(kernel_root "$rel") != build ]] || plain_rels+=("$rel")
 	done
 	[ ${#plain_rels[@]} -eq 0 ] || test_bench "${plain_rels[@]}"
-	step "the bpftrace script"
-	for rel in "${plain_rels[@]}"; do
-		boot_bpftrace "$rel"
-	done
+	test_packages "${plain_rels[@]}"
 fi
-[ $whole -eq 0 ] || test_packages
 echo "1..$count" >>"$ktap"
 
 if [ ${#skips[@]} -gt 0 ]; then

@@ -26,7 +26,7 @@ boot_bench() {
 	shift 2
 	mkdir -p "$dir"
 	[ -z "$quick" ] || set -- "$@" --quick
-	make_initramfs "$dir" "$rel" bench /bench --module /arena_nolock.ko \
+	make_initramfs "$dir" "$rel" bench bench --module /arena_nolock.ko \
 		--module /anl_test.ko --module /anl_bench.ko "$@"
 	show_guest() { show_bench; }
 	start_guest "$dir" "$rel"

@@ -84,7 +84,13 @@ test_packages_on() {
 	done
 }
 
+# Kernels for the bpftrace script: REL...
 test_packages() {
+	local rel
+	step "the bpftrace script"
+	for rel in "$@"; do
+		boot_bpftrace "$rel"
+	done
 	test_packages_on debian13
 	test_packages_on debian12
 }
