@@ -31,26 +31,7 @@ const volatile __u64 idle_ns = 30000000000;
 
 struct arena_nolock_slab flows = { .size = sizeof(struct flow) };
 __u64 dirs[FLOW_DIRS];
-__u64 dir_pages, packets, others, lost, reused;
-
-static __always_inline __u64 heads_of(__u64 hash)
-{
-	__u64 *slot = &dirs[hash / FLOW_HEADS % FLOW_DIRS], page = *slot, old;
-
-	if (page)
-		return page;
-	page = (__u64)arena_nolock_alloc_pages(&arena, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0);
-	if (!page)
-		return 0;
-	old = __sync_val_compare_and_swap(slot, 0, page);
-	if (!old) {
-		__sync_fetch_and_add(&dir_pages, 1);
-		return page;
-	}
-	arena_nolock_free_pages(&arena, (void __arena *)page, 1);
-
-	return old;
-}
+__u64 packets, others, lost, reused;
 
 static __always_inline __u64 hash_of(const struct flow_key *key)
 {
@@ -119,7 +100,8 @@ static __always_inline struct flow __arena *find(const struct flow_key *key, __u
 	__u64 __arena *head;
 	int i;
 
-	head = (__u64 __arena *)heads_of(hash);
+	head = (__u64 __arena *)arena_nolock_page_once(&arena,
+			&dirs[hash / FLOW_HEADS % FLOW_DIRS]);
 	if (!head)
 		return NULL;
 	head += hash % FLOW_HEADS;

@@ -97,7 +97,7 @@ static bool print_table(struct flows_bpf *skel, unsigned int lines)
 {
 	size_t n = 0, room = skel->data->flows.objects + 1024, i;
 	struct flow *table = malloc(room * sizeof(*table));
-	__u64 now = now_ns();
+	__u64 now = now_ns(), pages = skel->data->flows.pages;
 	int d, h;
 
 	if (!table)
@@ -105,6 +105,7 @@ static bool print_table(struct flows_bpf *skel, unsigned int lines)
 	for (d = 0; d < FLOW_DIRS; d++) {
 		const __u64 *heads = (const __u64 *)skel->bss->dirs[d];
 
+		pages += !!heads;
 		for (h = 0; heads && h < FLOW_HEADS; h++) {
 			const struct flow *f;
 
@@ -116,7 +117,7 @@ static bool print_table(struct flows_bpf *skel, unsigned int lines)
 	qsort(table, n, sizeof(*table), by_bytes);
 	printf("%zu flows in %llu pages, %llu taken over; %llu packets, %llu of no flow, %llu not counted\n",
 	       n,
-	       (unsigned long long)(skel->data->flows.pages + skel->bss->dir_pages),
+	       (unsigned long long)pages,
 	       (unsigned long long)skel->bss->reused,
 	       (unsigned long long)skel->bss->packets, (unsigned long long)skel->bss->others,
 	       (unsigned long long)skel->bss->lost);

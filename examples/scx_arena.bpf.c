@@ -23,36 +23,23 @@ struct {
 
 struct arena_nolock_slab tasks = { .size = sizeof(struct task_state) };
 __u64 dirs[TASK_DIRS];
-__u64 dir_pages, without;	/* without: scheduled, though no memory was there */
+__u64 without;	/* without: scheduled, though no memory was there */
 __u64 vtime_now;
 __u64 ended;
 
-static __always_inline __u64 dir_of(__u32 pid, bool make)
+static __always_inline __u64 *dir_of(struct task_struct *p)
 {
-	__u64 *slot = &dirs[pid / TASK_SLOTS % TASK_DIRS], page = *slot, old;
-
-	if (page || !make)
-		return page;
-	page = (__u64)arena_nolock_alloc_pages(&arena, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0);
-	if (!page)
-		return 0;
-	old = __sync_val_compare_and_swap(slot, 0, page);
-	if (!old) {
-		__sync_fetch_and_add(&dir_pages, 1);
-		return page;
-	}
-	arena_nolock_free_pages(&arena, (void __arena *)page, 1);
-
-	return old;
+	return &dirs[(__u32)p->pid / TASK_SLOTS % TASK_DIRS];
 }
 
 /* A task has one run queue at a time, whose lock the caller has. */
 static __always_inline struct task_state __arena *state_of(struct task_struct *p)
 {
 	struct task_state __arena *t;
-	__u64 __arena *slot = (__u64 __arena *)dir_of(p->pid, true);
+	__u64 __arena *slot;
 	int i;
 
+	slot = (__u64 __arena *)arena_nolock_page_once(&arena, dir_of(p));
 	if (!slot)
 		return NULL;
 	slot += (__u32)p->pid % TASK_SLOTS;
@@ -140,7 +127,7 @@ void BPF_PROG(stopping, struct task_struct *p, bool runnable)
 SEC("struct_ops/exit_task")
 void BPF_PROG(exit_task, struct task_struct *p, struct scx_exit_task_args *args)
 {
-	__u64 __arena *slot = (__u64 __arena *)dir_of(p->pid, false);
+	__u64 __arena *slot = (__u64 __arena *)*dir_of(p);
 	__u64 t;
 
 	if (!slot)

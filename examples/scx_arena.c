@@ -51,6 +51,7 @@ static bool print_table(struct scx_arena_bpf *skel, unsigned int lines)
 {
 	size_t n = 0, room = skel->data->tasks.objects + 1024, i;
 	struct task_state *table = malloc(room * sizeof(*table));
+	__u64 pages = skel->data->tasks.pages;
 	int d, s;
 
 	if (!table)
@@ -58,6 +59,7 @@ static bool print_table(struct scx_arena_bpf *skel, unsigned int lines)
 	for (d = 0; d < TASK_DIRS; d++) {
 		const __u64 *slots = (const __u64 *)skel->bss->dirs[d];
 
+		pages += !!slots;
 		for (s = 0; slots && s < TASK_SLOTS && n < room; s++) {
 			__u64 t = __atomic_load_n(&slots[s], __ATOMIC_ACQUIRE);
 
@@ -67,7 +69,7 @@ static bool print_table(struct scx_arena_bpf *skel, unsigned int lines)
 	}
 	qsort(table, n, sizeof(*table), by_time);
 	printf("%zu tasks in %llu pages, %llu scheduled without memory\n", n,
-	       (unsigned long long)(skel->data->tasks.pages + skel->bss->dir_pages),
+	       (unsigned long long)pages,
 	       (unsigned long long)skel->bss->without);
 	printf("%8s %-16s %10s %12s %12s\n", "PID", "NAME", "RUNS", "RAN/ms", "WAITED/ms");
 	for (i = 0; i < n && i < lines; i++)

@@ -41,27 +41,7 @@ const volatile bool with_user;
 
 struct arena_nolock_slab stacks = { .size = sizeof(struct stack) };
 __u64 dirs[STACK_DIRS];
-__u64 samples, lost, dir_pages;
-
-/* A page of heads, made by who needs it first. */
-static __always_inline __u64 heads_of(__u64 hash)
-{
-	__u64 *slot = &dirs[hash / STACK_HEADS % STACK_DIRS], page = *slot, old;
-
-	if (page)
-		return page;
-	page = (__u64)arena_nolock_alloc_pages(&arena, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0);
-	if (!page)
-		return 0;
-	old = __sync_val_compare_and_swap(slot, 0, page);
-	if (!old) {
-		__sync_fetch_and_add(&dir_pages, 1);
-		return page;
-	}
-	arena_nolock_free_pages(&arena, (void __arena *)page, 1);
-
-	return old;
-}
+__u64 samples, lost;
 
 static __always_inline int same(struct stack __arena *s, struct stack *want)
 {
@@ -105,7 +85,8 @@ static __always_inline int add(struct stack *want)
 	__u64 __arena *head;
 	int i;
 
-	head = (__u64 __arena *)heads_of(want->hash);
+	head = (__u64 __arena *)arena_nolock_page_once(&arena,
+			&dirs[want->hash / STACK_HEADS % STACK_DIRS]);
 	if (!head)
 		return 0;
 	head += want->hash % STACK_HEADS;

@@ -117,7 +117,7 @@ static void print_stack(const struct stack *s)
 }
 
 /* The arena is where the BPF program has it: its pointers are ours. */
-static unsigned long print_table(struct stackprof_bpf *skel)
+static unsigned long print_table(struct stackprof_bpf *skel, unsigned long *dir_pages)
 {
 	unsigned long n = 0;
 	int d, h;
@@ -125,6 +125,7 @@ static unsigned long print_table(struct stackprof_bpf *skel)
 	for (d = 0; d < STACK_DIRS; d++) {
 		const __u64 *heads = (const __u64 *)skel->bss->dirs[d];
 
+		*dir_pages += !!heads;
 		for (h = 0; heads && h < STACK_HEADS; h++) {
 			const struct stack *s = (const struct stack *)heads[h];
 
@@ -201,7 +202,7 @@ int main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
-	unsigned long seconds = 10, hz = 99, pid = 0, printed;
+	unsigned long seconds = 10, hz = 99, pid = 0, dir_pages = 0, printed;
 	struct bpf_link *links[CPUS] = {};
 	bool user = false, nmi = false;
 	struct stackprof_bpf *skel;
@@ -257,11 +258,11 @@ int main(int argc, char **argv)
 	/* Wait until no CPU is in the middle of a sample: this is a grace period of RCU. */
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	read_symbols();
-	printed = print_table(skel);
+	printed = print_table(skel, &dir_pages);
 	fflush(stdout);
 	fprintf(stderr, "%llu samples, %lu stacks in %llu pages, %llu samples lost\n",
 		(unsigned long long)skel->bss->samples, printed,
-		(unsigned long long)(skel->data->stacks.pages + skel->bss->dir_pages),
+		(unsigned long long)(skel->data->stacks.pages + dir_pages),
 		(unsigned long long)skel->bss->lost);
 	ret = 0;
 out:

@@ -168,4 +168,32 @@ static __always_inline int arena_nolock_reserve_pages(void *map, void __arena *p
 	return -95; /* -EOPNOTSUPP */
 }
 
+/**
+ * arena_nolock_page_once() - the page that a word stands for, allocated when first asked for
+ * @map: pointer to the arena map
+ * @slot: a word of a global variable, 0 as long as there is no page
+ *
+ * Of callers that need the page at the same time one allocates it, and the others get that
+ * one. For tables whose parts come when they are needed.
+ *
+ * Context: any, NMI included.
+ * Return: the page's address, or 0: no room or no memory.
+ */
+static __always_inline __u64 arena_nolock_page_once(void *map, __u64 *slot)
+{
+	__u64 page = *(volatile __u64 *)slot, old;
+
+	if (page)
+		return page;
+	page = (__u64)arena_nolock_alloc_pages(map, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0);
+	if (!page)
+		return 0;
+	old = __sync_val_compare_and_swap(slot, 0, page);
+	if (!old)
+		return page;
+	arena_nolock_free_pages(map, (void __arena *)page, 1);
+
+	return old;
+}
+
 #endif
