@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# In a guest: the bpftrace script sees what the profiler does to its arena.
+# In a guest: the bpftrace script sees what the flow table does to its arena.
 log=/tmp/bpftrace.log
 
 has() {
@@ -18,7 +18,12 @@ trace() {
 		tries=$((tries + 1))
 		[ $tries -lt 120 ] && kill -0 $tracer || return 1
 	done
-	/examples/stackprof --duration 8 --frequency 50 >/dev/null || return 1
+	/examples/flows --interval 3 --count 3 lo >/dev/null &
+	flows=$!
+	sleep 3
+	ping -c 3 127.0.0.1 >/dev/null
+	wait $flows || return 1
+	sleep 5
 	kill -INT $tracer
 	wait $tracer
 	! has "ERROR" >/dev/null || return 1
