@@ -19,7 +19,7 @@ check() {
 
 # kmod's own, not the shell's.
 modprobe() {
-	/kmod/modprobe "$@"
+	LD_LIBRARY_PATH=/kmod:/lib /kmod/modprobe "$@"
 }
 
 # The profiler runs on an arena of the module, and loses nothing.

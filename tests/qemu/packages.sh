@@ -42,12 +42,19 @@ boot_script() {
 
 # Boot a kernel with the module that DKMS built for it: ROOT REL
 boot_dkms() {
-	local dir=$build/boot-dkms-$2 rel=$2 root root_name
+	local dir=$build/boot-dkms-$2 rel=$2 f root root_name
 	use_root build
 	mkdir -p "$dir"
-	initramfs_base "$dir" /usr/bin/kmod
+	initramfs_base "$dir"
 	mkdir -p "$dir"/ird/{kmod,lib/modules}
-	ln -s /bin/kmod "$dir/ird/kmod/modprobe"
+	# Its own kmod: that of Debian 13 leaves it to the kernel to unpack a module, which
+	# does not know the checksums that Debian 12 packs them with.
+	use_root "$1"
+	cp -L "$root/bin/kmod" "$dir/ird/kmod/modprobe"
+	for f in $(in_root ldd /bin/kmod | grep -o '/[^ ]*\.so[^ ]*' | grep -v '/libc\.so\|/ld-linux'); do
+		cp -L "$root/$f" "$dir/ird/kmod/"
+	done
+	use_root build
 	cp "$here/qemu/modprobe_test.sh" "$dir/ird/"
 	cp -r "$build/packages-$1/lib/modules/$rel" "$dir/ird/lib/modules/"
 	initramfs_pack "$dir" /bin/sh /modprobe_test.sh "$(cat "$top/VERSION")"
