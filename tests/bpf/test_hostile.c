@@ -619,13 +619,13 @@ TEST(hostile, log, "nothing that a program does again and again fills the log")
 	long mark = klog_mark();
 
 	ASSERT(sem_open(&s, 16, 0), "load");
-	for (i = 0; i < 500; i++) {
+	for (i = 0; i < 500 / patience; i++) {
 		sem_alloc_args(&s, CX_RCU, (void *)rnd(), rnd(), rnd(), rnd());
 		sem_free(&s, CX_RCU, (void *)rnd(), rnd());
 		sem_reserve(&s, CX_RCU, (void *)rnd(), rnd());
 		mmap(NULL, PAGE * (rnd() % 32), PROT_READ, MAP_SHARED, s.fd, PAGE * (rnd() % 2));
 	}
-	for (i = 0; i < 30; i++) {
+	for (i = 0; i < 30 / patience; i++) {
 		reject = reject_bpf__open();
 		ASSERT(reject && reject_bpf__load(reject), "a bad program was loaded");
 		reject_bpf__destroy(reject);
