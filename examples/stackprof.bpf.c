@@ -5,7 +5,6 @@
  * waits for anybody: a stack gets into its bucket by one compare-and-swap, and stays.
  */
 #include "vmlinux.h"
-#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
@@ -13,7 +12,6 @@
 #include "stackprof.h"
 
 #define SCRATCHES 4		/* task, softirq, hard interrupt, NMI */
-#define CPUS 512
 #define CHAIN 256		/* stacks of a bucket that are looked at */
 
 struct {

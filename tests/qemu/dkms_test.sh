@@ -125,11 +125,7 @@ build_packages() {
 }
 
 lintian_clean() {
-	local text
-	text=$(lintian --allow-root --fail-on error,warning /tmp/source/build/deb/*.changes 2>&1)
-	local code=$?
-	echo "$text"
-	return $code
+	lintian --allow-root --fail-on error,warning /tmp/source/build/deb/*.changes
 }
 
 dev_package_works() {
