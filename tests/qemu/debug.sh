@@ -60,20 +60,31 @@ debug_missing() {
 	grep '^CONFIG_' "$1" | grep -Fvx -f "$2" || true
 }
 
-# The shadow of arenas, as kasan_arenas.c has it: DIR. A kernel whose KASAN looks
-# different keeps its own, and is only slow.
-debug_shadow() {
+# What a kernel is built from instead of its own, each time from the original: DIR.
+# Arenas are 4 GiB of addresses, and checks that walk all of them cost seconds for each
+# arena. A kernel that looks different keeps what it has, and is only slow.
+# - Their shadow is shared, as kasan_arenas.c has it.
+# - No watched object can be in addresses that hold nothing but what is mapped there.
+# - lockdep is not checked by KASAN; later kernels have it so themselves.
+debug_patch() {
 	# shellcheck disable=SC2016
-	in_root sh -ec 'file=$1/mm/kasan/shadow.c; ours=$2
+	in_root sh -ec 'cd "$1"; ours=$2
+		for file in mm/kasan/shadow.c mm/vmalloc.c kernel/locking/Makefile; do
+			[ -f $file.orig ] || cp $file $file.orig
+			cp $file.orig $file
+		done
+		sed -i "s/^\tdebug_check_no_obj_freed(vm->addr, /\tif (!(vm->flags \& VM_SPARSE))\n\t&/" mm/vmalloc.c
+		! cmp mm/vmalloc.c mm/vmalloc.c.orig || echo "arenas are searched for objects"
+		echo "KASAN_SANITIZE_lockdep.o := n" >>kernel/locking/Makefile
+		file=mm/kasan/shadow.c
 		args="(unsigned long addr, unsigned long size, gfp_t gfp_mask)"
-		[ -f "$file.orig" ] || cp "$file" "$file.orig"
-		name=$(sed -n "s/^int \(_*kasan_populate_vmalloc\)$args\$/\1/p" "$file.orig")
-		[ -n "$name" ] || { echo "no shadow for arenas"; exit 0; }
-		{ sed -e "s/^int $name(/static int populate_exactly(/" \
+		name=$(sed -n "s/^int \(_*kasan_populate_vmalloc\)$args\$/\1/p" $file)
+		[ -n "$name" ] || { echo "no shared shadow for arenas"; exit 0; }
+		sed -i -e "s/^int $name(/static int populate_exactly(/" \
 			-e "s/^void \*__kasan_unpoison_vmalloc(/static void *unpoison_exactly(/" \
-			-e "s/^void __kasan_poison_vmalloc(/static void poison_exactly(/" "$file.orig"
-			echo "#ifdef CONFIG_KASAN_VMALLOC"; echo "#define POPULATE $name"
-			cat "$ours"; echo "#endif"; } >"$file"' sh "$1" /src/tests/qemu/kasan_arenas.c
+			-e "s/^void __kasan_poison_vmalloc(/static void poison_exactly(/" $file
+		{ echo "#ifdef CONFIG_KASAN_VMALLOC"; echo "#define POPULATE $name"
+			cat "$ours"; echo "#endif"; } >>$file' sh "$1" /src/tests/qemu/kasan_arenas.c
 }
 
 # What the user's own tree is at. Without git nobody can tell, so it is built again.
@@ -122,7 +133,7 @@ get_debug_kernel() {
 	inputs=("$cache/work/$flavour.config")
 	debug_config "$flavour" >"${inputs[0]}"
 	[ "$flavour" != debug ] || inputs+=("$here/qemu/kasan_arenas.c")
-	stamp="$version $(cat "${inputs[@]}" | sha256sum | cut -c1-16) $(in_root gcc -dumpfullversion) 4"
+	stamp="$version $(cat "${inputs[@]}" | sha256sum | cut -c1-16) $(in_root gcc -dumpfullversion) 5"
 	if [ "$(cat "$cache/$flavour-$key.stamp" 2>/dev/null)" = "$stamp" ]; then
 		rel=$(cat "$cache/kernel-$key:$flavour")
 		return 0
@@ -143,7 +154,7 @@ get_debug_kernel() {
 		scripts/kconfig/merge_config.sh -m .config '/cache/$flavour.config' >/dev/null
 		scripts/config --set-str LOCALVERSION '-$flavour' --disable LOCALVERSION_AUTO
 		make -s olddefconfig" >>"$log" 2>&1 || die_log "$log" "cannot configure $pkg"
-	debug_shadow "$dir" >>"$log" 2>&1 || die_log "$log" "cannot prepare $pkg"
+	debug_patch "$dir" >>"$log" 2>&1 || die_log "$log" "cannot prepare $pkg"
 	missing=$(debug_missing "$cache/work/$flavour.config" "$root$dir/.config")
 	[ -z "$missing" ] || say "        not in this kernel: $(tr '\n' ' ' <<<"$missing")"
 	step "building a $flavour kernel from $pkg $version, which takes a while; log: ${log#"$top"/}"
