@@ -47,7 +47,7 @@ is_installed() {
 is_gone() {
 	local rel
 	dkms status "$mod"
-	[ -z "$(dkms status "$mod" 2>/dev/null | grep -v '^Warning')" ] || return 1
+	! dkms status "$mod" 2>/dev/null | grep -qv '^Warning' || return 1
 	for rel in "${rels[@]}"; do
 		[ -z "$(installed "$rel")" ] || { installed "$rel"; return 1; }
 	done
