@@ -136,12 +136,11 @@ static void anl_map_free(struct bpf_map *map)
 	struct anl_unmapped u;
 
 	anl_stat_hide(a);
-	/* Nobody is left to ask for work, except for the works themselves. */
-	atomic_set(&a->kicked, ANL_KICK_DRAIN | ANL_KICK_REFILL);
+	/* Nobody is left to ask for work but the works themselves, so they go first. */
+	disable_delayed_work_sync(&a->refill_work);
+	disable_work_sync(&a->drain_work);
 	irq_work_sync(&a->kick);
 	hrtimer_cancel(&a->pause);
-	cancel_delayed_work_sync(&a->refill_work);
-	cancel_work_sync(&a->drain_work);
 	anl_unmap_spans(a, &all, 1, &u);
 	anl_put_pages(&u.pages);
 
