@@ -30,12 +30,11 @@ is_debug() {
 }
 
 # What such a kernel is told: REL. It is so slow that what is a stall elsewhere is none.
-# Poisoned pages, and a check of each, are too much with KASAN; and KCSAN finds races of
-# the kernel's own, which are not to stop it.
+# And KCSAN finds races of the kernel's own, which are not to stop it.
 debug_args() {
 	! is_debug "$1" ||
-		echo "rcupdate.rcu_cpu_stall_timeout=300 workqueue.watchdog_thresh=300 debug_guest"
-	[[ $1 != *-kcsan ]] || echo "page_poison=1 panic_on_warn=0"
+		echo "rcupdate.rcu_cpu_stall_timeout=300 workqueue.watchdog_thresh=300 debug_guest page_poison=1"
+	[[ $1 != *-kcsan ]] || echo "panic_on_warn=0"
 }
 
 # KASAN keeps half a GiB of shadow for the address range of each arena. Memory of a
