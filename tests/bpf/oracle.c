@@ -117,13 +117,13 @@ void oracle_check(void)
 }
 
 /*
- * An arena that is closed is freed by a worker. With KASAN it has half a GiB of shadow,
- * and who opens one after the other could have none left.
+ * An arena that is closed is freed by a worker. Where KASAN has half a GiB of shadow for
+ * each, who opens one after the other could have no memory left.
  */
 static void await_memory(void)
 {
 	if (patience > 1)
-		wait_for(read_meminfo("MemAvailable") > read_meminfo("MemTotal") / 2, 20000);
+		wait_for(read_meminfo("MemAvailable") > read_meminfo("MemTotal") / 8, 20000);
 }
 
 /*
