@@ -110,9 +110,20 @@ refusal && /version magic|Unknown symbol/ {
 	next
 }
 
-# KCSAN names the two functions that race. Those of the kernel are the kernel's matter.
+# KCSAN names the two functions that race. Those of the kernel are the kernel's matter,
+# unless it is the module that has called one, as with functions on bitmaps.
 /BUG: KCSAN: / {
 	others = !/anl_|rtq_|arena_nolock/
+	report = $0
+}
+
+others && / by (task|interrupt)/ {
+	frame = 0
+}
+
+others && ++frame == 3 && /\[arena_nolock\]/ {
+	print report
+	found = 1
 }
 
 others {
