@@ -111,9 +111,10 @@ refusal && /version magic|Unknown symbol/ {
 }
 
 # KCSAN names the two functions that race. Those of the kernel are the kernel's matter,
-# unless it is the module that has called one, as with functions on bitmaps.
+# unless they are such as work on what the caller has, and the module has called one.
 /BUG: KCSAN: / {
 	others = !/anl_|rtq_|arena_nolock/
+	callee = /(in|\/) _*((find|bitmap|list|llist|rb)_|mem[a-z]+[+ ])/
 	report = $0
 }
 
@@ -121,7 +122,7 @@ others && / by (task|interrupt)/ {
 	frame = 0
 }
 
-others && ++frame == 3 && /\[arena_nolock\]/ {
+others && ++frame == 3 && callee && /\[arena_nolock\]/ {
 	print report
 	found = 1
 }
