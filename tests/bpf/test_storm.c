@@ -41,7 +41,6 @@
 
 /* What the third arena may cost at first. It wants four times as much. */
 #define LIMIT (8 * MIB)
-#define LIMIT_TEXT "8388608"
 
 /* Length of a round, and how many there are if nobody says how long. */
 #define ROUND_MS (3000L * patience)
@@ -67,6 +66,7 @@ struct arena {
 
 static struct arena arenas[ARENAS];
 static long round_end;
+static long limit;
 
 static uint64_t rng_state;
 
@@ -293,22 +293,35 @@ static void work_cpus(void)
 }
 
 /*
- * Memory that others need, shrinkers, and a limit that is hit again and again. It is
- * only raised: one below what is used would have the kernel look for somebody to kill.
+ * The limit of the third arena is only raised: one below what is used would have the
+ * kernel look for somebody to kill. With KASAN that may be more than the arena costs.
  */
-static void work_memory(void)
+static bool set_limit(long bytes)
 {
-	long limit = LIMIT;
 	char text[32];
 
+	limit = bytes;
+	snprintf(text, sizeof(text), "%ld", limit);
+
+	return write_file(CGROUP "/memory.max", text);
+}
+
+static bool first_limit(void)
+{
+	const char *used = read_file(CGROUP "/memory.current");
+	long bytes = used ? atol(used) + 2 * MIB : 0;
+
+	return set_limit(bytes > LIMIT ? bytes : LIMIT);
+}
+
+/* Memory that others need, shrinkers, and a limit that is hit again and again. */
+static void work_memory(void)
+{
 	while (!over()) {
 		long size = read_meminfo("MemAvailable") / 4 * 1024L * (rnd() % 3);
 		char *p;
 
-		snprintf(text, sizeof(text), "%ld", limit);
-		limit += rnd() % MIB;
-		snprintf(text, sizeof(text), "%ld", limit);
-		write_file(CGROUP "/memory.max", text);
+		set_limit(limit + rnd() % MIB);
 		if (rnd() % 2)
 			write_file("/proc/sys/vm/drop_caches", "2");
 		if (size) {
@@ -375,7 +388,7 @@ static void open_all(void)
 		ASSERT(arena_open(&arenas[i], i), "arena %d: %s", i, strerror(errno));
 	}
 	ASSERT(move_to(CGROOT "/cgroup.procs"), "cgroup");
-	ASSERT(write_file(CGROUP "/memory.max", LIMIT_TEXT), "limit");
+	ASSERT(first_limit(), "limit");
 }
 
 static void all_cpus_online(void)
