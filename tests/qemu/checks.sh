@@ -4,7 +4,8 @@
 # make check: what can be said of the sources without running them. Sourced by
 # run_qemu.sh. The kernel's own scripts come from Debian's source package.
 
-check_packages=(coccinelle shellcheck perl python3 xz-utils)
+# Coccinelle looks for the library of Python under a name that only libpython3-dev has.
+check_packages=(coccinelle libpython3-dev shellcheck perl python3 xz-utils)
 
 # The kernel's scripts/, in the root at /usr/src/linux-scripts.
 get_kernel_scripts() {
@@ -62,15 +63,31 @@ run_checkpatch() {
 		-f "${files[@]}"
 }
 
+# All checks that report, on a FOLDER, but for two that need the compiler of OCaml. What
+# goes wrong is reported like what is found.
 run_coccinelle() {
 	# shellcheck disable=SC2016
-	in_root sh -c 'cd /src; for cocci in $(find /usr/src/linux-scripts/scripts/coccinelle \
-			-name "*.cocci" | sort); do
+	in_root sh -c 'for cocci in $(find /usr/src/linux-scripts/scripts/coccinelle -name "*.cocci" |
+			sort); do
 		grep -q "virtual report" $cocci || continue
-		spatch --very-quiet -D report --no-includes --include-headers --jobs 2 \
-			$(grep "^// Options:" $cocci | cut -d: -f2 | sed "s/--include-headers\|--no-includes//g") \
-			--cocci-file $cocci --dir src 2>/dev/null
-	done'
+		! grep -q "script:ocaml" $cocci || continue
+		options=$(grep "^// Options:" $cocci | cut -d: -f2 |
+			sed "s/--include-headers\|--no-includes//g")
+		spatch --very-quiet -D report --no-includes --include-headers --jobs 2 $options \
+			--cocci-file $cocci --dir "$1" 2>/tmp/cocci.err ||
+			{ echo "$cocci does not work:"; cat /tmp/cocci.err; }
+	done' sh "$1"
+}
+
+# It has to see what is to be seen.
+run_coccinelle_sample() {
+	rm -rf "$build/cocci"
+	mkdir -p "$build/cocci"
+	cp "$here/qemu/coccinelle_sample.c" "$build/cocci"
+	run_coccinelle /src/build/cocci >"$logs/coccinelle-sample.log" 2>&1
+	grep -q 'coccinelle_sample.c:.*NULL check' "$logs/coccinelle-sample.log" ||
+		{ echo "nothing seen in the sample:"; cat "$logs/coccinelle-sample.log"; }
+	grep 'does not work' "$logs/coccinelle-sample.log"
 }
 
 run_shellcheck() {
@@ -111,7 +128,8 @@ test_sources() {
 		check_module "$rel"
 	done
 	check_silent check.checkpatch run_checkpatch
-	check_silent check.coccinelle run_coccinelle
+	check_silent check.coccinelle run_coccinelle /src/src
+	check_silent check.coccinelle_works run_coccinelle_sample
 	check_silent check.shellcheck run_shellcheck
 	check_silent check.version run_versions
 	check_silent check.readme run_readme
