@@ -117,7 +117,7 @@ static bool arena_open(struct arena *a, int kind)
 	a->sh->every = kinds[kind].every;
 	a->sh->pages = a->pages;
 
-	return !storm_bpf__attach(skel);
+	return true;
 }
 
 static int run_sys(struct bpf_program *prog, __u32 n)
@@ -388,7 +388,10 @@ static void open_all(void)
 		ASSERT(arena_open(&arenas[i], i), "arena %d: %s", i, strerror(errno));
 	}
 	ASSERT(move_to(CGROOT "/cgroup.procs"), "cgroup");
+	/* Nobody allocates yet. */
 	ASSERT(first_limit(), "limit");
+	for (i = 0; i < ARENAS; i++)
+		ASSERT(!storm_bpf__attach(arenas[i].skel), "attach to arena %d", i);
 }
 
 static void all_cpus_online(void)
