@@ -129,7 +129,7 @@ get_debug_kernel() {
 	fi
 	log=$logs/$flavour-$key.log
 	dir=/usr/src/linux-$flavour-$key
-	inputs=("$cache/work/$flavour.config")
+	inputs=("$cache/files/$flavour.config")
 	debug_config "$flavour" >"${inputs[0]}"
 	[ "$flavour" != debug ] || inputs+=("$here/qemu/kasan_arenas.c")
 	stamp="$version $(cat "${inputs[@]}" | sha256sum | cut -c1-16) $(in_root gcc -dumpfullversion) 5"
@@ -154,14 +154,14 @@ get_debug_kernel() {
 		scripts/config --set-str LOCALVERSION '-$flavour' --disable LOCALVERSION_AUTO
 		make -s olddefconfig" >>"$log" 2>&1 || die_log "$log" "cannot configure $pkg"
 	debug_patch "$dir" >>"$log" 2>&1 || die_log "$log" "cannot prepare $pkg"
-	missing=$(debug_missing "$cache/work/$flavour.config" "$root$dir/.config")
+	missing=$(debug_missing "$cache/files/$flavour.config" "$root$dir/.config")
 	[ -z "$missing" ] || say "        not in this kernel: $(tr '\n' ' ' <<<"$missing")"
 	step "building a $flavour kernel from $pkg $version, which takes a while; log: ${log#"$top"/}"
 	in_root sh -ec "cd '$dir'; make -j$(nproc) bzImage modules" >>"$log" 2>&1 &
 	debug_progress $! "$log"
 	wait $! || die_log "$log" "the kernel of $spec does not build"
 	rel=$(in_root make -s -C "$dir" kernelrelease)
-	[ -z "$old" ] || as_root rm -f "$root/usr/src/linux-headers-$old" "$cache/work/vmlinuz-$old"
+	[ -z "$old" ] || as_root rm -f "$root/usr/src/linux-headers-$old" "$cache/files/vmlinuz-$old"
 	in_root sh -ec "cp '$dir/arch/x86/boot/bzImage' '/cache/vmlinuz-$rel'
 		ln -sfn 'linux-$flavour-$key' '/usr/src/linux-headers-$rel'
 		find '$dir' -name '*.o' -size +64k -not -path '*/scripts/*' -not -path '*/tools/*' -delete

@@ -112,15 +112,15 @@ in_root() {
 		shift 5
 		if [ -n "$fresh" ]; then
 			mount -t tmpfs -o size=75% fresh "$fresh"
-			mkdir "$fresh/upper" "$fresh/work" "$fresh/root"
-			mount -t overlay -o "lowerdir=$root,upperdir=$fresh/upper,workdir=$fresh/work$xattr" \
+			mkdir "$fresh/upper" "$fresh/scratch" "$fresh/root"
+			mount -t overlay -o "lowerdir=$root,upperdir=$fresh/upper,workdir=$fresh/scratch$xattr" \
 				overlay "$fresh/root"
 			root=$fresh/root
 		fi
 		mount --rbind /proc "$root/proc"
 		mount --rbind /dev "$root/dev"
 		mount --bind "$top" "$root/src"
-		mount --bind "$cache/work" "$root/cache"
+		mount --bind "$cache/files" "$root/cache"
 		exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
 			LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive TERM="${TERM:-dumb}" "$@"
 	' in_root "$root" "$top" "$cache" "${fresh:-}" \
@@ -143,7 +143,7 @@ root_packages() {
 
 # What the root depends on, its version last.
 root_stamp() {
-	{ root_packages; apt_mirror debian; apt_mirror debian-security; echo 4; } |
+	{ root_packages; apt_mirror debian; apt_mirror debian-security; echo 5; } |
 		sha256sum | cut -c1-16
 }
 
@@ -152,7 +152,7 @@ make_root() {
 	local suite main security include mirror options dir
 	stamp=$(root_stamp)
 	suite=$(root_suite)
-	mkdir -p "$cache/work"
+	mkdir -p "$cache/files"
 	if [ "$(cat "$root.stamp" 2>/dev/null)" = "$stamp" ]; then
 		return 0
 	fi
@@ -318,7 +318,7 @@ get_stock_kernel() {
 	local old
 	old=$(cat "$root.kernel-$1" 2>/dev/null || true)
 	get_headers "$1"
-	if [ ! -f "$cache/work/vmlinuz-$rel" ]; then
+	if [ ! -f "$cache/files/vmlinuz-$rel" ]; then
 		step "fetching the image of $rel"
 		fetch_image "$rel" || {
 			rm -f "$root.apt"
@@ -329,7 +329,7 @@ get_stock_kernel() {
 	if [ -n "$old" ] && [ "$old" != "$rel" ]; then
 		in_root sh -c "apt-get purge -y -qq 'linux-headers-$old'; apt-get autoremove -y -qq" \
 			>"$logs/purge.log" 2>&1 </dev/null || true
-		as_root rm -f "$cache/work/vmlinuz-$old" "$root.headers-$old"
+		as_root rm -f "$cache/files/vmlinuz-$old" "$root.headers-$old"
 	fi
 }
 
