@@ -183,6 +183,8 @@ static bool anl_stash_push(struct anl_arena *a, struct page *page)
 {
 	u32 words = BITS_TO_LONGS(a->stash_cap), w, i, n;
 
+	if (!words)
+		return false;
 	for (n = 0, w = READ_ONCE(a->stash_hint); n <= words; n++, w++) {
 		unsigned long empty;
 
@@ -498,7 +500,7 @@ static unsigned long anl_shrink_scan(struct shrinker *shrinker, struct shrink_co
 		done += anl_stash_trim(a, a->stash_base, sc->nr_to_scan - done);
 		if (done >= sc->nr_to_scan) {
 			/* Let the next scan begin with another arena. */
-			list_move_tail(&anl_reserves, &a->reserve_head);
+			list_move(&anl_reserves, &a->reserve_head);
 			break;
 		}
 	}

@@ -93,6 +93,7 @@ mutant no_decay arena_reserve.c 's/if (a->stash_used < goal \/ 4)/if (0)/' 'limi
 if [ "$kernel" = stable ]; then
 	# Later kernels can do without the reserve, and know what is taken.
 	mutant no_stash arena_reserve.c 's/a->stash_cap = min(.*/a->stash_cap = 0;/' 'ctx.*'
+mutant without_reserve arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/if (!words)/if (0)/' 'limits.without_reserve'
 	mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
 fi
 if [ "$kernel" = backports ]; then

@@ -187,6 +187,34 @@ TEST(limits, null_irq, "a cgroup at its limit gives NULL and kills nobody, in in
 	limited("null_irq", CX_IRQ);
 }
 
+static void without_reserve(void)
+{
+	struct sem s;
+
+	ASSERT(open_in("no_reserve", &s, 16384), "load");
+	ASSERT(cg_set("no_reserve", "memory.max", cg_get("no_reserve", "memory.current") + 8 * MIB),
+	       "limit");
+	/* Half of them are there, and have to go somewhere. */
+	ASSERT(!sem_alloc_once(&s, CX_RCU, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(!sem_alloc_once(&s, CX_TC, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(sem_settle(&s, 0), "%ld pages after the failure", sem_pages(&s));
+	/* They come back once a worker has run, not to a caller that does not wait. */
+	ASSERT(sem_alloc_wait(&s, CX_RCU, NULL, is_rt() ? 1 : 512) == s.base || is_rt(),
+	       "no pages afterwards");
+	ASSERT(sem_alloc_wait(&s, CX_SYS, s.base + 1024 * PAGE, 512), "no pages afterwards");
+	sem_close(&s);
+	munmap(s.base, 16384 * PAGE);
+}
+
+TEST(limits, without_reserve, "without any reserve, what a failed call has got is given back")
+{
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	ASSERT_EQ(mod_load("reserve_pages=0 reserve_max=0"), 0, "load");
+	without_reserve();
+	wait_for(!mod_unload(), 10000);
+	mod_load("");
+}
+
 /* The kernel reports what it does about a full cgroup; the host has to know. */
 static void oom_expected(bool begin)
 {
