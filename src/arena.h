@@ -70,6 +70,8 @@ struct anl_batch {
  * @ready: set once, when adoption has finished
  * @user_start: user address of slot 0, in bytes
  * @kern_start: kernel address of slot 0, in bytes
+ * @objcg: whom its memory is charged to; the map drops its own reference before
+ *	it is freed, while @refill_work may still run
  * @nr_slots: pages in the user mapping, and bits in @live and @dying
  * @nr_limit: pages that may be populated: @nr_slots or max_entries if less
  * @nr_populated: slots that hold a page
@@ -122,6 +124,7 @@ struct anl_arena {
 	unsigned long user_start;
 	unsigned long kern_start;
 	u32 nr_slots;
+	struct obj_cgroup *objcg;
 	u32 nr_limit;
 	atomic_long_t nr_populated;
 

@@ -132,6 +132,7 @@ static void anl_map_free(struct bpf_map *map)
 {
 	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
 	const struct bpf_map_ops *stock_ops = a->stock_ops;
+	anl_objcg_put(a->objcg);
 	struct anl_span all = { 0, a->nr_slots };
 	struct anl_unmapped u;
 
@@ -182,6 +183,7 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	err = anl_stock_probe(map, a);
 	if (err)
 		goto fail;
+	a->objcg = anl_map_get_objcg(map);
 
 	err = anl_stat_init(a);
 	if (err)

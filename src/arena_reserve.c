@@ -84,7 +84,7 @@ struct anl_charge {
 
 static void anl_charge_begin(const struct anl_arena *a, struct anl_charge *c)
 {
-	c->memcg = anl_map_get_memcg(a->map);
+	c->memcg = anl_objcg_get_memcg(a->objcg);
 	c->gfp = c->memcg ? __GFP_ACCOUNT : 0;
 	if (c->memcg)
 		c->old = set_active_memcg(c->memcg);
@@ -584,7 +584,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 		WRITE_ONCE(a->stash_missed, true);
 
 	rcu_read_lock();
-	c.memcg = anl_map_memcg_rcu(a->map);
+	c.memcg = anl_objcg_memcg_rcu(a->objcg);
 	if (c.memcg) {
 		c.gfp = __GFP_ACCOUNT;
 		c.old = set_active_memcg(c.memcg);

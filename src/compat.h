@@ -95,27 +95,37 @@ static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
 #endif
 }
 
-/*
- * The memcg that a map's memory belongs to, NULL for the root. With a reference
- * for callers that sleep; the other one is good for an RCU read-side section,
- * and avoids the reference count where the last put could be ours, in an NMI.
- */
-static inline struct mem_cgroup *anl_map_get_memcg(const struct bpf_map *map)
+/* Whom a map's memory is charged to, with a reference, or NULL. */
+static inline struct obj_cgroup *anl_map_get_objcg(const struct bpf_map *map)
 {
 #ifdef CONFIG_MEMCG
 	if (map->objcg)
-		return get_mem_cgroup_from_objcg(map->objcg);
-#endif
+		obj_cgroup_get(map->objcg);
+	return map->objcg;
+#else
 	return NULL;
+#endif
 }
 
-static inline struct mem_cgroup *anl_map_memcg_rcu(const struct bpf_map *map)
+static inline void anl_objcg_put(struct obj_cgroup *objcg)
 {
-#ifdef CONFIG_MEMCG
-	if (map->objcg)
-		return obj_cgroup_memcg(map->objcg);
-#endif
-	return NULL;
+	if (objcg)
+		obj_cgroup_put(objcg);
+}
+
+/*
+ * The memcg behind it, NULL for the root. With a reference for callers that sleep;
+ * the other one is good for an RCU read-side section, and avoids the reference
+ * count where the last put could be ours, in an NMI.
+ */
+static inline struct mem_cgroup *anl_objcg_get_memcg(struct obj_cgroup *objcg)
+{
+	return objcg ? get_mem_cgroup_from_objcg(objcg) : NULL;
+}
+
+static inline struct mem_cgroup *anl_objcg_memcg_rcu(struct obj_cgroup *objcg)
+{
+	return objcg ? obj_cgroup_memcg(objcg) : NULL;
 }
 
 /* True inside a sleepable BPF program, where a tasks-trace grace period never ends. */
