@@ -52,6 +52,9 @@ struct anl_batch {
 #define ANL_BATCH_CAP \
 	((u32)((PAGE_SIZE - sizeof(struct anl_batch)) / sizeof(struct anl_span)))
 
+/* Slots that the tree gets back under one lock. */
+#define ANL_RELEASE_SLOTS 2048u
+
 /* Slots kept claimed, each of them one of several; see arena_reserve.c. */
 #define ANL_NR_SPARES	16U
 #define ANL_SPARE_CHOICE 4U
@@ -103,7 +106,8 @@ struct anl_batch {
  *	their own memory
  * @spares: claimed slots for callers that meet the tree's lock on their own CPU
  * @spares_missing: one of @spares was taken
- * @kicked: what was asked for and has not begun
+ * @kicked: what was asked for: a refill that has not begun, a drain that has not
+ *	ended
  * @kick: takes work from any context to where the workqueue can be used
  * @pause: starts @drain_work after a moment
  * @drain_work: retires dying slots

@@ -56,7 +56,9 @@
  */
 void anl_kick(struct anl_arena *a, int what)
 {
-	/* Who finds the bit set knows that the work is still to begin. */
+	/* Pairs with the barriers in the works, which clear the bit and then look. */
+	smp_mb__after_atomic();
+	/* Who finds the bit set knows that the work has yet to look. */
 	if ((atomic_read(&a->kicked) & what) == what)
 		return;
 	if (what & ~atomic_read(&a->kicked) & ANL_KICK_DRAIN)
@@ -187,9 +189,6 @@ u32 anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt)
 	return found;
 }
 
-/* Slots that the tree gets back under one lock. */
-#define ANL_RELEASE_SLOTS 2048u
-
 /**
  * anl_release() - give slots back to the tree
  * @a: the arena
@@ -294,6 +293,18 @@ static unsigned long anl_batch_add(struct anl_batch *b, u32 w, unsigned long bit
 	return bits;
 }
 
+/*
+ * Leave the rest to the worker: @bits of word @w, and the words of @sum. To have
+ * waited for a lock once is enough for who may hold it.
+ */
+static void anl_requeue(struct anl_arena *a, u32 w, unsigned long bits, unsigned long sum)
+{
+	if (bits)
+		anl_queue_word(a, w, bits);
+	atomic_long_or(sum, &a->dying_sum[BIT_WORD(w)]);
+	anl_kick(a, ANL_KICK_DRAIN);
+}
+
 /* Retire what is in the queue now. False if something had to stay in it. */
 static bool anl_drain_queue(struct anl_arena *a, struct anl_batch *b, bool may_block)
 {
@@ -312,15 +323,19 @@ static bool anl_drain_queue(struct anl_arena *a, struct anl_batch *b, bool may_b
 			unsigned long bits = atomic_long_xchg(&a->dying[w], 0);
 
 			sum &= sum - 1;
-			while ((bits = anl_batch_add(b, w, bits)))
-				done &= anl_retire(a, b, may_block);
-			if (b->slots >= ANL_DRAIN_SLOTS)
-				done &= anl_retire(a, b, may_block);
+			while (done && (bits = anl_batch_add(b, w, bits)))
+				done = anl_retire(a, b, may_block);
+			if (done && b->slots >= ANL_DRAIN_SLOTS)
+				done = anl_retire(a, b, may_block);
+			if (!done) {
+				anl_requeue(a, w, bits, sum);
+				return false;
+			}
 		}
 		cond_resched();
 	}
 
-	return anl_retire(a, b, may_block) && done;
+	return anl_retire(a, b, may_block);
 }
 
 /* The same, and others can see that it is going on. */
@@ -440,19 +455,30 @@ u32 anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
 	struct anl_batch *b = anl_batch_get(fallback, cnt);
-	u32 w, found = 0;
+	u32 w, found = 0, queued = 0;
+	bool done = true;
 
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
 		unsigned long bits = anl_take_live(a, w, anl_word_mask(w, pgoff, cnt));
 
 		found += hweight_long(bits);
-		while ((bits = anl_batch_add(b, w, bits)))
-			anl_retire(a, b, false);
+		while (done && (bits = anl_batch_add(b, w, bits)))
+			done = anl_retire(a, b, false);
+		/* To have waited for a lock once is enough for who may hold it. */
+		if (bits) {
+			anl_queue_word(a, w, bits);
+			queued += hweight_long(bits);
+		}
 		if (!(w % 1024))
 			cond_resched();
 	}
 	anl_retire(a, b, false);
 	anl_batch_put(b, fallback);
+	if (queued) {
+		anl_count(a, queued_pages, queued);
+		trace_arena_nolock_queue(a, pgoff, cnt, queued);
+		anl_kick(a, ANL_KICK_DRAIN);
+	}
 
 	return found;
 }

@@ -355,8 +355,15 @@ static u32 anl_pgoff(const struct anl_arena *a, unsigned long addr)
 /* Give back a claim whose slots nobody has seen. */
 static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
-	if (rtq_release(&a->rt, pgoff, cnt))
-		anl_queue_slots(a, pgoff, cnt);
+	u32 n;
+
+	for (; cnt; pgoff += n, cnt -= n) {
+		n = min(cnt, ANL_RELEASE_SLOTS);
+		if (rtq_release(&a->rt, pgoff, n)) {
+			anl_queue_slots(a, pgoff, cnt);
+			return;
+		}
+	}
 }
 
 /* Where the slots of a claim are wanted. */

@@ -69,6 +69,7 @@ mutant early_release arena_free_deferred.c 's/^\tanl_wait_faults(a);/\tfor (i = 
 mutant no_fault_wait arena_free_deferred.c 's/^\tanl_wait_faults(a);//' 'free.*'
 mutant double_free arena_free_deferred.c 's/return atomic_long_fetch_andnot(mask, \&a->live\[w\]) \& mask;/atomic_long_andnot(mask, \&a->live[w]); return mask;/' 'free.*'
 mutant no_drain arena_free_deferred.c 's/queue_work(anl_drain_wq, \&a->drain_work);/;/' 'free.*'
+mutant free_waits arena_free_deferred.c '/^u32 anl_free_now(/,/^}/s/\t\t\tdone = anl_retire(a, b, false);/\t\t\tanl_retire(a, b, false);/' 'free.long_under_mmap_lock'
 mutant spare_order arena.h '/^static inline bool anl_spare_below/,/^}/s/< pgoff)/< 0)/' 'alloc.*'
 mutant defers arena_nolock.c '/^static void anl_free(/,/^}/s/found = may_sleep ?/found = 0 ?/' 'free.*'
 mutant sleeps arena.h 's/return !preempt_count() .*/return true;/' 'ctx.*'

@@ -11,10 +11,12 @@
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 64);
+	__uint(max_entries, 65536);
 } arena SEC(".maps");
 
 __u64 base;
+__u32 pages;
+__u64 longest_ns;
 long frees;
 long failed;
 long dirty;
@@ -36,6 +38,7 @@ SEC("iter.s/task_vma")
 int free_in_iter(struct bpf_iter__task_vma *ctx)
 {
 	__u64 __arena *p;
+	__u64 begin;
 
 	if (!ctx->vma)
 		return 0;
@@ -45,7 +48,11 @@ int free_in_iter(struct bpf_iter__task_vma *ctx)
 		dirty += check(p);
 	else
 		failed++;
-	bpf_arena_nolock_free_pages(&arena, (void __arena *)base, 64);
+	begin = bpf_ktime_get_ns();
+	bpf_arena_nolock_free_pages(&arena, (void __arena *)base, pages);
+	begin = bpf_ktime_get_ns() - begin;
+	if (begin > longest_ns)
+		longest_ns = begin;
 	frees++;
 
 	return 0;
