@@ -15,7 +15,10 @@
  * allocation or free; it backs off and lets the access fault again.
  *
  * Faults run in process context with mmap_lock held for read, never under the
- * per-VMA lock. They wait for no adoption and for no drain.
+ * per-VMA lock. To back off they give up mmap_lock, since the drain that they wait
+ * for may want it: get_user_pages() would otherwise try for ever with the lock
+ * held, and a writer that waits keeps the drain out. Where the lock cannot be given
+ * up, the access fails after some milliseconds.
  */
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -81,14 +84,30 @@ static int anl_vm_mremap(struct vm_area_struct *vma)
 	return -EINVAL;
 }
 
-/* Let the access fault again, after giving the other side time to finish. */
-static vm_fault_t anl_fault_again(void)
-{
-	if (fatal_signal_pending(current))
-		return VM_FAULT_SIGBUS;
-	anl_nap(20, 100);
+/* How often a fault that cannot give up mmap_lock tries. */
+#define ANL_FAULT_TRIES 40
 
-	return VM_FAULT_NOPAGE;
+/*
+ * May the fault be tried again here, after a nap? If not, *@ret is what to return.
+ * With mmap_lock given up, nothing keeps the mapping, nor the arena, nor, but for
+ * the wait in module exit, this code. So the nap comes before.
+ */
+static bool anl_fault_again(struct vm_fault *vmf, int *tries, vm_fault_t *ret)
+{
+	if (vmf->flags & FAULT_FLAG_ALLOW_RETRY) {
+		*ret = VM_FAULT_RETRY;
+		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+			return false;
+		anl_nap(20, 100);
+		mmap_read_unlock(vmf->vma->vm_mm);
+		return false;
+	}
+	*ret = VM_FAULT_SIGBUS;
+	if (!--*tries || fatal_signal_pending(current))
+		return false;
+	anl_nap(50, 500);
+
+	return true;
 }
 
 /*
@@ -119,17 +138,22 @@ static vm_fault_t anl_fault_live(struct anl_arena *a, struct vm_fault *vmf, u32 
 	return ret;
 }
 
+/* What the fault handler has to return; anything if @outcome is ANL_FAULT_AGAIN. */
 static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_fault *outcome)
 {
 	u32 pgoff = vmf->pgoff;
 	struct page *page;
 	vm_fault_t ret;
-	int err;
 
 	*outcome = ANL_FAULT_AGAIN;
 	/* Before adoption has imported what exists, nothing can be said. */
-	if (!smp_load_acquire(&a->ready))
-		return anl_fault_again();
+	if (!smp_load_acquire(&a->ready)) {
+		if (!anl_in_trace_reader())
+			return 0;
+		/* Adoption may be waiting for this very program. */
+		*outcome = ANL_FAULT_SEGV;
+		return VM_FAULT_SIGBUS;
+	}
 	*outcome = ANL_FAULT_SEGV;
 	if (vmf->pgoff >= a->nr_slots)
 		return VM_FAULT_SIGSEGV;
@@ -147,36 +171,40 @@ static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_
 	/* Do not allocate only to find the slot busy. */
 	*outcome = ANL_FAULT_AGAIN;
 	if (!rtq_is_free(&a->rt, pgoff) && !anl_spares_release(a, pgoff, 1))
-		return anl_fault_again();
+		return 0;
 	page = anl_get_fault_page(a);
 	if (!page) {
 		*outcome = ANL_FAULT_NO_MEMORY;
 		return VM_FAULT_SIGBUS;
 	}
-	err = rtq_claim(&a->rt, pgoff, 1);
-	if (err) {
+	if (rtq_claim(&a->rt, pgoff, 1)) {
 		put_page(page);
-		return anl_fault_again();
+		return 0;
 	}
 	anl_map_block(a, pgoff, page, 1);
 	anl_set_live(a, pgoff, 1);
 
-	*outcome = ANL_FAULT_POPULATED;
+	/* Somebody may have freed it already. */
 	ret = anl_fault_live(a, vmf, pgoff);
+	if (ret)
+		*outcome = ANL_FAULT_POPULATED;
 
-	return ret ? ret : anl_fault_again();
+	return ret;
 }
 
 static vm_fault_t anl_vm_fault(struct vm_fault *vmf)
 {
 	struct anl_vma *v = vmf->vma->vm_private_data;
 	struct anl_arena *a = v->arena;
+	int tries = ANL_FAULT_TRIES;
 	enum anl_fault outcome;
 	vm_fault_t ret;
 
-	ret = anl_fault(a, vmf, &outcome);
-	anl_count(a, faults[outcome], 1);
-	trace_arena_nolock_fault(a, vmf->pgoff, outcome);
+	do {
+		ret = anl_fault(a, vmf, &outcome);
+		anl_count(a, faults[outcome], 1);
+		trace_arena_nolock_fault(a, vmf->pgoff, outcome);
+	} while (outcome == ANL_FAULT_AGAIN && anl_fault_again(vmf, &tries, &ret));
 
 	return ret;
 }

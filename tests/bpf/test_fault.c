@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -309,4 +310,94 @@ TEST(fault, exact_count, "the reported memory is exactly what is populated, by w
 	sem_free(&s, CX_RCU, s.base, 256);
 	ASSERT(sem_settle(&s, 0), "free under rcu not finished");
 	sem_close(&s);
+}
+
+/*
+ * Who is in get_user_pages() for a page that is being freed, the drain, and who waits
+ * to write to the address space, must not wait for each other in a ring.
+ */
+struct gup {
+	char *addr;
+	atomic_int stop;
+};
+
+static void *gup_read(void *arg)
+{
+	struct gup *g = arg;
+	char buf[32 * PAGE];
+	struct iovec local = { buf, sizeof(buf) }, remote = { g->addr, sizeof(buf) };
+
+	while (!atomic_load(&g->stop)) {
+		madvise(g->addr, sizeof(buf), MADV_DONTNEED);
+		process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	}
+
+	return NULL;
+}
+
+/* ptrace() and /proc/pid/mem cannot give mmap_lock up meanwhile. */
+static void *gup_mem(void *arg)
+{
+	struct gup *g = arg;
+	int fd = open("/proc/self/mem", O_RDONLY);
+	char buf[32 * PAGE];
+
+	while (!atomic_load(&g->stop)) {
+		madvise(g->addr, sizeof(buf), MADV_DONTNEED);
+		if (pread(fd, buf, sizeof(buf), (long)g->addr) < 0)
+			usleep(100);
+	}
+	close(fd);
+
+	return NULL;
+}
+
+static void *gup_map(void *arg)
+{
+	struct gup *g = arg;
+
+	while (!atomic_load(&g->stop))
+		munmap(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
+
+	return NULL;
+}
+
+static void against_drain(void *(*reader)(void *))
+{
+	struct gup g = {};
+	pthread_t t[2];
+	struct sem s;
+	long end;
+
+	ASSERT(sem_open(&s, 64, 0), "load");
+	g.addr = sem_page(&s, 32);
+	ASSERT(thread_on(&t[0], nr_cpus > 1, reader, &g), "thread");
+	ASSERT(thread_on(&t[1], 0, gup_map, &g), "thread");
+	for (end = now_ms() + 4000; now_ms() < end;) {
+		/* Some pages are in page tables, so the drain wants mmap_lock. */
+		user_mark(s.base, 32, 1);
+		sem_free(&s, CX_RCU, s.base, 64);
+	}
+	atomic_store(&g.stop, 1);
+	pthread_join(t[0], NULL);
+	pthread_join(t[1], NULL);
+	sem_free(&s, CX_RCU, s.base, 64);
+	ASSERT(sem_settle(&s, 0), "%ld pages left", sem_pages(&s));
+	sem_close(&s);
+}
+
+TEST(fault, gup_and_drain, "system calls on pages that are being freed: no deadlock with a process that maps")
+{
+	struct iovec none = {};
+
+	if (process_vm_readv(getpid(), &none, 1, &none, 1, 0) < 0 && errno == ENOSYS)
+		SKIP("this kernel has no process_vm_readv()");
+	against_drain(gup_read);
+}
+
+TEST(fault, mem_and_drain, "/proc/self/mem on pages that are being freed: no deadlock with a process that maps")
+{
+	if (access("/proc/self/mem", R_OK))
+		SKIP("this kernel has no /proc/self/mem");
+	against_drain(gup_mem);
 }
