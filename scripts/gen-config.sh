@@ -81,6 +81,10 @@ members() {
 	done
 }
 
+# What else is in an arena could own pages of it. Adoption knows what each of these is.
+arena_members="map user_vm_start user_vm_end kern_vm mt scratch_page rt spinlock nr_pages"
+arena_members="$arena_members vma_list lock zap_gen zap_mutex free_irq free_work free_spans"
+
 optional() {
 	members "$@" || true
 }
@@ -96,7 +100,13 @@ gen() {
 		die "$btf holds no readable BTF of struct bpf_map. Is pahole new enough for this kernel ($(pahole --version))?"
 	members bpf_arena map user_vm_start user_vm_end kern_vm vma_list lock ||
 		die "struct bpf_arena of kernel $krel is missing or has an unknown layout. This module supports Linux 6.12 and 7.x kernels with BPF arenas."
-	members vma_list vma head ||
+	for m in $(pahole -F btf -C bpf_arena "$btf" | sed -n 's,^\t.*[ *]\([a-z_]*\);.*/\*.*,\1,p'); do
+		case " $arena_members " in
+		*" $m "*) ;;
+		*) die "struct bpf_arena of kernel $krel has a member '$m', which this module does not know." ;;
+		esac
+	done
+	members vma_list head ||
 		die "struct vma_list of kernel $krel has an unknown layout."
 	optional vma_list mmap_count
 	for m in scratch_page spinlock free_irq free_work; do

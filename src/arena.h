@@ -70,11 +70,11 @@ struct anl_batch {
  * @stock_ops: what map->ops pointed to
  * @map: the map; it owns us and frees us in map_free
  * @id: its id, which the map itself loses before it is freed
+ * @objcg: whom its memory is charged to; the map drops its own reference before
+ *	it is freed, while @refill_work may still run
  * @ready: set once, when adoption has finished
  * @user_start: user address of slot 0, in bytes
  * @kern_start: kernel address of slot 0, in bytes
- * @objcg: whom its memory is charged to; the map drops its own reference before
- *	it is freed, while @refill_work may still run
  * @nr_slots: pages in the user mapping, and bits in @live and @dying
  * @nr_limit: pages that may be populated: @nr_slots or max_entries if less
  * @nr_populated: slots that hold a page
@@ -124,11 +124,11 @@ struct anl_arena {
 	const struct bpf_map_ops *stock_ops;
 	struct bpf_map *map;
 	u32 id;
+	struct obj_cgroup *objcg;
 	bool ready;
 	unsigned long user_start;
 	unsigned long kern_start;
 	u32 nr_slots;
-	struct obj_cgroup *objcg;
 	u32 nr_limit;
 	atomic_long_t nr_populated;
 
@@ -324,6 +324,7 @@ void anl_shrinker_exit(void);
 int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma);
 void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma);
 bool anl_vma_is_ours(const struct vm_area_struct *vma);
+bool anl_vma_is_stock(const struct vm_area_struct *vma);
 bool anl_zap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
 		   bool may_block);
 

@@ -11,9 +11,9 @@
  * when no program, no mapping and no file refers to the map any more. Each
  * adopted map holds a reference on the module.
  *
- * Locks: anl_adopt_mutex serialises adoptions. mmap_lock is taken inside of it,
- * so nothing that runs under mmap_lock (mmap, faults) may wait for it. Kfuncs
- * take no lock here.
+ * Locks: one loader at a time adopts a map, others of the same map wait for it, and
+ * can be killed. mmap_lock is taken meanwhile, so nothing that runs under mmap_lock
+ * (mmap, faults) may wait for an adoption. Kfuncs take no lock here.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
@@ -25,6 +25,7 @@
 #include <linux/nodemask.h>
 #include <linux/slab.h>
 #include <linux/utsname.h>
+#include <linux/wait_bit.h>
 
 #include "arena.h"
 #include "compat.h"
@@ -37,7 +38,14 @@
  */
 struct workqueue_struct *anl_refill_wq, *anl_drain_wq;
 
-static DEFINE_MUTEX(anl_adopt_mutex);
+/* Maps that are being adopted, one entry on the stack of each loader that does it. */
+struct anl_adoption {
+	struct list_head head;
+	struct bpf_map *map;
+};
+
+static LIST_HEAD(anl_adoptions);
+static DEFINE_SPINLOCK(anl_adoptions_lock);
 
 static void anl_map_free(struct bpf_map *map);
 
@@ -124,6 +132,7 @@ static void anl_arena_destroy(struct anl_arena *a)
 	anl_stat_exit(a);
 	kvfree(a->tables);
 	kvfree(a->rt_mem);
+	anl_objcg_put(a->objcg);
 	kvfree(a);
 }
 
@@ -132,7 +141,6 @@ static void anl_map_free(struct bpf_map *map)
 {
 	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
 	const struct bpf_map_ops *stock_ops = a->stock_ops;
-	anl_objcg_put(a->objcg);
 	struct anl_span all = { 0, a->nr_slots };
 	struct anl_unmapped u;
 
@@ -175,6 +183,7 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 		return ERR_PTR(-ENOMEM);
 	a->map = map;
 	a->id = map->id;
+	a->objcg = anl_map_get_objcg(map);
 	mutex_init(&a->vma_lock);
 	INIT_LIST_HEAD(&a->vmas);
 	anl_init_ops(a);
@@ -183,7 +192,6 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	err = anl_stock_probe(map, a);
 	if (err)
 		goto fail;
-	a->objcg = anl_map_get_objcg(map);
 
 	err = anl_stat_init(a);
 	if (err)
@@ -272,7 +280,31 @@ static void anl_import(struct anl_arena *a)
 	anl_import_taken(a, pos, a->nr_slots);
 }
 
-static int anl_adopt_locked(struct bpf_map *map, const struct bpf_prog *prog)
+/* False if somebody else is adopting the map. */
+static bool anl_adopt_begin(struct anl_adoption *self)
+{
+	struct anl_adoption *other;
+	bool first = true;
+
+	spin_lock(&anl_adoptions_lock);
+	list_for_each_entry(other, &anl_adoptions, head)
+		first &= other->map != self->map;
+	if (first)
+		list_add(&self->head, &anl_adoptions);
+	spin_unlock(&anl_adoptions_lock);
+
+	return first;
+}
+
+static void anl_adopt_end(struct anl_adoption *self)
+{
+	spin_lock(&anl_adoptions_lock);
+	list_del(&self->head);
+	spin_unlock(&anl_adoptions_lock);
+	wake_up_var(&anl_adoptions);
+}
+
+static int anl_adopt(struct bpf_map *map, const struct bpf_prog *prog)
 {
 	struct anl_arena *a;
 	int err;
@@ -282,11 +314,6 @@ static int anl_adopt_locked(struct bpf_map *map, const struct bpf_prog *prog)
 
 	a = anl_arena_create(map);
 	err = PTR_ERR_OR_ZERO(a);
-	if (!err) {
-		err = anl_stock_seize(map, a);
-		if (err)
-			anl_arena_destroy(a);
-	}
 	if (err) {
 		pr_warn_ratelimited("map %u '%s': not adopted, error %d; it stays a stock arena\n",
 				    map->id, map->name, err);
@@ -295,8 +322,9 @@ static int anl_adopt_locked(struct bpf_map *map, const struct bpf_prog *prog)
 	}
 	__module_get(THIS_MODULE);
 
-	anl_stock_takeover_vmas(map, a);
+	anl_stock_seize(map, a);
 	anl_stock_quiesce(map, prog);
+	anl_stock_takeover_vmas(map, a);
 	anl_import(a);
 	anl_reserve_refill(a);
 	/* Pairs with the loads in anl_arena_of() and in the fault handler. */
@@ -315,6 +343,7 @@ static int anl_adopt_locked(struct bpf_map *map, const struct bpf_prog *prog)
 static int anl_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
 {
 	struct bpf_map *map = (struct bpf_map *)prog->aux->arena;
+	struct anl_adoption self = { .map = map };
 	int err;
 
 	/*
@@ -335,9 +364,11 @@ static int anl_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
 		return -EBUSY;
 	}
 
-	mutex_lock(&anl_adopt_mutex);
-	err = anl_adopt_locked(map, prog);
-	mutex_unlock(&anl_adopt_mutex);
+	err = wait_var_event_killable(&anl_adoptions, anl_adopt_begin(&self));
+	if (err)
+		return err;
+	err = anl_adopt(map, prog);
+	anl_adopt_end(&self);
 
 	return err;
 }
@@ -710,6 +741,9 @@ static int __init anl_init(void)
 	if (err)
 		return err;
 	err = anl_compat_init();
+	if (err)
+		return err;
+	err = anl_stock_init();
 	if (err)
 		return err;
 

@@ -217,9 +217,16 @@ static const struct vm_operations_struct anl_vm_ops = {
 	.fault = anl_vm_fault,
 };
 
+/* Pairs with the store in anl_vma_add(). */
 bool anl_vma_is_ours(const struct vm_area_struct *vma)
 {
-	return READ_ONCE(vma->vm_ops) == &anl_vm_ops;
+	return smp_load_acquire(&vma->vm_ops) == &anl_vm_ops;
+}
+
+/* Does the stock arena count this mapping? It cannot be closed meanwhile. */
+bool anl_vma_is_stock(const struct vm_area_struct *vma)
+{
+	return !anl_vma_is_ours(vma) || ((struct anl_vma *)vma->vm_private_data)->stock_ops;
 }
 
 static void anl_vma_add(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
@@ -230,7 +237,8 @@ static void anl_vma_add(struct anl_arena *a, struct anl_vma *v, struct vm_area_s
 	 */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY | VM_MIXEDMAP);
 	anl_vma_list(a, v, vma);
-	WRITE_ONCE(vma->vm_ops, &anl_vm_ops);
+	/* Pairs with the load in anl_vma_is_ours(). */
+	smp_store_release(&vma->vm_ops, &anl_vm_ops);
 }
 
 /*

@@ -7,13 +7,22 @@
  * module is built for (anl_config.h). Everything that the module knows about
  * the stock arena is in this file.
  *
+ * The stock arena has a list of its user mappings, but not one to find them by:
+ * where children inherit mappings (6.12, with MADV_DOFORK) it has the first one
+ * only, which may be gone. The list has the number of all of them, though. They are
+ * found in the tree of mappings (i_mmap) of the inode that the descriptors of all maps
+ * share; and if those are as many, none is still being made.
+ *
  * Locks: the stock arena's own mutex, for its list of user mappings and its
- * user addresses; on 7.x its spinlock as well, which covers the address range
- * while pages are allocated. mmap_lock is taken outside of the mutex, as the
- * kernel does.
+ * user addresses; on 7.x its spinlock as well, for its range tree. mmap_lock is
+ * taken outside of the mutex, as the kernel does. i_mmap_rwsem nests inside
+ * mmap_lock; the mutex, under which the kernel may reclaim memory, is only tried
+ * under it.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
+#include <linux/anon_inodes.h>
+#include <linux/fs.h>
 #include <linux/irq_work.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
@@ -42,31 +51,85 @@ static struct mutex *stock_lock(struct bpf_map *map)
 	return STOCK(map, lock, struct mutex);
 }
 
-/*
- * Has a process inherited a mapping? 6.12 can be told to let it, by MADV_DOFORK. The
- * stock list then knows one of the two, and possibly the one that is gone. Called with
- * the stock lock held.
- */
-static bool stock_has_copies(struct bpf_map *map)
+/* What all user mappings of all maps are mappings of. */
+static struct address_space *stock_mapping;
+
+/* User mappings that the stock arena counts. Called with the stock lock held. */
+static long stock_nr_vmas(struct bpf_map *map)
 {
-#ifdef ANL_OFF_vma_list_mmap_count
 	struct list_head *head = STOCK(map, vma_list, struct list_head), *pos;
+	long nr = 0;
 
 	list_for_each(pos, head) {
+#ifdef ANL_OFF_vma_list_mmap_count
 		char *vml = (char *)pos - ANL_OFF_vma_list_head;
 
-		if (refcount_read((refcount_t *)(vml + ANL_OFF_vma_list_mmap_count)) != 1)
-			return true;
-	}
+		nr += refcount_read((refcount_t *)(vml + ANL_OFF_vma_list_mmap_count));
+#else
+		nr++;
 #endif
-	return false;
+	}
+
+	return nr;
 }
 
-static int stock_refuse_copies(struct bpf_map *map)
+/* What a look at the user mappings of a map has found. */
+struct stock_vmas {
+	struct mm_struct *mm;	/* referenced; of one that is not ours yet */
+	bool elsewhere;		/* one of them is at another address */
+	bool all;		/* it was all of them, none is coming or going */
+};
+
+/*
+ * A mapping is counted before it gets into the tree, and leaves the tree before it is
+ * not counted any more. So with the tree locked, what is counted beyond what is in
+ * there is coming or going.
+ */
+static struct stock_vmas stock_look(struct bpf_map *map, u64 start, bool want_mm)
 {
-	pr_warn_ratelimited("map %u '%s': a process has inherited its mapping, and cannot be found; adopt the arena before any such fork, or do not use MADV_DOFORK\n",
-			    map->id, map->name);
-	return -EBUSY;
+	struct stock_vmas look = {};
+	struct rb_node *rb;
+	long nr = 0;
+
+	i_mmap_lock_read(stock_mapping);
+	for (rb = rb_first_cached(&stock_mapping->i_mmap); rb && !look.mm; rb = rb_next(rb)) {
+		struct vm_area_struct *vma = rb_entry(rb, struct vm_area_struct, shared.rb);
+
+		if (vma->vm_file->private_data != map || !anl_vma_is_stock(vma))
+			continue;
+		nr++;
+		if (vma->vm_start != start)
+			look.elsewhere = true;
+		/* A process without users is exiting and does not fault any more. */
+		else if (want_mm && !anl_vma_is_ours(vma) && mmget_not_zero(vma->vm_mm))
+			look.mm = vma->vm_mm;
+	}
+	if (!look.mm && mutex_trylock(stock_lock(map))) {
+		look.all = stock_nr_vmas(map) == nr;
+		mutex_unlock(stock_lock(map));
+	}
+	i_mmap_unlock_read(stock_mapping);
+
+	return look;
+}
+
+/* How long mappings that come and go may keep an arena from being adopted. */
+#define STOCK_LOOK_TRIES 1000
+
+/* Before anything is changed: can all user mappings be found? */
+static bool stock_finds_vmas(struct bpf_map *map, u64 start)
+{
+	int tries = STOCK_LOOK_TRIES;
+	struct stock_vmas look;
+
+	for (;;) {
+		look = stock_look(map, start, false);
+		if (look.elsewhere)
+			return false;
+		if (look.all || !--tries)
+			return look.all;
+		anl_nap(1000, 2000);
+	}
 }
 
 /* Room on either side of the 4 GiB for the 16-bit offset of an instruction. */
@@ -87,12 +150,10 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 {
 	struct vm_struct *vm = *STOCK(map, kern_vm, struct vm_struct *);
 	u64 start, end;
-	bool copies;
 
 	mutex_lock(stock_lock(map));
 	start = *stock_user_vm_start(map);
 	end = *stock_user_vm_end(map);
-	copies = stock_has_copies(map);
 	mutex_unlock(stock_lock(map));
 
 	if (!vm || get_vm_area_size(vm) != SZ_4G + STOCK_GUARD_SZ || !(vm->flags & VM_SPARSE)) {
@@ -106,8 +167,11 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 				    map->id, map->name, start, end);
 		return -EINVAL;
 	}
-	if (copies)
-		return stock_refuse_copies(map);
+	if (!stock_finds_vmas(map, start)) {
+		pr_warn_ratelimited("map %u '%s': cannot find all of its user mappings at %#llx\n",
+				    map->id, map->name, start);
+		return -EBUSY;
+	}
 
 	a->user_start = start;
 	a->nr_slots = (end - start) >> PAGE_SHIFT;
@@ -127,25 +191,18 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
  *
  * An arena without user addresses has no room for allocations and
  * reservations, and nothing to free. The end is moved to the start; a start of
- * 0 would wrap. From here on mmap comes to us, so the stock list of mappings
- * only shrinks. There is no way back, and nothing after this can fail.
+ * 0 would wrap. From here on mmap comes to us, so the stock arena gets no mappings
+ * but by fork. There is no way back, and nothing after this can fail.
  *
  * Context: process context, may sleep.
- * Return: 0, or -EBUSY with nothing changed, after saying why.
  */
-int anl_stock_seize(struct bpf_map *map, struct anl_arena *a)
+void anl_stock_seize(struct bpf_map *map, struct anl_arena *a)
 {
 	mutex_lock(stock_lock(map));
-	if (stock_has_copies(map)) {
-		mutex_unlock(stock_lock(map));
-		return stock_refuse_copies(map);
-	}
 	WRITE_ONCE(*stock_user_vm_end(map), *stock_user_vm_start(map));
 	/* Pairs with the load in anl_arena_of(). */
 	smp_store_release(&map->ops, &a->ops);
 	mutex_unlock(stock_lock(map));
-
-	return 0;
 }
 
 /*
@@ -174,7 +231,8 @@ static s64 stock_kernel_refs(struct bpf_map *map)
  * that have the map hold a reference until nobody runs in them any more, and so
  * do maps of maps in which others can find it; one is of @prog. Sleepable programs
  * are counted apart. A map that left a map of maps may still be in the hands of
- * a program that found it there, and was marked when it left.
+ * a program that found it there, and was marked when it left. And a program on the
+ * hook of bpf_map (LSM) is given maps of which somebody gets another descriptor.
  */
 static bool stock_may_be_in_use(struct bpf_map *map, const struct bpf_prog *prog)
 {
@@ -183,6 +241,7 @@ static bool stock_may_be_in_use(struct bpf_map *map, const struct bpf_prog *prog
 	int i;
 
 	if (atomic64_read(&map->sleepable_refcnt) > prog->sleepable ||
+	    atomic64_read(&map->usercnt) > 1 ||
 	    READ_ONCE(map->free_after_mult_rcu_gp) || READ_ONCE(map->free_after_rcu_gp))
 		return true;
 	local_irq_save(flags);
@@ -194,8 +253,8 @@ static bool stock_may_be_in_use(struct bpf_map *map, const struct bpf_prog *prog
 }
 
 /**
- * anl_stock_quiesce() - wait until no stock code works on the arena's pages
- * @map: a map that was seized and whose user mappings were taken over
+ * anl_stock_quiesce() - wait until no stock kfunc works on the arena's pages
+ * @map: a map that was seized
  * @prog: the program that is being verified
  *
  * A call that read the user addresses before they were moved is in a BPF
@@ -204,6 +263,9 @@ static bool stock_may_be_in_use(struct bpf_map *map, const struct bpf_prog *prog
  * by that. If no other program has the map there is nothing to wait for: one that
  * comes later reads the addresses as they are now. That is the usual case, and
  * spares it some 50 ms on 6.12.
+ *
+ * This is no time to hold up faults: a sleepable program can be in one. So mappings
+ * are taken over afterwards.
  *
  * Context: process context, not in a sleepable BPF program.
  */
@@ -219,54 +281,62 @@ void anl_stock_quiesce(struct bpf_map *map, const struct bpf_prog *prog)
 #endif
 }
 
-/* A mapping on the stock list that is not ours yet, and a reference on its mm. */
-static struct mm_struct *stock_next_mm(struct bpf_map *map)
-{
-	struct list_head *head = STOCK(map, vma_list, struct list_head), *pos;
-	struct mm_struct *mm = NULL;
-
-	mutex_lock(stock_lock(map));
-	list_for_each(pos, head) {
-		char *vml = (char *)pos - ANL_OFF_vma_list_head;
-		struct vm_area_struct *vma =
-			*(struct vm_area_struct **)(vml + ANL_OFF_vma_list_vma);
-
-		/* A process without users is exiting and does not fault any more. */
-		if (anl_vma_is_ours(vma) || !mmget_not_zero(vma->vm_mm))
-			continue;
-		mm = vma->vm_mm;
-		break;
-	}
-	mutex_unlock(stock_lock(map));
-
-	return mm;
-}
-
 /**
  * anl_stock_takeover_vmas() - take over the user mappings that exist
  * @map: a map that was seized
  * @a: the arena that takes them over
  *
- * Under mmap_lock for write nobody is in a fault of that process, so after
- * this no stock fault handler runs on the arena.
+ * Under mmap_lock for write nobody is in a fault of that process, nor in a fork, so
+ * after this no stock fault handler runs on the arena, and copies come to us.
  *
  * Context: process context, may sleep.
  */
 void anl_stock_takeover_vmas(struct bpf_map *map, struct anl_arena *a)
 {
 	struct vm_area_struct *vma;
+	struct stock_vmas look;
 	struct mm_struct *mm;
 
-	while ((mm = stock_next_mm(map))) {
+	for (;;) {
+		look = stock_look(map, a->user_start, true);
+		mm = look.mm;
+		if (!mm && look.all)
+			return;
+		if (!mm) {
+			anl_nap(100, 500);
+			continue;
+		}
 		mmap_write_lock(mm);
 		vma = find_vma(mm, a->user_start);
-		if (vma && vma->vm_start == a->user_start && !anl_vma_is_ours(vma) &&
-		    vma->vm_file && vma->vm_file->private_data == map)
+		if (vma && vma->vm_start == a->user_start && vma->vm_mm == mm &&
+		    !anl_vma_is_ours(vma) && vma->vm_file && vma->vm_file->private_data == map)
 			anl_vma_takeover(a, vma);
 		mmap_write_unlock(mm);
 		mmput_async(mm);
 	}
 }
+
+#ifdef ANL_OFF_bpf_arena_rt
+/* Not all 7.x kernels look closely at what a free is told once there is no room. */
+static void stock_lock_tree(struct bpf_map *map, unsigned long *flags)
+{
+#ifdef ANL_OFF_bpf_arena_spinlock
+	while (anl_lock_irqsave(STOCK(map, spinlock, anl_lock_t), flags))
+		cond_resched();
+#else
+	mutex_lock(stock_lock(map));
+#endif
+}
+
+static void stock_unlock_tree(struct bpf_map *map, unsigned long flags)
+{
+#ifdef ANL_OFF_bpf_arena_spinlock
+	anl_unlock_irqrestore(STOCK(map, spinlock, anl_lock_t), flags);
+#else
+	mutex_unlock(stock_lock(map));
+#endif
+}
+#endif
 
 /**
  * anl_stock_next_free() - the next run of pages that the stock arena has free
@@ -285,8 +355,11 @@ bool anl_stock_next_free(struct bpf_map *map, u32 *pgoff, u32 *cnt)
 #ifdef ANL_OFF_bpf_arena_rt
 	struct rb_root_cached *root =
 		(struct rb_root_cached *)(STOCK(map, rt, char) + ANL_OFF_range_tree_it_root);
-	struct rb_node *rb = root->rb_root.rb_node, *best = NULL;
+	struct rb_node *rb, *best = NULL;
+	unsigned long flags;
 
+	stock_lock_tree(map, &flags);
+	rb = root->rb_root.rb_node;
 	/* The nodes are disjoint, so those that end later also start later. */
 	while (rb) {
 		char *rn = (char *)rb - ANL_OFF_range_node_rn_rbnode;
@@ -298,9 +371,7 @@ bool anl_stock_next_free(struct bpf_map *map, u32 *pgoff, u32 *cnt)
 			rb = rb->rb_right;
 		}
 	}
-	if (!best)
-		return false;
-	{
+	if (best) {
 		char *rn = (char *)best - ANL_OFF_range_node_rn_rbnode;
 		u32 first = *(u32 *)(rn + ANL_OFF_range_node_rn_start);
 		u32 last = *(u32 *)(rn + ANL_OFF_range_node_rn_last);
@@ -308,8 +379,9 @@ bool anl_stock_next_free(struct bpf_map *map, u32 *pgoff, u32 *cnt)
 		*pgoff = max(*pgoff, first);
 		*cnt = last - *pgoff + 1;
 	}
+	stock_unlock_tree(map, flags);
 
-	return true;
+	return best;
 #else
 	if (*pgoff >= map->max_entries)
 		return false;
@@ -317,4 +389,26 @@ bool anl_stock_next_free(struct bpf_map *map, u32 *pgoff, u32 *cnt)
 
 	return true;
 #endif
+}
+
+/**
+ * anl_stock_init() - find what user mappings of maps are mappings of
+ *
+ * The inode is the kernel's, and there as long as the kernel is.
+ *
+ * Context: module init.
+ * Return: 0 or a negative error.
+ */
+int __init anl_stock_init(void)
+{
+	static const struct file_operations fops = { .owner = THIS_MODULE };
+	struct file *file = anon_inode_getfile("arena_nolock", &fops, NULL, O_RDONLY);
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	stock_mapping = file->f_mapping;
+	/* Not later: init can still fail, and takes the operations with it. */
+	__fput_sync(file);
+
+	return 0;
 }

@@ -84,7 +84,7 @@ mutant memlock arena_nolock.c 's/return (u64)atomic_long_read(&a->nr_populated) 
 mutant uncharged arena_reserve.c 's/c->gfp = c->memcg ? __GFP_ACCOUNT : 0;/c->gfp = 0;/' 'limits.*'
 mutant oom_kill arena_reserve.c 's/GFP_KERNEL | __GFP_RETRY_MAYFAIL/GFP_KERNEL/' 'limits.*'
 mutant stock_works stock_arena.c 's/WRITE_ONCE(\*stock_user_vm_end(map), .*/;/' 'adopt.*'
-mutant old_mappings stock_arena.c 's/^\twhile ((mm = stock_next_mm(map))) {/\twhile (0 \&\& (mm = stock_next_mm(map))) {/' 'adopt.*' 'free.*'
+mutant old_mappings stock_arena.c '/^void anl_stock_takeover_vmas(/,/^}/s/^\tfor (;;) {/\treturn;\n&/' 'adopt.*' 'free.*'
 mutant map_elsewhere 'arena_nolock.c arena_vma.c' 's/if (vma->vm_start != a->user_start || .*/if (0)/
 	s/if (len != size || addr != a->user_start)/if (0)/' 'adopt.*' 'fault.*' 'limits.*'
 mutant unloadable arena_nolock.c 's/__module_get(THIS_MODULE);//; s/module_put(THIS_MODULE);//' 'lifetime.*'
@@ -93,11 +93,11 @@ mutant stash_leak arena_reserve.c '/^void anl_reserve_exit(/,/^}/s/put_page(page
 mutant no_growth arena_reserve.c 's/used > goal - goal \/ 4 || READ_ONCE(a->stash_missed)/0/' 'limits.reserve*'
 mutant no_shrinker arena_reserve.c 's/return nr ?: SHRINK_EMPTY;/return SHRINK_EMPTY;/' 'limits.reserve*'
 mutant not_lent arena_reserve.c 's/return anl_stash_take(a, n, cnt, 0, pages);/return n;/' 'limits.reserve*'
+mutant without_reserve arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/if (!words)/if (0)/' 'limits.without_reserve'
 mutant no_decay arena_reserve.c 's/if (a->stash_used < goal \/ 4)/if (0)/' 'limits.reserve*'
 if [ "$kernel" = stable ]; then
 	# Later kernels can do without the reserve, and know what is taken.
 	mutant no_stash arena_reserve.c 's/a->stash_cap = min(.*/a->stash_cap = 0;/' 'ctx.*'
-mutant without_reserve arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/if (!words)/if (0)/' 'limits.without_reserve'
 	mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
 fi
 if [ "$kernel" = backports ]; then
@@ -118,7 +118,7 @@ mutant misfit_layout stock_layout.c 's/err = layout_walk(&b) ?: layout_verdict()
 mutant misfit_release arena_nolock.c 's/if (strcmp(init_utsname()->release, ANL_TARGET_RELEASE)) {/if (0) {/' 'misfit.*'
 mutant misfit_btf arena_nolock.c 's/if (!THIS_MODULE->btf_data) {/if (0) {/' 'misfit.*'
 mutant heir_unlisted arena_vma.c 's/^\tanl_vma_list(from->arena, v, vma);/\tINIT_LIST_HEAD(\&v->head); v->arena = from->arena; v->vma = vma; vma->vm_private_data = v;/' 'hostile.heir'
-mutant heir_of_stock stock_arena.c 's/copies = stock_has_copies(map)/copies = false/; s/if (stock_has_copies(map))/if (0 \&\& stock_has_copies(map))/' 'hostile.heir_of_stock'
+mutant heir_of_stock stock_arena.c '/^void anl_stock_takeover_vmas(/,/^}/s/^\t\tmmput_async(mm);/&\n\t\treturn;/' 'hostile.heir_of_stock'
 mutant fuzz_reserve arena_nolock.c 's/if (!(addr & ~PAGE_MASK) \&\& pgoff < a->nr_limit/if (pgoff < a->nr_limit/' 'hostile.arguments'
 mutant fuzz_clamp arena_nolock.c 's/^\t\tcnt = min(cnt, a->nr_slots - pgoff);/\t\tif (cnt > a->nr_slots - pgoff) return;/' 'hostile.arguments'
 mutant stale arena_reserve.c 's/^\t\tclear_highpage(page);/\t\t;/' 'hostile.stale'

@@ -61,4 +61,25 @@ int stock_raw(void *ctx)
 	return stock_do();
 }
 
+/* Reads user memory page after page, all in one run; pages that could not be read. */
+__u64 copy_at, copy_failed;
+
+static long copy_page(__u64 i, void *ctx)
+{
+	__u64 val;
+
+	if (bpf_copy_from_user(&val, sizeof(val), (void *)(copy_at + i * 4096)))
+		copy_failed++;
+
+	return 0;
+}
+
+SEC("syscall")
+int copy_pages(struct { __u32 pages; } *ctx)
+{
+	bpf_loop(ctx->pages, copy_page, NULL, 0);
+
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";

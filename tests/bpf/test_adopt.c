@@ -387,6 +387,58 @@ TEST(adopt, during_faults, "nothing that threads write while the arena is adopte
 	}
 }
 
+/* Reads all pages of an arena in a sleepable program, from a byte of each. */
+struct copier {
+	struct stock_bpf *stock;
+	__u32 pages;
+	atomic_int running;
+	int err;
+};
+
+static void *copier_main(void *arg)
+{
+	struct copier *c = arg;
+	struct { __u32 pages; } ctx = { c->pages };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+
+	atomic_store(&c->running, 1);
+	c->err = bpf_prog_test_run_opts(bpf_program__fd(c->stock->progs.copy_pages), &opts);
+	atomic_store(&c->running, 0);
+
+	return NULL;
+}
+
+/*
+ * Adoption waits for sleepable programs that may use the arena. Such a program must not
+ * be waiting, in a fault, for the adoption.
+ */
+TEST(adopt, during_copy, "an arena is adopted while a sleepable program reads it as user memory")
+{
+	struct copier c = { .pages = 32768 };
+	struct sem raw, s;
+	pthread_t t;
+
+	ASSERT(stock_arena(&raw, c.pages, 0), "arena");
+	c.stock = stock_open(&raw);
+	ASSERT(c.stock, "load of the stock program");
+	c.stock->bss->copy_at = (__u64)raw.base;
+	ASSERT(thread_on(&t, nr_cpus > 1, copier_main, &c), "thread");
+	ASSERT(wait_for(atomic_load(&c.running), 5000), "not running");
+	ASSERT(wait_for(map_pages(raw.fd) > 64 || !has_intree_nonsleepable, 5000), "no page read");
+	ASSERT(adopt(&s, &raw), "load");
+	pthread_join(t, NULL);
+	ASSERT_EQ(c.err, 0, "run");
+	/* While adoption counts what is there, reading can fail. */
+	printf("# %llu pages could not be read\n", c.stock->bss->copy_failed);
+	ASSERT(c.stock->bss->copy_failed < c.pages / 2, "%llu pages could not be read",
+	       c.stock->bss->copy_failed);
+	ASSERT_EQ(sem_pages(&s), (long)(c.pages - c.stock->bss->copy_failed), "pages");
+	sem_close(&s);
+	stock_bpf__destroy(c.stock);
+	munmap(raw.base, raw.pages * PAGE);
+	close(raw.fd);
+}
+
 /* A loader of its own: programs, five pages, their contents. */
 static int loader(const struct sem *raw, int id)
 {
