@@ -100,7 +100,8 @@ gen() {
 		die "$btf holds no readable BTF of struct bpf_map. Is pahole new enough for this kernel ($(pahole --version))?"
 	members bpf_arena map user_vm_start user_vm_end kern_vm vma_list lock ||
 		die "struct bpf_arena of kernel $krel is missing or has an unknown layout. This module supports Linux 6.12 and 7.x kernels with BPF arenas."
-	for m in $(pahole -F btf -C bpf_arena "$btf" | sed -n 's,^\t.*[ *]\([a-z_]*\);.*/\*.*,\1,p'); do
+	for m in $(pahole -F btf -C bpf_arena "$btf" 2>/dev/null |
+			sed -n 's,^\t.*[ *]\([A-Za-z0-9_]*\);.*/\*.*,\1,p'); do
 		case " $arena_members " in
 		*" $m "*) ;;
 		*) die "struct bpf_arena of kernel $krel has a member '$m', which this module does not know." ;;

@@ -73,4 +73,15 @@ rm "$dir/kdir/vmlinux"
 cp /bin/true "$dir/kdir/vmlinux"
 refused "another file for vmlinux" "no readable BTF"
 
+# Offsets of a kernel whose arena has one thing more.
+mkdir "$dir/bin"
+cat >"$dir/bin/pahole" <<EOF
+#!/bin/sh
+$(command -v pahole) "\$@" | sed 's,^struct bpf_arena {,&\n\tstruct kmem_cache * slabs; /* 4096 8 */,'
+EOF
+chmod +x "$dir/bin/pahole"
+fresh
+PATH=$dir/bin:$PATH
+refused "another member" "has a member 'slabs', which this module does not know"
+
 exit "$bad"
