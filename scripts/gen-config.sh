@@ -85,6 +85,21 @@ members() {
 arena_members="map user_vm_start user_vm_end kern_vm mt scratch_page rt spinlock nr_pages"
 arena_members="$arena_members vma_list lock zap_gen zap_mutex free_irq free_work free_spans"
 
+# Lines of a struct, as pahole prints them, that are not about one of the members named.
+unknown_members() {
+	pahole -F btf -C "$1" "$btf" 2>/dev/null | awk -v known=" $2 " '
+		/\/\* +[0-9]+/ && !/^\t\/\*/ {
+			line = $0
+			sub(/ *\/\*.*/, "", line)
+			sub(/^[ \t]+/, "", line)
+			name = line
+			sub(/;$/, "", name)
+			sub(/.*[ *]/, "", name)
+			if (!index(known, " " name " "))
+				print line
+		}'
+}
+
 optional() {
 	members "$@" || true
 }
@@ -100,13 +115,9 @@ gen() {
 		die "$btf holds no readable BTF of struct bpf_map. Is pahole new enough for this kernel ($(pahole --version))?"
 	members bpf_arena map user_vm_start user_vm_end kern_vm vma_list lock ||
 		die "struct bpf_arena of kernel $krel is missing or has an unknown layout. This module supports Linux 6.12 and 7.x kernels with BPF arenas."
-	for m in $(pahole -F btf -C bpf_arena "$btf" 2>/dev/null |
-			sed -n 's,^\t.*[ *]\([A-Za-z0-9_]*\);.*/\*.*,\1,p'); do
-		case " $arena_members " in
-		*" $m "*) ;;
-		*) die "struct bpf_arena of kernel $krel has a member '$m', which this module does not know." ;;
-		esac
-	done
+	unknown=$(unknown_members bpf_arena "$arena_members")
+	[ -z "$unknown" ] ||
+		die "struct bpf_arena of kernel $krel has something that this module does not know: $unknown"
 	members vma_list head ||
 		die "struct vma_list of kernel $krel has an unknown layout."
 	optional vma_list mmap_count

@@ -128,10 +128,13 @@ static inline struct mem_cgroup *anl_objcg_memcg_rcu(struct obj_cgroup *objcg)
 	return objcg ? obj_cgroup_memcg(objcg) : NULL;
 }
 
-/* True inside a sleepable BPF program, where a tasks-trace grace period never ends. */
+/*
+ * True inside a sleepable BPF program, where a tasks-trace grace period never ends.
+ * Where 7.x does not count the readers of a task it sets the program's context.
+ */
 static inline bool anl_in_trace_reader(void)
 {
-	return READ_ONCE(current->trc_reader_nesting) > 0;
+	return READ_ONCE(current->trc_reader_nesting) > 0 || READ_ONCE(current->bpf_ctx);
 }
 
 #endif

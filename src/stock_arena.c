@@ -123,11 +123,12 @@ static bool stock_finds_vmas(struct bpf_map *map, u64 start)
 	struct stock_vmas look;
 
 	for (;;) {
+		/* For a moment there is one elsewhere in each mremap() that fails. */
 		look = stock_look(map, start, false);
-		if (look.elsewhere)
+		if (look.all && !look.elsewhere)
+			return true;
+		if (!--tries)
 			return false;
-		if (look.all || !--tries)
-			return look.all;
 		anl_nap(1000, 2000);
 	}
 }

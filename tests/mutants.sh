@@ -101,6 +101,7 @@ if [ "$kernel" = stable ]; then
 	mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
 fi
 if [ "$kernel" = backports ]; then
+	mutant raw_reader compat.h 's/ || READ_ONCE(current->bpf_ctx)//' 'adopt.during_copy_raw'
 	mutant import_taken arena_nolock.c '/^static void anl_import_taken(/,/^}/s/anl_set_live(a, pgoff, 1);/;/' 'adopt.*'
 	mutant reservations arena_nolock.c '/^static void anl_import_taken(/,/^}/s/else if (pgoff >= a->nr_limit)/else/' 'adopt.*'
 	mutant scratch_freed arena_pgtable.c 's/if (page == a->scratch) {/if (0) {/' 'scratch.*'

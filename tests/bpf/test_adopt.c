@@ -387,10 +387,9 @@ TEST(adopt, during_faults, "nothing that threads write while the arena is adopte
 	}
 }
 
-/* Reads all pages of an arena in a sleepable program, from a byte of each. */
+/* Reads all pages of an arena in a sleepable program, a word of each. */
 struct copier {
-	struct stock_bpf *stock;
-	__u32 pages;
+	struct bpf_program *prog;
 	atomic_int running;
 	int err;
 };
@@ -398,12 +397,33 @@ struct copier {
 static void *copier_main(void *arg)
 {
 	struct copier *c = arg;
-	struct { __u32 pages; } ctx = { c->pages };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+	__u64 args[1] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
 
+	if (bpf_program__type(c->prog) == BPF_PROG_TYPE_RAW_TRACEPOINT) {
+		opts.ctx_in = args;
+		opts.ctx_size_in = sizeof(args);
+	}
 	atomic_store(&c->running, 1);
-	c->err = bpf_prog_test_run_opts(bpf_program__fd(c->stock->progs.copy_pages), &opts);
+	c->err = bpf_prog_test_run_opts(bpf_program__fd(c->prog), &opts);
 	atomic_store(&c->running, 0);
+
+	return NULL;
+}
+
+/* Maps the arena anew while it is being adopted: that mapping is ours at once. */
+struct mapper {
+	const struct sem *raw;
+	bool mapped;
+};
+
+static void *mapper_main(void *arg)
+{
+	struct mapper *m = arg;
+
+	usleep(700000 * patience);
+	munmap(m->raw->base, m->raw->pages * PAGE);
+	m->mapped = wait_for(map_at(m->raw->fd, m->raw->base, m->raw->pages), 2000);
 
 	return NULL;
 }
@@ -412,31 +432,69 @@ static void *copier_main(void *arg)
  * Adoption waits for sleepable programs that may use the arena. Such a program must not
  * be waiting, in a fault, for the adoption.
  */
-TEST(adopt, during_copy, "an arena is adopted while a sleepable program reads it as user memory")
+static void during_copy(bool raw_tp, bool remap)
 {
-	struct copier c = { .pages = 32768 };
+	struct copier c = {};
+	struct mapper m = {};
+	struct stock_bpf *stock;
 	struct sem raw, s;
-	pthread_t t;
+	pthread_t t[2];
+	__u64 failed;
 
-	ASSERT(stock_arena(&raw, c.pages, 0), "arena");
-	c.stock = stock_open(&raw);
-	ASSERT(c.stock, "load of the stock program");
-	c.stock->bss->copy_at = (__u64)raw.base;
-	ASSERT(thread_on(&t, nr_cpus > 1, copier_main, &c), "thread");
+	ASSERT(stock_arena(&raw, 32768, 0), "arena");
+	stock = stock_bpf__open();
+	ASSERT(stock, "open");
+	bpf_program__set_autoload(stock->progs.copy_pages_raw, raw_tp);
+	bpf_program__set_flags(stock->progs.copy_pages_raw, BPF_F_SLEEPABLE);
+	ASSERT(!bpf_map__reuse_fd(stock->maps.arena, raw.fd), "map");
+	if (stock_bpf__load(stock)) {
+		stock_bpf__destroy(stock);
+		if (raw_tp)
+			SKIP("the kernel has no sleepable raw tracepoints");
+		ASSERT(false, "load of the stock program");
+	}
+	stock->bss->copy_at = (__u64)raw.base;
+	stock->bss->copy_cnt = raw.pages;
+	stock->bss->copy_ns = remap ? 2000000000ULL * patience : 0;
+	c.prog = raw_tp ? stock->progs.copy_pages_raw : stock->progs.copy_pages;
+	m.raw = &raw;
+	ASSERT(thread_on(&t[0], nr_cpus > 1, copier_main, &c), "thread");
 	ASSERT(wait_for(atomic_load(&c.running), 5000), "not running");
-	ASSERT(wait_for(map_pages(raw.fd) > 64 || !has_intree_nonsleepable, 5000), "no page read");
+	if (remap)
+		ASSERT(thread_on(&t[1], 0, mapper_main, &m), "thread");
 	ASSERT(adopt(&s, &raw), "load");
-	pthread_join(t, NULL);
+	if (remap)
+		pthread_join(t[1], NULL);
+	pthread_join(t[0], NULL);
 	ASSERT_EQ(c.err, 0, "run");
-	/* While adoption counts what is there, reading can fail. */
-	printf("# %llu pages could not be read\n", c.stock->bss->copy_failed);
-	ASSERT(c.stock->bss->copy_failed < c.pages / 2, "%llu pages could not be read",
-	       c.stock->bss->copy_failed);
-	ASSERT_EQ(sem_pages(&s), (long)(c.pages - c.stock->bss->copy_failed), "pages");
+	failed = stock->bss->copy_failed;
+	printf("# reads failed %llu times, in %u pages\n", failed, raw.pages);
+	if (remap) {
+		ASSERT(m.mapped, "not mapped");
+	} else {
+		/* While adoption counts what is there, reading can fail. */
+		ASSERT(failed < raw.pages / 2, "%llu pages could not be read", failed);
+		ASSERT_EQ(sem_pages(&s), (long)(raw.pages - failed), "pages");
+	}
 	sem_close(&s);
-	stock_bpf__destroy(c.stock);
+	stock_bpf__destroy(stock);
 	munmap(raw.base, raw.pages * PAGE);
 	close(raw.fd);
+}
+
+TEST(adopt, during_copy, "an arena is adopted while a sleepable program reads it as user memory")
+{
+	during_copy(false, false);
+}
+
+TEST(adopt, during_copy_remap, "the same while another thread maps it anew")
+{
+	during_copy(false, true);
+}
+
+TEST(adopt, during_copy_raw, "the same with a sleepable raw tracepoint")
+{
+	during_copy(true, true);
 }
 
 /* A loader of its own: programs, five pages, their contents. */

@@ -75,13 +75,18 @@ refused "another file for vmlinux" "no readable BTF"
 
 # Offsets of a kernel whose arena has one thing more.
 mkdir "$dir/bin"
-cat >"$dir/bin/pahole" <<EOF
-#!/bin/sh
-$(command -v pahole) "\$@" | sed 's,^struct bpf_arena {,&\n\tstruct kmem_cache * slabs; /* 4096 8 */,'
-EOF
-chmod +x "$dir/bin/pahole"
-fresh
+pahole=$(command -v pahole)
 PATH=$dir/bin:$PATH
-refused "another member" "has a member 'slabs', which this module does not know"
+for member in 'struct kmem_cache *        slabs;' 'struct page *              pages[4];' \
+		'unsigned int               big:1;' 'void                       (*fn)(int);' \
+		'struct mutex               lock2 __attribute__((__aligned__(64)));'; do
+	cat >"$dir/bin/pahole" <<-EOF
+		#!/bin/sh
+		$pahole "\$@" | sed 's,^struct bpf_arena {,&\n\t$member /* 4096 8 */,'
+	EOF
+	chmod +x "$dir/bin/pahole"
+	fresh
+	refused "$member" "has something that this module does not know: "
+done
 
 exit "$bad"
