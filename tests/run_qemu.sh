@@ -41,7 +41,8 @@ usage: tests/run_qemu.sh [test|demo|bench|soak|packages|check|prepare|shell] [op
   --cpus N                  CPUs of the guest (default 2; soak 4; bench 2, and 4)
   --memory MIB              memory of the guest (default 2048)
   --time SECONDS            limit for one boot (default 600, bench 3600, debug kernels 7200)
-  --jobs N                  guests at a time (default: CPUs of this machine)
+  --jobs N                  guests at a time (default: CPUs of this machine, half of them
+                            for debug kernels)
   --verbose                 all that the guest's tests print
   --help
 
@@ -86,7 +87,7 @@ memory=
 boot_time=
 minutes=${MINUTES:-10}
 seed=${SEED:-}
-jobs=$(nproc)
+jobs=
 verbose=0
 declare -A qemu_pids=()
 qemu_extra=()
@@ -137,6 +138,11 @@ if [ -z "$boot_time" ]; then
 	[ "$mode" != bench ] || boot_time=3600
 	[[ "${specs[*]}" != *:debug* && "${specs[*]}" != *:kcsan* ]] || boot_time=7200
 	[ "$mode" != soak ] || boot_time=$((boot_time + minutes * 60))
+fi
+if [ -z "$jobs" ]; then
+	jobs=$(nproc)
+	# These guests do not idle, and wait for locks whose holders do not run.
+	[[ "${specs[*]}" != *:debug* && "${specs[*]}" != *:kcsan* ]] || jobs=$(((jobs + 1) / 2))
 fi
 for i in "${!specs[@]}"; do
 	case ${specs[i]} in

@@ -354,7 +354,7 @@ static void memory_blocks(const char *state, long enough)
 	}
 }
 
-TEST(alloc, more_than_is_free, "running out of memory half-way is NULL, kills nobody, leaks nothing")
+TEST_LONG(alloc, more_than_is_free, 120, "running out of memory half-way is NULL, kills nobody, leaks nothing")
 {
 	long mark = klog_mark(), before, gone, pages;
 	struct sem s;
