@@ -441,7 +441,7 @@ static void during_copy(bool raw_tp, bool remap)
 	pthread_t t[2];
 	__u64 failed;
 
-	ASSERT(stock_arena(&raw, 32768, 0), "arena");
+	ASSERT(stock_arena(&raw, 32768 / patience, 0), "arena");
 	stock = stock_bpf__open();
 	ASSERT(stock, "open");
 	bpf_program__set_autoload(stock->progs.copy_pages_raw, raw_tp);
