@@ -113,6 +113,9 @@ static void print_stack(const struct stack *s)
 		print_frame(s->ip[STACK_DEPTH / 2 + i], false);
 	for (i = s->kernel - 1; i >= 0; i--)
 		print_frame(s->ip[i], true);
+	/* A sample in the kernel has a frame at least. */
+	if (!s->user && !s->kernel)
+		printf(";[user]");
 	printf(" %llu\n", (unsigned long long)s->count);
 }
 

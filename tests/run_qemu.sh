@@ -40,7 +40,7 @@ usage: tests/run_qemu.sh [test|demo|bench|soak|packages|check|prepare|shell] [op
   --seed N                  where the numbers of a storm come from (default: the clock)
   --cpus N                  CPUs of the guest (default 2; soak 4; bench 2, and 4)
   --memory MIB              memory of the guest (default 2048)
-  --time SECONDS            limit for one boot (default 600, bench 3600, debug kernels 7200)
+  --time SECONDS            limit for one boot (default 1200, bench 3600, debug kernels 7200)
   --jobs N                  guests at a time (default: CPUs of this machine, half of them
                             for debug kernels)
   --verbose                 all that the guest's tests print
@@ -134,7 +134,7 @@ if [ -z "$memory" ]; then
 	[[ "${specs[*]}" != *:kcsan* ]] || memory=${memory/2048/4096}
 fi
 if [ -z "$boot_time" ]; then
-	boot_time=600
+	boot_time=1200
 	[ "$mode" != bench ] || boot_time=3600
 	[[ "${specs[*]}" != *:debug* && "${specs[*]}" != *:kcsan* ]] || boot_time=7200
 	[ "$mode" != soak ] || boot_time=$((boot_time + minutes * 60))

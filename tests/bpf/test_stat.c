@@ -88,6 +88,8 @@ TEST_EACH(stat, failures, 64, 0, "what failed is counted by cause and context")
 	long long all = stat_of(s, "allocs", where);
 
 	ASSERT(args >= 0 && address >= 0, "no counters for context %s", where);
+	if (cx == CX_IRQ)
+		keep_busy();
 	ASSERT(!sem_alloc_once(s, cx, NULL, 65), "more pages than there are");
 	ASSERT(!sem_alloc_once(s, cx, s->base + 8, 1), "a misaligned address");
 	ASSERT(!sem_alloc_args(s, cx, NULL, 1, -1, 1), "flags");
