@@ -217,9 +217,9 @@ static const struct vm_operations_struct anl_vm_ops = {
 	.fault = anl_vm_fault,
 };
 
-/* Pairs with the store in anl_vma_add(). */
 bool anl_vma_is_ours(const struct vm_area_struct *vma)
 {
+	/* Pairs with the store in anl_vma_add(). */
 	return smp_load_acquire(&vma->vm_ops) == &anl_vm_ops;
 }
 
