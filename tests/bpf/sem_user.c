@@ -61,6 +61,20 @@ bool sem_open(struct sem *s, __u32 pages, __u32 flags)
 	return sem_load(s, -1, NULL, pages, flags);
 }
 
+bool sem_stock(struct sem *s, const char *name, __u32 pages, __u32 flags)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | flags);
+
+	memset(s, 0, sizeof(*s));
+	s->pages = pages;
+	s->fd = bpf_map_create(BPF_MAP_TYPE_ARENA, name, 0, 0, pages, &opts);
+	if (s->fd < 0)
+		return false;
+	s->base = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
+
+	return s->base != MAP_FAILED;
+}
+
 bool sem_attach(struct sem *s, int map_fd, void *base, __u32 pages)
 {
 	return sem_load(s, map_fd, base, pages, 0);

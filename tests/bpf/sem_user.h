@@ -38,6 +38,8 @@ struct sem {
 
 /* A new arena of @pages pages; @flags are added to BPF_F_MMAPABLE. */
 bool sem_open(struct sem *s, __u32 pages, __u32 flags);
+/* A stock arena that is mapped, the first half of a sem: sem_attach() is the second. */
+bool sem_stock(struct sem *s, const char *name, __u32 pages, __u32 flags);
 /* Programs of our own for an arena that exists already and is mapped at @base. */
 bool sem_attach(struct sem *s, int map_fd, void *base, __u32 pages);
 void sem_close(struct sem *s);

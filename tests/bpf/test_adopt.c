@@ -26,24 +26,6 @@
 #include "reject.skel.h"
 #include "stock.skel.h"
 
-/*
- * A stock arena that is mapped and has no program, as the first half of a sem:
- * sem_open() without the program that adopts.
- */
-static bool stock_arena(struct sem *s, __u32 pages, __u32 flags)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | flags);
-
-	memset(s, 0, sizeof(*s));
-	s->pages = pages;
-	s->fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "stock", 0, 0, pages, &opts);
-	if (s->fd < 0)
-		return false;
-	s->base = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
-
-	return s->base != MAP_FAILED;
-}
-
 /* The second half. @raw stays usable: it is the same arena. */
 static bool adopt(struct sem *s, const struct sem *raw)
 {
@@ -114,7 +96,7 @@ TEST(adopt, faulted_pages, "pages that user space brought in before survive with
 {
 	struct sem raw, s;
 
-	ASSERT(stock_arena(&raw, 64, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
 	user_mark(sem_page(&raw, 2), 3, 200);
 	user_mark(sem_page(&raw, 63), 1, 300);
 	ASSERT(adopt(&s, &raw), "load");
@@ -140,7 +122,7 @@ static void stock_allocs(bool non_sleepable)
 
 	if (non_sleepable && !has_intree_nonsleepable)
 		SKIP("the kernel's own kfuncs may sleep");
-	ASSERT(stock_arena(&raw, 64, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
 	stock = stock_open(&raw);
 	ASSERT(stock, "load of the stock program");
 	p = (char *)stock_call(stock, non_sleepable, SEM_ALLOC, NULL, 5);
@@ -202,7 +184,7 @@ TEST(adopt, stock_reservations, "stock reservations stay reserved until they are
 
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel has no reservations");
-	ASSERT(stock_arena(&raw, 64, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
 	stock = stock_open(&raw);
 	ASSERT(stock, "load of the stock program");
 	ASSERT_EQ(stock_call(stock, false, SEM_RESERVE, sem_page(&raw, 4), 3), 0, "stock reserve");
@@ -233,7 +215,7 @@ TEST(adopt, rejected_program, "an arena whose program was refused after adoption
 	struct sem raw, s;
 	int i;
 
-	ASSERT(stock_arena(&raw, 64, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
 	user_mark(raw.base, 4, 40);
 	for (i = 0; i < 3; i++) {
 		skel = reject_bpf__open();
@@ -277,7 +259,7 @@ TEST(adopt, outlives_program, "an arena outlives its program, and a new program 
 	struct sem raw, s;
 	int round;
 
-	ASSERT(stock_arena(&raw, 64, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
 	for (round = 0; round < 3; round++) {
 		ASSERT(adopt(&s, &raw), "round %d: load", round);
 		ASSERT_EQ(sem_pages(&s), round * 3, "populated pages");
@@ -295,7 +277,7 @@ TEST(adopt, two_processes, "who had the arena mapped before sees allocations and
 	struct peer p;
 	__u64 val;
 
-	ASSERT(stock_arena(&raw, 64, BPF_F_SEGV_ON_FAULT), "arena");
+	ASSERT(sem_stock(&raw, "stock", 64, BPF_F_SEGV_ON_FAULT), "arena");
 	ASSERT(peer_start(&p, &raw), "peer");
 	ASSERT(adopt(&s, &raw), "load");
 	ASSERT_EQ(peer_read(&p, s.base, &val), SIGSEGV, "signal in the peer");
@@ -317,7 +299,7 @@ TEST(adopt, faulted_in_two, "a page that two processes had before is taken away 
 	struct peer p;
 	__u64 val;
 
-	ASSERT(stock_arena(&raw, 64, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
 	ASSERT(peer_start(&p, &raw), "peer");
 	ASSERT_EQ(peer_write(&p, raw.base, 123), 0, "signal in the peer");
 	ASSERT_EQ(*(volatile __u64 *)raw.base, 123, "word here");
@@ -364,7 +346,7 @@ TEST(adopt, during_faults, "nothing that threads write while the arena is adopte
 	int round, i;
 
 	for (round = 0; round < 2; round++) {
-		ASSERT(stock_arena(&raw, 512, 0), "arena");
+		ASSERT(sem_stock(&raw, "stock", 512, 0), "arena");
 		atomic_store(&stop, 0);
 		for (i = 0; i < 2; i++) {
 			a[i] = (struct adder){ raw.base, 512, &stop, 0 };
@@ -441,7 +423,7 @@ static void during_copy(bool raw_tp, bool remap)
 	pthread_t t[2];
 	__u64 failed;
 
-	ASSERT(stock_arena(&raw, 32768 / patience, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 32768 / patience, 0), "arena");
 	stock = stock_bpf__open();
 	ASSERT(stock, "open");
 	bpf_program__set_autoload(stock->progs.copy_pages_raw, raw_tp);
@@ -523,7 +505,7 @@ TEST(adopt, many_loaders, "several processes load programs for one arena at once
 	struct sem raw, s;
 	pid_t pid[4];
 
-	ASSERT(stock_arena(&raw, 64, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
 	fflush(stdout);
 	for (i = 0; i < 4; i++) {
 		pid[i] = fork();
@@ -769,7 +751,7 @@ TEST(adopt, template, "an adopted arena cannot be, or safely is, the template of
 	__u32 zero = 0;
 	int outer;
 
-	ASSERT(stock_arena(&raw, 16, 0), "arena");
+	ASSERT(sem_stock(&raw, "stock", 16, 0), "arena");
 	ASSERT(sem_open(&s, 16, 0), "load");
 	opts.inner_map_fd = s.fd;
 	outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "outer", 4, 4, 1, &opts);

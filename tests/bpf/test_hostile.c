@@ -810,12 +810,7 @@ TEST(hostile, heir, "a child that inherited a mapping sees no page that was free
 /* A stock arena that a child may inherit. */
 static bool stock_to_inherit(struct sem *raw)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-
-	*raw = (struct sem){ .pages = 64 };
-	raw->fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "inherited", 0, 0, raw->pages, &opts);
-	raw->base = mmap(NULL, raw->pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, raw->fd, 0);
-	if (raw->fd < 0 || raw->base == MAP_FAILED)
+	if (!sem_stock(raw, "inherited", 64, 0))
 		return false;
 	SKIP_WITHOUT_DOFORK(raw);
 	user_mark(raw->base, 64, 9);

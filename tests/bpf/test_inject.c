@@ -268,20 +268,6 @@ static bool one_run(int prog)
  * Adoption
  */
 
-static bool stock_arena(struct sem *s, __u32 pages)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-
-	memset(s, 0, sizeof(*s));
-	s->pages = pages;
-	s->fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "inject", 0, 0, pages, &opts);
-	if (s->fd < 0)
-		return false;
-	s->base = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
-
-	return s->base != MAP_FAILED;
-}
-
 /* The kernel's own kfuncs allocate and free on it, and user faults bring pages in. */
 static void stock_works(struct sem *raw)
 {
@@ -374,7 +360,7 @@ static bool adopt_step(struct adopt_walk *w, int n, int *map_fd)
 	bool hit;
 	int prog;
 
-	if (!stock_arena(&raw, ADOPT_PAGES)) {
+	if (!sem_stock(&raw, "inject", ADOPT_PAGES, 0)) {
 		test_fail(__FILE__, __LINE__, "arena");
 		return false;
 	}
@@ -492,7 +478,7 @@ TEST_LONG(inject, adopt_again, 120, "adoption of one arena fails in many ways, o
 	write_file("/proc/self/make-it-fail", "1");
 	one_open();
 	ASSERT_OK();
-	ASSERT(stock_arena(&raw, ADOPT_PAGES), "arena");
+	ASSERT(sem_stock(&raw, "inject", ADOPT_PAGES, 0), "arena");
 	user_mark(raw.base, 40, 7);
 	for (n = 1; n < STEPS_MAX && oracle_ask(raw.fd, true) == ORACLE_STOCK; n++) {
 		faults->arm(n);
