@@ -140,6 +140,16 @@ static void anl_queue_word(struct anl_arena *a, u32 w, unsigned long bits)
 		atomic_long_or(BIT_MASK(w), &a->dying_sum[BIT_WORD(w)]);
 }
 
+/* Of the slots [@pgoff, @pgoff + @cnt), @nr were put into the queue. */
+static void anl_queued(struct anl_arena *a, u32 pgoff, u32 cnt, u32 nr)
+{
+	if (!nr)
+		return;
+	anl_count(a, queued_pages, nr);
+	trace_arena_nolock_queue(a, pgoff, cnt, nr);
+	anl_kick(a, ANL_KICK_DRAIN);
+}
+
 /**
  * anl_queue_slots() - put slots that the caller owns into the queue
  * @a: the arena
@@ -154,9 +164,7 @@ void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt)
 
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
 		anl_queue_word(a, w, anl_word_mask(w, pgoff, cnt));
-	anl_count(a, queued_pages, cnt);
-	trace_arena_nolock_queue(a, pgoff, cnt, cnt);
-	anl_kick(a, ANL_KICK_DRAIN);
+	anl_queued(a, pgoff, cnt, cnt);
 }
 
 /**
@@ -180,11 +188,7 @@ u32 anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt)
 		anl_queue_word(a, w, bits);
 		found += hweight_long(bits);
 	}
-	if (found) {
-		anl_count(a, queued_pages, found);
-		trace_arena_nolock_queue(a, pgoff, cnt, found);
-		anl_kick(a, ANL_KICK_DRAIN);
-	}
+	anl_queued(a, pgoff, cnt, found);
 
 	return found;
 }
@@ -474,11 +478,7 @@ u32 anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
 	}
 	anl_retire(a, b, false);
 	anl_batch_put(b, fallback);
-	if (queued) {
-		anl_count(a, queued_pages, queued);
-		trace_arena_nolock_queue(a, pgoff, cnt, queued);
-		anl_kick(a, ANL_KICK_DRAIN);
-	}
+	anl_queued(a, pgoff, cnt, queued);
 
 	return found;
 }

@@ -129,7 +129,7 @@ mutant stat_cause arena_stat.h 's/return ANL_FAIL_ARGS;/return ANL_FAIL_LOCK;/' 
 mutant stat_hidden arena_nolock.c 's/^\tanl_stat_show(a);/\t;/' 'stat.file'
 mutant stat_latency arena_free_deferred.c 's/^\t\t\tanl_note_latency(a, since);/\t\t\t;/' 'stat.queue'
 mutant trace_failed arena_nolock.c 's/^\t\ttrace_arena_nolock_alloc_failed(.*/\t\t;/' 'trace.*'
-mutant trace_queue arena_free_deferred.c 's/^\t\ttrace_arena_nolock_queue(.*/\t\t;/' 'trace.events'
+mutant trace_queue arena_free_deferred.c 's/^\ttrace_arena_nolock_queue(.*/\t;/' 'trace.events'
 
 # What the oracle has to see, whether or not a test would notice by itself.
 by=oracle
