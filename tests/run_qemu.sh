@@ -133,16 +133,19 @@ if [ -z "$memory" ]; then
 	[[ "${specs[*]}" != *:debug* ]] || memory=debug
 	[[ "${specs[*]}" != *:kcsan* ]] || memory=${memory/2048/4096}
 fi
+# Kernels that check themselves are slow.
+checking=
+[[ "${specs[*]}" != *:debug* && "${specs[*]}" != *:kcsan* ]] || checking=1
 if [ -z "$boot_time" ]; then
 	boot_time=1200
 	[ "$mode" != bench ] || boot_time=3600
-	[[ "${specs[*]}" != *:debug* && "${specs[*]}" != *:kcsan* ]] || boot_time=7200
+	[ -z "$checking" ] || boot_time=7200
 	[ "$mode" != soak ] || boot_time=$((boot_time + minutes * 60))
 fi
 if [ -z "$jobs" ]; then
 	jobs=$(nproc)
 	# These guests do not idle, and wait for locks whose holders do not run.
-	[[ "${specs[*]}" != *:debug* && "${specs[*]}" != *:kcsan* ]] || jobs=$(((jobs + 1) / 2))
+	[ -z "$checking" ] || jobs=$(((jobs + 1) / 2))
 fi
 for i in "${!specs[@]}"; do
 	case ${specs[i]} in
