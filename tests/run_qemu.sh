@@ -187,6 +187,7 @@ failed=0
 skipped=0
 failures=()
 skips=()
+repeats=()
 ktap=$build/results.ktap
 count=0
 
@@ -427,8 +428,34 @@ judge() {
 			echo "the runner ended with code $end, though no test failed"
 	fi
 	# A log that is not there is no clean log.
-	awk -f "$here/qemu/splat.awk" "$dir/console.log" 2>&1 | sed 's/^/kernel log: /' |
-		sed -n 1,5p || true
+	bad=$(awk -f "$here/qemu/splat.awk" "$dir/console.log" 2>&1 | sed -n 1,5p || true)
+	[ -z "$bad" ] || sed 's/^/kernel log: /' <<<"$bad"
+	# Often what is printed here is all that is left of a boot.
+	[ -z "$bad" ] || tr -d '\r' 2>/dev/null <"$dir/console.log" |
+		grep -aFx -m 1 -A 44 -e "${bad%%$'\n'*}" | sed 's/^/    /' || true
+}
+
+# Whether it was QEMU that failed, in the one way that is known: when a CPU stores into
+# code, QEMU throws the translation of that code away first, and until the store is done
+# another CPU can have the old code translated again, which then stays. So a CPU can run
+# into a breakpoint by which the kernel patched its code, long after it is gone: the trap
+# comes from the kernel's own code, and there is no int3 in memory before RIP.
+emulator_fault() {
+	local dir=$1 first
+	[[ $accel = tcg* ]] || return 1
+	first=$(awk -f "$here/qemu/splat.awk" "$dir/console.log" 2>/dev/null | sed -n 1p)
+	[[ $first = *'Oops: int3'* ]] || return 1
+	tr -d '\r' <"$dir/console.log" | awk '
+		/Oops: int3/ { seen = 1 }
+		seen && !rip && /RIP: 0010:/ {
+			rip = 1
+			core = / RIP: 0010:[a-zA-Z_0-9.]+\+0x[0-9a-f]+\/0x[0-9a-f]+$/ && !/:bpf_prog_/
+		}
+		seen && !code && /Code: / {
+			code = 1
+			stale = match($0, / [0-9a-f][0-9a-f] </) && substr($0, RSTART + 1, 2) != "cc"
+		}
+		END { exit !(core && stale) }'
 }
 
 show_results() {
@@ -459,6 +486,14 @@ finish_kernel() {
 	step "results of $rel"
 	show_guest() { show_results; }
 	follow_guest "$dir"
+	if emulator_fault "$dir"; then
+		why=$(grep -am 1 -o 'RIP: .*' "$dir/console.log" | tr -d '\r')
+		repeats+=("$rel, as QEMU ran code that had been replaced; $why")
+		step "$rel: QEMU ran code that had been replaced ($why)"
+		start_kernel "$rel"
+		follow_guest "$dir"
+		why=""
+	fi
 
 	tr -d '\r' <"$dir/results.log" >"$dir/results.ktap"
 	{
@@ -521,6 +556,18 @@ judge_sample() {
 	rm -rf "$dir"
 }
 
+# A trap at a breakpoint, and whether it is QEMU's fault: NAME 0-OR-1 RIP CODE
+trap_sample() {
+	local dir=$build/boot-sample accel=tcg r
+	mkdir -p "$dir"
+	printf '[ 1.0] %s\r\n' "quiet" "Oops: int3: 0000 [#1] SMP NOPTI" "CPU: 1 UID: 0" \
+		"RIP: 0010:$3" "Code: $4" "Call Trace:" >"$dir/console.log"
+	emulator_fault "$dir" && r=0 || r=$?
+	judged=$((judged + 1))
+	[ "$r" -eq "$2" ] || misjudged+=("$1: a trap that is taken for $r, not $2")
+	rm -rf "$dir"
+}
+
 # The checks that everything else relies on have to fail where they should.
 harness_tests() {
 	local dir=$build/boot-crash rel=$1 why r good='KTAP version 1\n1..2\nok 1 a.b\nok 2 a.c\nend: 0\n'
@@ -541,6 +588,12 @@ harness_tests() {
 	judge_sample nothing 0 'end: 0\n' "$off" "no results planned"
 	judge_sample code 0 '1..1\nok 1 a.b\nend: 139\n' "$off" "ended with code 139"
 	judge_sample splat 0 "$good" "[ 1.0] BUG: Bad page state\r\n$off" "kernel log: .*Bad page"
+	trap_sample stale 0 __mod_timer+0x1c3/0x370 "41 8b 4f 20 66 <90> f7 c1"
+	trap_sample int3 1 __mod_timer+0x1c3/0x370 "41 8b 4f 20 cc <90> f7 c1"
+	trap_sample module 1 "anl_kick_handler+0x13/0x70 [arena_nolock]" "41 8b 4f 20 66 <90> f7 c1"
+	trap_sample freed 1 0xffffffffc0401234 "cc cc cc cc cc <cc> cc cc"
+	trap_sample program 1 bpf_prog_0123456789abcdef_storm+0x13/0x70 "41 8b 4f 20 66 <90> f7 c1"
+	trap_sample unread 1 __mod_timer+0x1c3/0x370 "Unable to access opcode bytes at 0x36."
 	result "harness.judgements ($judged)" "${#misjudged[@]}" "$(printf '%s\n' "${misjudged[@]}")"
 
 	mkdir -p "$dir"
@@ -661,6 +714,10 @@ echo "1..$count" >>"$ktap"
 if [ ${#skips[@]} -gt 0 ]; then
 	printf '\n%s\n' "Skipped:"
 	printf '  %s\n' "${skips[@]}"
+fi
+if [ ${#repeats[@]} -gt 0 ]; then
+	printf '\n%s\n' "Booted a second time:"
+	printf '  %s\n' "${repeats[@]}"
 fi
 if [ ${#failures[@]} -gt 0 ]; then
 	printf '\n%s\n' "Failed:"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Programs that do nothing. The kernel patches the code of a tracepoint when its first
- * or second program comes or goes, and under emulation a CPU that is in the middle of
- * that code may trap on what is half-way patched. With two of these there all the time,
- * storms come and go without it.
+ * or second program comes or goes, and an emulated CPU may run into the breakpoint of it
+ * when it is gone; see emulator_fault() in run_qemu.sh. With two of these there all the
+ * time, storms come and go without it.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
