@@ -8,6 +8,7 @@
  * built for, the name of a symbol that it looks for, or an offset in its list.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -74,7 +75,7 @@ static int image_replace(struct image *im, const char *before, const char *old, 
 	return count;
 }
 
-/* The same for whole strings. */
+/* The same for whole strings. What is before one need not be a string's end. */
 static int image_replace_string(struct image *im, const char *old, const char *new)
 {
 	char *pos = im->data, *end = im->data + im->size;
@@ -82,7 +83,7 @@ static int image_replace_string(struct image *im, const char *old, const char *n
 	int count = 0;
 
 	while ((pos = memmem(pos, end - pos, old, n + 1))) {
-		if (pos > im->data && !pos[-1]) {
+		if (pos > im->data && !isprint((unsigned char)pos[-1])) {
 			memcpy(pos, new, n);
 			count++;
 		}
