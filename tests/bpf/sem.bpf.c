@@ -67,11 +67,13 @@ static __always_inline void sem_free_each(struct sem_req *r)
 
 /*
  * A page must come zeroed, keep what this program wrote while it owns it, and
- * go away. An allocation may fail; that is counted in r->addr.
+ * go away. An allocation may fail; that is counted in r->addr. What is at or above
+ * the address there, if any, others use and free: who allocates faster than the queue
+ * is drained gets that far, and leaves such a page alone.
  */
 static __always_inline __u64 sem_churn(struct sem_req *r)
 {
-	__u64 bad = 0, failed = 0;
+	__u64 bad = 0, failed = 0, limit = r->addr;
 	__u32 i;
 
 	bpf_for(i, 0, r->cnt) {
@@ -80,6 +82,11 @@ static __always_inline __u64 sem_churn(struct sem_req *r)
 
 		if (!p) {
 			failed++;
+			continue;
+		}
+		if (limit && (__u64)p >= limit) {
+			failed++;
+			bpf_arena_nolock_free_pages(&arena, (void __arena *)p, 1);
 			continue;
 		}
 		if (p[0] || p[511])

@@ -952,7 +952,10 @@ static void *churn_bpf(void *arg)
 	struct churn *c = arg;
 
 	while (!atomic_load(c->stop)) {
-		struct sem_req r = { .op = SEM_CHURN, .cnt = 40, .node = -1, .val = c->slot };
+		struct sem_req r = {
+			.op = SEM_CHURN, .addr = (__u64)sem_page(c->s, 1024), .cnt = 40,
+			.node = -1, .val = c->slot,
+		};
 
 		if (!sem_run(c->s, c->cx, c->slot, &r))
 			continue;
@@ -990,12 +993,13 @@ static void *churn_blocks(void *arg)
 		if (!sem_run(c->s, CX_SYS, c->slot, &r))
 			continue;
 		c->ran++;
-		if (r.ret) {
-			c->bad += user_read_sig(p + 59 * PAGE, &r.val) == SIGSEGV || r.val;
-			user_write_sig(p + 59 * PAGE, ~0ULL);
-		} else {
+		/* A page of another thread may be in the way. */
+		if (!r.ret) {
 			c->failed++;
+			continue;
 		}
+		c->bad += user_read_sig(p + 59 * PAGE, &r.val) == SIGSEGV || r.val;
+		user_write_sig(p + 59 * PAGE, ~0ULL);
 		r = (struct sem_req){ .op = SEM_FREE, .addr = (__u64)p, .cnt = 60 };
 		sem_run(c->s, i % 2 ? CX_TC : CX_SYS, c->slot, &r);
 	}

@@ -99,7 +99,10 @@ static void *busy_churn(void *arg)
 	struct busy *b = arg;
 
 	while (!atomic_load(b->stop)) {
-		struct sem_req r = { .op = SEM_CHURN, .cnt = 50, .node = -1, .val = 1 };
+		struct sem_req r = {
+			.op = SEM_CHURN, .addr = (__u64)sem_page(b->s, 512), .cnt = 50,
+			.node = -1, .val = 1,
+		};
 
 		if (!sem_run(b->s, b->cx, b->slot, &r) || r.ret)
 			test_fail(__FILE__, __LINE__, "churn: %llu rounds went wrong", r.ret);
