@@ -429,7 +429,7 @@ judge() {
 	fi
 	# A log that is not there is no clean log.
 	bad=$(awk -f "$here/qemu/splat.awk" "$dir/console.log" 2>&1 | sed -n 1,5p || true)
-	[ -z "$bad" ] || sed 's/^/kernel log: /' <<<"$bad"
+	[ -z "$bad" ] || printf 'kernel log: %s\n' "${bad//$'\n'/$'\n'kernel log: }"
 	# Often what is printed here is all that is left of a boot.
 	[ -z "$bad" ] || tr -d '\r' 2>/dev/null <"$dir/console.log" |
 		grep -aFx -m 1 -A 44 -e "${bad%%$'\n'*}" | sed 's/^/    /' || true
