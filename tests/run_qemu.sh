@@ -410,7 +410,7 @@ follow_guest() {
 
 # Why a boot was not a success, one reason a line: DIR QEMU-EXIT-CODE
 judge() {
-	local dir=$1 code=$2 planned got end bad
+	local dir=$1 code=$2 planned got end bad splat
 	[ "$code" -ne 124 ] || echo "no end after $boot_time s: a hang"
 	[ "$code" -eq 0 ] || [ "$code" -eq 124 ] ||
 		echo "QEMU failed with code $code: $(head -n 1 "$dir/qemu.log" 2>/dev/null)"
@@ -428,11 +428,11 @@ judge() {
 			echo "the runner ended with code $end, though no test failed"
 	fi
 	# A log that is not there is no clean log.
-	bad=$(awk -f "$here/qemu/splat.awk" "$dir/console.log" 2>&1 | sed -n 1,5p || true)
-	[ -z "$bad" ] || printf 'kernel log: %s\n' "${bad//$'\n'/$'\n'kernel log: }"
+	splat=$(awk -f "$here/qemu/splat.awk" "$dir/console.log" 2>&1 | sed -n 1,5p || true)
+	[ -z "$splat" ] || printf 'kernel log: %s\n' "${splat//$'\n'/$'\n'kernel log: }"
 	# Often what is printed here is all that is left of a boot.
-	[ -z "$bad" ] || tr -d '\r' 2>/dev/null <"$dir/console.log" |
-		grep -aFx -m 1 -A 44 -e "${bad%%$'\n'*}" | sed 's/^/    /' || true
+	[ -z "$splat" ] || tr -d '\r' 2>/dev/null <"$dir/console.log" |
+		grep -aFx -m 1 -A 44 -e "${splat%%$'\n'*}" | sed 's/^/    /' || true
 }
 
 # Whether it was QEMU that failed, in the one way that is known: when a CPU stores into
@@ -482,17 +482,16 @@ start_kernel() {
 
 # Show what a started kernel does, and count its results: REL
 finish_kernel() {
-	local rel=$1 dir=$build/boot-$1 line why=""
+	local rel=$1 dir=$build/boot-$1 line rip why=""
 	step "results of $rel"
 	show_guest() { show_results; }
 	follow_guest "$dir"
 	if emulator_fault "$dir"; then
-		why=$(grep -am 1 -o 'RIP: .*' "$dir/console.log" | tr -d '\r')
-		repeats+=("$rel, as QEMU ran code that had been replaced; $why")
-		step "$rel: QEMU ran code that had been replaced ($why)"
+		rip=$(grep -am 1 -o 'RIP: .*' "$dir/console.log" | tr -d '\r')
+		repeats+=("$rel, as QEMU ran code that had been replaced; $rip")
+		step "$rel: QEMU ran code that had been replaced ($rip)"
 		start_kernel "$rel"
 		follow_guest "$dir"
-		why=""
 	fi
 
 	tr -d '\r' <"$dir/results.log" >"$dir/results.ktap"

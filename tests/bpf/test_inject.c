@@ -855,7 +855,7 @@ TEST_LONG(inject, refill, 60, "when the worker gets no pages, callers get NULL, 
 
 #define LEAK_ROUNDS 15
 #define LEAK_REPEAT 100
-#define LEAK_TRIES 1000
+#define LEAK_TRIES (10 * LEAK_REPEAT)
 
 static int compare(const void *a, const void *b)
 {
