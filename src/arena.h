@@ -11,12 +11,16 @@
  *	spare     taken  0     0      none; waits in @spares to be claimed
  *	mapped    taken  1     0      the page
  *	reserved  taken  1     0      none
- *	dying     taken  0     1      still the page, or none
+ *	dying     taken  0     1      still the page; none if it was reserved
  *	retiring  taken  0     0      being cleared by the one who took it
  *
- * Who takes a bit out of @live or @dying with an atomic operation owns that
- * slot until it passes it on. That is all the locking that page tables and
- * frees need; the tree has its own lock.
+ * The context that atomically clears a slot's bit in @live or @dying owns the
+ * slot until it hands it on. Page tables and frees need no other lock; the tree
+ * has its own.
+ *
+ * A user PTE is set only under the lock of the page (PG_locked), after the fault
+ * has seen the slot live. So a slot that is not live, and whose page is neither
+ * locked nor mapped, is out of reach of user space; see anl_slot_users().
  */
 #ifndef ANL_ARENA_H
 #define ANL_ARENA_H
@@ -27,8 +31,8 @@
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/mm.h>
-#include <linux/mutex.h>
-#include <linux/rwsem.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
 #include "arena_stat.h"
@@ -85,10 +89,11 @@ struct anl_batch {
  * @dying_sum: one bit per word of @dying that may be non-zero
  * @tables: the kernel's PTE tables of the arena, filled in adoption
  * @scratch: page that the kernel maps after a fault of its own, or NULL
- * @fault_sem: held for read while a user PTE is set from a live slot, taken
- *	for write to wait for those
+ * @retire_seq: counts the batches whose PTEs were cleared; tells a fault that a
+ *	live slot without a page is reserved, and was not just retired
  * @vma_lock: protects @vmas and @vma_seq; nests inside mmap_lock
- * @vmas: user mappings, struct anl_vma, in ascending order of their ids
+ * @vmas: user mappings, struct anl_vma, in ascending order of their ids, and the
+ *	cursors of walks
  * @vma_seq: last id given
  * @stash: pages ready for callers that cannot sleep
  * @stash_map: slots of @stash that hold a page
@@ -110,10 +115,12 @@ struct anl_batch {
  *	ended
  * @kick: takes work from any context to where the workqueue can be used
  * @pause: starts @drain_work after a moment
- * @drain_work: retires dying slots
+ * @drain_work: retires dying slots; delayed while they cannot be reached
  * @refill_work: fills @stash
  * @drain_batch: memory of @drain_work
- * @draining: drains of the queue that are going on
+ * @retry: jiffies until @drain_work looks again at slots that it could not reach;
+ *	the worker's
+ * @draining: drains of the queue that are in progress
  * @kick_ns: when @drain_work was last asked for
  * @drain_ns_max: longest time that slots can have been in the queue; the worker's
  * @stat: counters, see arena_stat.h
@@ -140,8 +147,8 @@ struct anl_arena {
 	pte_t **tables;
 	struct page *scratch;
 
-	struct rw_semaphore fault_sem;
-	struct mutex vma_lock;
+	atomic_t retire_seq;
+	spinlock_t vma_lock;
 	struct list_head vmas;
 	u64 vma_seq;
 
@@ -164,9 +171,10 @@ struct anl_arena {
 	atomic_t kicked;
 	struct irq_work kick;
 	struct hrtimer pause;
-	struct work_struct drain_work;
+	struct delayed_work drain_work;
 	struct delayed_work refill_work;
 	struct anl_batch *drain_batch;
+	unsigned long retry;
 	atomic_t draining;
 	u64 kick_ns;
 	u64 drain_ns_max;
@@ -177,23 +185,54 @@ struct anl_arena {
 
 /**
  * struct anl_vma - a user mapping of an arena
- * @head: in the arena's list
- * @arena: the arena
- * @vma: what the mapping is to the kernel
+ * @head: in the arena's list; an entry without @mm is the cursor of a walk
+ * @refs: one of the mapping, one of each walk and work that uses it
+ * @arena: the arena; valid as long as the mapping exists
+ * @vma: what the mapping is to the kernel; valid as long as the mapping exists
+ * @mm: its address space, of which a reference keeps the struct
+ * @start: its user address, in bytes
  * @id: its place in the list
+ * @misses: passes of the drain worker in a row that did not get mmap_lock
+ * @wait: waits for mmap_lock when the drain worker has missed it too often
  * @stock_ops: what the stock arena had in vm_ops, NULL for a mapping of our own
  * @stock_private: what it had in vm_private_data
  */
 struct anl_vma {
 	struct list_head head;
+	refcount_t refs;
 	struct anl_arena *arena;
 	struct vm_area_struct *vma;
+	struct mm_struct *mm;
+	unsigned long start;
 	u64 id;
+	u32 misses;
+	struct work_struct wait;
 	const struct vm_operations_struct *stock_ops;
 	void *stock_private;
 };
 
-extern struct workqueue_struct *anl_refill_wq, *anl_drain_wq;
+/**
+ * struct anl_reach - how hard to try to reach the user mappings of slots
+ * @naps: how often to sleep for a moment; all obstacles share this number
+ * @held: address space whose mmap_lock the caller holds for read, or NULL
+ * @worker: the caller is the drain worker, which can try again later
+ * @stuck: slots that stay in the queue since they could not be reached
+ */
+struct anl_reach {
+	int naps;
+	struct mm_struct *held;
+	bool worker;
+	u32 stuck;
+};
+
+/* Can user space reach the page of a slot that is not live? */
+enum anl_users {
+	ANL_USERS_NONE,		/* no, and no fault will change that */
+	ANL_USERS_MAPPED,	/* yes */
+	ANL_USERS_COMING,	/* a fault is about to map the page, or to find the slot not live */
+};
+
+extern struct workqueue_struct *anl_refill_wq, *anl_drain_wq, *anl_wait_wq;
 
 static inline unsigned long anl_kaddr(const struct anl_arena *a, u32 pgoff)
 {
@@ -277,13 +316,14 @@ struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff);
 u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end);
 bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page);
 u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages);
-void anl_map_block(struct anl_arena *a, u32 pgoff, struct page *page, u32 cnt);
+u32 anl_map_block(struct anl_arena *a, u32 pgoff, struct page *page, u32 cnt);
+bool anl_keep_stray(struct anl_arena *a, u32 pgoff);
+enum anl_users anl_slot_users(const struct anl_arena *a, u32 pgoff);
 
 /* What anl_unmap_spans() found. */
 struct anl_unmapped {
 	struct list_head pages;	/* the pages, linked through page->lru */
 	u32 nr_pages;
-	bool user_mapped;	/* a user mapping of one of the slots may exist */
 };
 
 void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
@@ -300,6 +340,7 @@ u32 anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt);
 u32 anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_drain_now(struct anl_arena *a);
+void anl_drain_reached(struct anl_arena *a, struct mm_struct *mm);
 
 /* arena_reserve.c */
 void anl_reserve_prepare(struct anl_arena *a);
@@ -322,11 +363,12 @@ void anl_shrinker_exit(void);
 
 /* arena_vma.c */
 int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma);
-void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma);
+struct anl_vma *anl_vma_alloc(gfp_t gfp);
+void anl_vma_takeover(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma);
 bool anl_vma_is_ours(const struct vm_area_struct *vma);
 bool anl_vma_is_stock(const struct vm_area_struct *vma);
 bool anl_zap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
-		   bool may_block);
+		   struct anl_reach *reach);
 
 /* arena_nolock.c */
 struct anl_arena *anl_arena_of(struct bpf_map *map);

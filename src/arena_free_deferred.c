@@ -1,31 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Freeing: from the call to the page being anybody's again.
+ * Freeing: from the call to the moment at which the page can be allocated again.
  *
- * A free takes the live bits of its slots with one atomic operation per word
- * of the bitmap. Whoever gets a bit owns the slot, so double, overlapping and
- * racing frees sort themselves out, and slots that were never allocated, or
- * are just being allocated, have no bit to take.
+ * A free takes the live bits of its slots with one atomic operation per word of the
+ * bitmap. The context that clears a bit owns the slot, so double, overlapping and
+ * racing frees need no lock, and slots that were never allocated, or are just being
+ * allocated, have no bit to take.
  *
- * The queue is a second bitmap, @dying. Queueing a slot sets its bit: that
- * needs no memory, cannot fail, merges neighbours by itself, and is safe in
- * NMI. @dying_sum tells the drain which words to look at.
+ * The queue is a second bitmap, @dying. Queueing a slot sets its bit: that needs no
+ * memory, cannot fail, merges neighbours by itself, and is safe in NMI. @dying_sum
+ * tells the drain which words to look at.
  *
- * Retiring a batch of spans, in this order, in process context with
- * interrupts on:
- *   1. wait for user faults that saw the slots live (fault_sem);
+ * Retiring a batch of spans, in this order, in process context with interrupts on:
+ *   1. zap the slots from every user mapping; slots that user space may still reach
+ *      afterwards go back to the queue with their pages (anl_zap_spans());
  *   2. clear the kernel PTEs, one TLB flush for the batch;
- *   3. zap the slots from every user mapping;
- *   4. give the slots back to the tree;
- *   5. drop the pages, or zero them for the reserve.
- * Only after 4 can a slot be handed out again, and only after 5 a page; by then
+ *   3. give the slots back to the tree;
+ *   4. drop the pages, or zero them for the reserve.
+ * Only after 3 can a slot be handed out again, and only after 4 a page; by then
  * no CPU and no process can reach the old page through the slot.
  *
- * Step 3 takes mmap_lock. The worker just waits for it. A sleepable kfunc
- * cannot, since its caller may hold that lock already; it waits for a bounded
- * time, and then puts the slots into the queue.
+ * Step 1 needs mmap_lock of the processes that map one of the pages, and no fault in
+ * flight on one of them. The caller of a sleepable kfunc may hold that very lock, or
+ * run inside of reclaim that was entered with it. So each call naps for a bounded time
+ * all in all (struct anl_reach), not at all inside of reclaim, and leaves the rest to
+ * the worker. The worker does not nap: it retires what it can reach, and looks again
+ * after a while, at first a millisecond and then twice as long each time. So a process
+ * that keeps its mmap_lock holds up the slots that it maps, and no others.
  *
- * Locks: none held across steps. Drains run in parallel on disjoint slots.
+ * Nothing here allocates while it owns a slot, and no lock is held across steps.
+ * Drains run in parallel on disjoint slots.
  */
 #include <linux/delay.h>
 #include <linux/sched.h>
@@ -44,8 +48,15 @@
 /* How long slots may gather before a pass of the worker, at least. */
 #define ANL_DRAIN_PAUSE_US 300
 
-/* How often a caller that needs room looks whether the drains have ended. */
-#define ANL_DRAIN_TRIES 40
+/*
+ * How often a call naps, for half a millisecond at most: for mmap_lock, for a fault in
+ * flight, and for drains that others have begun.
+ */
+#define ANL_CALL_NAPS 20
+
+/* Pauses of the worker, in jiffies, while there is something that it cannot reach. */
+#define ANL_RETRY_MIN 1UL
+#define ANL_RETRY_MAX (HZ / 16)
 
 /**
  * anl_kick() - start work from any context
@@ -56,9 +67,12 @@
  */
 void anl_kick(struct anl_arena *a, int what)
 {
-	/* Pairs with the barriers in the works, which clear the bit and then look. */
-	smp_mb__after_atomic();
-	/* Who finds the bit set knows that the work has yet to look. */
+	/*
+	 * What the caller has changed comes before the look at the bit. Pairs with the
+	 * barriers in anl_drain_work() and anl_refill_work(), which clear the bit and then
+	 * look. If the bit is set, the work has yet to look and will see the change.
+	 */
+	smp_mb();
 	if ((atomic_read(&a->kicked) & what) == what)
 		return;
 	if (what & ~atomic_read(&a->kicked) & ANL_KICK_DRAIN)
@@ -68,7 +82,7 @@ void anl_kick(struct anl_arena *a, int what)
 	irq_work_queue(&a->kick);
 }
 
-/* Is there so much room that nobody misses what is in the queue for a moment? */
+/* Is there so much room that slots may stay in the queue for a moment? */
 static bool anl_has_room(const struct anl_arena *a)
 {
 	return rtq_nr_free(&a->rt) >= a->nr_limit / 4;
@@ -78,7 +92,7 @@ static enum hrtimer_restart anl_pause_over(struct hrtimer *timer)
 {
 	struct anl_arena *a = container_of(timer, struct anl_arena, pause);
 
-	queue_work(anl_drain_wq, &a->drain_work);
+	mod_delayed_work(anl_drain_wq, &a->drain_work, 0);
 
 	return HRTIMER_NORESTART;
 }
@@ -98,7 +112,7 @@ static void anl_kick_handler(struct irq_work *work)
 	if (!(what & ANL_KICK_DRAIN))
 		return;
 	if (!anl_has_room(a))
-		queue_work(anl_drain_wq, &a->drain_work);
+		mod_delayed_work(anl_drain_wq, &a->drain_work, 0);
 	else if (!hrtimer_is_queued(&a->pause))
 		hrtimer_start(&a->pause, ns_to_ktime(ANL_DRAIN_PAUSE_US * NSEC_PER_USEC),
 			      HRTIMER_MODE_REL_HARD);
@@ -116,10 +130,16 @@ void anl_set_live(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
 	u32 w;
 
-	/* Whoever sees a slot live sees its PTE too: anl_fault_live(), the drain. */
+	/* The PTE before the bit: pairs with smp_rmb() in anl_fault_live(). */
 	smp_mb__before_atomic();
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
 		atomic_long_or(anl_word_mask(w, pgoff, cnt), &a->live[w]);
+	/*
+	 * The bit before all that the caller does with the address. A program may publish
+	 * it by a plain store; a free of what it reads there, which depends on the
+	 * address, finds the bit in anl_take_live().
+	 */
+	smp_mb__after_atomic();
 }
 
 /* Bits of @mask that were live in word @w; they are the caller's now. */
@@ -216,55 +236,75 @@ void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt)
 	}
 }
 
-/*
- * Wait until no user fault that saw one of our slots live is still at work. A
- * fault holds the semaphore around vm_insert_page() only and waits for nobody
- * in there, so this is safe whatever locks our caller holds.
- */
-static void anl_wait_faults(struct anl_arena *a)
-{
-	down_write(&a->fault_sem);
-	up_write(&a->fault_sem);
-}
-
-/*
- * Retire the batch and empty it. If that would need a lock that cannot be had,
- * whatever is left to do goes to the queue, and false is returned.
- */
-static bool anl_retire(struct anl_arena *a, struct anl_batch *b, bool may_block)
+/* Retire slots that user space cannot reach, and empty the batch. */
+static void anl_retire_spans(struct anl_arena *a, struct anl_batch *b, struct anl_reach *reach)
 {
 	struct anl_unmapped u;
-	bool done = true;
 	u32 i;
 
 	if (!b->nr)
-		return true;
-
-	anl_wait_faults(a);
+		return;
+	/* The live bits, this counter, the PTEs: pairs with smp_rmb() in anl_fault_live(). */
+	atomic_inc(&a->retire_seq);
+	smp_mb__after_atomic();
 	anl_unmap_spans(a, b->spans, b->nr, &u);
-	if (u.user_mapped)
-		done = anl_zap_spans(a, b->spans, b->nr, may_block);
-	for (i = 0; i < b->nr; i++) {
-		if (done)
-			anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);
-		else
-			anl_queue_slots(a, b->spans[i].pgoff, b->spans[i].cnt);
-	}
+	for (i = 0; i < b->nr; i++)
+		anl_release(a, b->spans[i].pgoff, b->spans[i].cnt);
 	anl_count(a, drains, 1);
 	anl_count(a, drain_pages, b->slots);
-	trace_arena_nolock_drain(a, b->nr, b->slots, u.nr_pages, done);
+	trace_arena_nolock_drain(a, b->nr, b->slots, u.nr_pages, !reach->stuck);
 	b->retired += b->nr;
 	b->nr = 0;
 	b->slots = 0;
-	/*
-	 * A user PTE that is left holds a reference of its own. Zeroing takes time,
-	 * so pages are made use of only if nobody waits for what else is queued.
-	 */
-	if (may_block && anl_has_room(a))
+	/* Zeroing takes time, so pages are made use of only if there is room to wait in. */
+	if (reach->worker && anl_has_room(a))
 		anl_reserve_recycle(a, &u.pages);
 	anl_put_pages(&u.pages);
+}
 
-	return done;
+static void anl_batch_slot(struct anl_batch *b, u32 pgoff)
+{
+	struct anl_span *last = b->nr ? &b->spans[b->nr - 1] : NULL;
+
+	if (last && last->pgoff + last->cnt == pgoff)
+		last->cnt++;
+	else
+		b->spans[b->nr++] = (struct anl_span){ pgoff, 1 };
+	b->slots++;
+}
+
+/* The same for a batch of which user space may reach some slots; these are queued. */
+static void anl_retire_reached(struct anl_arena *a, struct anl_batch *b, struct anl_reach *reach)
+{
+	DEFINE_RAW_FLEX(struct anl_batch, part, spans, ANL_STACK_SPANS);
+	u32 i, pgoff;
+
+	*part = (struct anl_batch){ .cap = ANL_STACK_SPANS };
+	for (i = 0; i < b->nr; i++) {
+		for (pgoff = b->spans[i].pgoff; pgoff < b->spans[i].pgoff + b->spans[i].cnt; pgoff++) {
+			if (anl_slot_users(a, pgoff) != ANL_USERS_NONE) {
+				anl_queue_word(a, BIT_WORD(pgoff), BIT_MASK(pgoff));
+				reach->stuck++;
+				continue;
+			}
+			anl_batch_slot(part, pgoff);
+			if (part->nr == part->cap)
+				anl_retire_spans(a, part, reach);
+		}
+	}
+	anl_retire_spans(a, part, reach);
+	b->retired += part->retired;
+	b->nr = 0;
+	b->slots = 0;
+}
+
+/* Retire the batch and empty it. Slots that cannot be reached go to the queue. */
+static void anl_retire(struct anl_arena *a, struct anl_batch *b, struct anl_reach *reach)
+{
+	if (anl_zap_spans(a, b->spans, b->nr, reach))
+		anl_retire_spans(a, b, reach);
+	else
+		anl_retire_reached(a, b, reach);
 }
 
 /*
@@ -297,23 +337,10 @@ static unsigned long anl_batch_add(struct anl_batch *b, u32 w, unsigned long bit
 	return bits;
 }
 
-/*
- * Leave the rest to the worker: @bits of word @w, and the words of @sum. To have
- * waited for a lock once is enough for who may hold it.
- */
-static void anl_requeue(struct anl_arena *a, u32 w, unsigned long bits, unsigned long sum)
-{
-	if (bits)
-		anl_queue_word(a, w, bits);
-	atomic_long_or(sum, &a->dying_sum[BIT_WORD(w)]);
-	anl_kick(a, ANL_KICK_DRAIN);
-}
-
-/* Retire what is in the queue now. False if something had to stay in it. */
-static bool anl_drain_queue(struct anl_arena *a, struct anl_batch *b, bool may_block)
+/* Retire what is in the queue now. */
+static void anl_drain_queue(struct anl_arena *a, struct anl_batch *b, struct anl_reach *reach)
 {
 	u32 nr_sums = BITS_TO_LONGS(BITS_TO_LONGS(a->nr_slots));
-	bool done = true;
 	u32 i;
 
 	for (i = 0; i < nr_sums; i++) {
@@ -327,37 +354,22 @@ static bool anl_drain_queue(struct anl_arena *a, struct anl_batch *b, bool may_b
 			unsigned long bits = atomic_long_xchg(&a->dying[w], 0);
 
 			sum &= sum - 1;
-			while (done && (bits = anl_batch_add(b, w, bits)))
-				done = anl_retire(a, b, may_block);
-			if (done && b->slots >= ANL_DRAIN_SLOTS)
-				done = anl_retire(a, b, may_block);
-			if (!done) {
-				anl_requeue(a, w, bits, sum);
-				return false;
-			}
+			while ((bits = anl_batch_add(b, w, bits)))
+				anl_retire(a, b, reach);
+			if (b->slots >= ANL_DRAIN_SLOTS)
+				anl_retire(a, b, reach);
 		}
 		cond_resched();
 	}
-
-	return anl_retire(a, b, may_block);
+	anl_retire(a, b, reach);
 }
 
-/* The same, and others can see that it is going on. */
-static bool anl_drain(struct anl_arena *a, struct anl_batch *b, bool may_block)
+/* The same, visible to callers that wait for drains in progress. */
+static void anl_drain(struct anl_arena *a, struct anl_batch *b, struct anl_reach *reach)
 {
-	bool done;
-
 	atomic_inc(&a->draining);
-	done = anl_drain_queue(a, b, may_block);
+	anl_drain_queue(a, b, reach);
 	atomic_dec(&a->draining);
-
-	return done;
-}
-
-static bool anl_queue_empty(const struct anl_arena *a)
-{
-	return find_first_bit((unsigned long *)a->dying_sum, BITS_TO_LONGS(a->nr_slots)) >=
-	       BITS_TO_LONGS(a->nr_slots);
 }
 
 /* What a pass that ends now has retired was queued after @since. */
@@ -370,33 +382,53 @@ static void anl_note_latency(struct anl_arena *a, u64 since)
 }
 
 /*
- * As long as a pass finds something the worker pauses and looks again, if the
- * arena has room to wait in. All that time frees need to do nothing but queue.
+ * As long as a pass retires something the worker pauses and looks again, if the
+ * arena has room to wait in. All that time frees only have to queue their slots.
  */
 static void anl_drain_work(struct work_struct *work)
 {
-	struct anl_arena *a = container_of(work, struct anl_arena, drain_work);
+	struct anl_arena *a = container_of(to_delayed_work(work), struct anl_arena, drain_work);
 	struct anl_batch *b = a->drain_batch;
 	u64 since = READ_ONCE(a->kick_ns), begin;
+	struct anl_reach reach;
+	bool asked = false;
 
-	do {
-		for (;;) {
-			begin = ktime_get_mono_fast_ns();
-			b->retired = 0;
-			anl_drain(a, b, true);
-			if (!b->retired)
-				break;
+	for (;;) {
+		begin = ktime_get_mono_fast_ns();
+		b->retired = 0;
+		reach = (struct anl_reach){ .worker = true };
+		anl_drain(a, b, &reach);
+		if (b->retired) {
 			anl_note_latency(a, since);
 			since = begin;
+			a->retry = ANL_RETRY_MIN;
 			if (anl_has_room(a))
 				usleep_range(ANL_DRAIN_PAUSE_US, 2 * ANL_DRAIN_PAUSE_US);
+		} else if (asked) {
+			break;
+		} else {
+			/* From here on a free requests the next run itself. */
+			atomic_andnot(ANL_KICK_DRAIN, &a->kicked);
+			/*
+			 * Pairs with smp_mb() in anl_kick(): the next pass sees all slots
+			 * of frees that still saw the bit set.
+			 */
+			smp_mb__after_atomic();
+			asked = true;
 		}
-		/* From here on a free asks for the next run itself. */
-		atomic_andnot(ANL_KICK_DRAIN, &a->kicked);
-		/* Who finds the bit still set has queued what is seen below. */
-		smp_mb__after_atomic();
-		since = begin;
-	} while (!anl_queue_empty(a));
+	}
+	if (!reach.stuck) {
+		a->retry = ANL_RETRY_MIN;
+		return;
+	}
+	queue_delayed_work(anl_drain_wq, &a->drain_work, a->retry);
+	a->retry = min(2 * a->retry, ANL_RETRY_MAX);
+}
+
+/* What a call from a context that may sleep can wait for. In reclaim, for nothing. */
+static struct anl_reach anl_call_reach(void)
+{
+	return (struct anl_reach){ .naps = current->flags & PF_MEMALLOC ? 0 : ANL_CALL_NAPS };
 }
 
 /* Memory for a batch of up to @cnt slots, or the caller's few spans on the stack. */
@@ -406,7 +438,7 @@ static struct anl_batch *anl_batch_get(struct anl_batch *fallback, u32 cnt)
 
 	/* Every other slot is a span at most. */
 	if (cnt > 2 * ANL_STACK_SPANS)
-		b = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+		b = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOMEMALLOC | __GFP_NOWARN);
 	if (!b) {
 		*fallback = (struct anl_batch){ .cap = ANL_STACK_SPANS };
 		return fallback;
@@ -427,7 +459,7 @@ static void anl_batch_put(struct anl_batch *b, struct anl_batch *fallback)
  * @a: the arena
  *
  * What another drain is working on is waited for as well, for a bounded time,
- * since that drain may wait for a lock that our caller holds.
+ * since that drain may be preempted, or may be further up our own stack.
  *
  * Context: process context, may sleep, and may hold mmap_lock.
  */
@@ -435,12 +467,31 @@ void anl_drain_now(struct anl_arena *a)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
 	struct anl_batch *b = anl_batch_get(fallback, a->nr_slots);
-	int tries = ANL_DRAIN_TRIES;
+	struct anl_reach reach = anl_call_reach();
 
-	anl_drain(a, b, false);
+	anl_drain(a, b, &reach);
 	anl_batch_put(b, fallback);
-	while (atomic_read(&a->draining) && tries--)
+	if (reach.stuck)
+		anl_kick(a, ANL_KICK_DRAIN);
+	for (; atomic_read(&a->draining) && reach.naps > 0; reach.naps--)
 		anl_nap(50, 500);
+}
+
+/**
+ * anl_drain_reached() - retire the queue for a caller that has got an mmap_lock
+ * @a: the arena
+ * @mm: address space whose mmap_lock the caller holds for read
+ *
+ * Context: process context, may sleep. Waits for nothing.
+ */
+void anl_drain_reached(struct anl_arena *a, struct mm_struct *mm)
+{
+	DEFINE_RAW_FLEX(struct anl_batch, b, spans, ANL_STACK_SPANS);
+	struct anl_reach reach = { .held = mm };
+
+	*b = (struct anl_batch){ .cap = ANL_STACK_SPANS };
+	anl_drain(a, b, &reach);
+	/* What is stuck has been so before, so the worker is going to look again. */
 }
 
 /**
@@ -449,8 +500,9 @@ void anl_drain_now(struct anl_arena *a)
  * @pgoff: first slot
  * @cnt: number of slots, not 0, inside the arena
  *
- * On return the slots that were live are free, unless a lock that the caller
- * may hold itself was in the way; then they are in the queue.
+ * On return the slots that were live are free, unless user space maps one of them
+ * through a process whose mmap_lock could not be had, or a fault on one is in flight,
+ * for some 10 ms; then these slots are in the queue.
  *
  * Context: process context, may sleep, and may hold mmap_lock.
  * Return: how many slots there were to free.
@@ -459,26 +511,21 @@ u32 anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
 	struct anl_batch *b = anl_batch_get(fallback, cnt);
-	u32 w, found = 0, queued = 0;
-	bool done = true;
+	struct anl_reach reach = anl_call_reach();
+	u32 w, found = 0;
 
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
 		unsigned long bits = anl_take_live(a, w, anl_word_mask(w, pgoff, cnt));
 
 		found += hweight_long(bits);
-		while (done && (bits = anl_batch_add(b, w, bits)))
-			done = anl_retire(a, b, false);
-		/* To have waited for a lock once is enough for who may hold it. */
-		if (bits) {
-			anl_queue_word(a, w, bits);
-			queued += hweight_long(bits);
-		}
+		while ((bits = anl_batch_add(b, w, bits)))
+			anl_retire(a, b, &reach);
 		if (!(w % 1024))
 			cond_resched();
 	}
-	anl_retire(a, b, false);
+	anl_retire(a, b, &reach);
 	anl_batch_put(b, fallback);
-	anl_queued(a, pgoff, cnt, queued);
+	anl_queued(a, pgoff, cnt, reach.stuck);
 
 	return found;
 }
@@ -496,8 +543,8 @@ int anl_free_init(struct anl_arena *a)
 
 	a->kick = IRQ_WORK_INIT_HARD(anl_kick_handler);
 	anl_timer_setup(&a->pause, anl_pause_over);
-	INIT_WORK(&a->drain_work, anl_drain_work);
-	init_rwsem(&a->fault_sem);
+	INIT_DELAYED_WORK(&a->drain_work, anl_drain_work);
+	a->retry = ANL_RETRY_MIN;
 
 	a->live = anl_zalloc(a, words * sizeof(*a->live));
 	a->dying = anl_zalloc(a, words * sizeof(*a->dying));

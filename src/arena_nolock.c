@@ -33,10 +33,12 @@
 #include "trace.h"
 
 /*
- * Both are ahead of ordinary work: callers in interrupts live on what they bring
- * back. The drain gives memory back, so it must not wait for any.
+ * WQ_HIGHPRI: callers that cannot sleep depend on the refill and on the drain. The drain
+ * frees memory, so it needs a rescuer (WQ_MEM_RECLAIM). Works that wait for mmap_lock,
+ * for as long as its holders want, have a queue of their own, so that however many of
+ * them wait, no drain waits behind them.
  */
-struct workqueue_struct *anl_refill_wq, *anl_drain_wq;
+struct workqueue_struct *anl_refill_wq, *anl_drain_wq, *anl_wait_wq;
 
 /* Maps that are being adopted, one entry on the stack of each loader that does it. */
 struct anl_adoption {
@@ -147,7 +149,7 @@ static void anl_map_free(struct bpf_map *map)
 	anl_stat_hide(a);
 	/* Nobody is left to ask for work but the works themselves, so they go first. */
 	disable_delayed_work_sync(&a->refill_work);
-	disable_work_sync(&a->drain_work);
+	disable_delayed_work_sync(&a->drain_work);
 	irq_work_sync(&a->kick);
 	hrtimer_cancel(&a->pause);
 	anl_unmap_spans(a, &all, 1, &u);
@@ -184,7 +186,7 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	a->map = map;
 	a->id = map->id;
 	a->objcg = anl_map_get_objcg(map);
-	mutex_init(&a->vma_lock);
+	spin_lock_init(&a->vma_lock);
 	INIT_LIST_HEAD(&a->vmas);
 	anl_init_ops(a);
 	anl_reserve_prepare(a);
@@ -472,7 +474,8 @@ static long anl_alloc_one(struct anl_arena *a)
 			return pgoff;
 		}
 		/* Scratch pages are the drain's business. */
-		anl_queue_slots(a, pgoff, 1);
+		if (!anl_keep_stray(a, pgoff))
+			anl_queue_slots(a, pgoff, 1);
 	}
 	list_add(&page->lru, &pages);
 	anl_unget_pages(a, &pages);
@@ -480,15 +483,40 @@ static long anl_alloc_one(struct anl_arena *a)
 	return -EAGAIN;
 }
 
-/* Give back claimed slots of which some may have been populated. */
+/*
+ * Give back claimed slots of which some may have been populated. The exception is a
+ * slot with a page that the arena did not know, see anl_keep_stray().
+ */
 static void anl_unpopulate(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
-	struct anl_span span = { pgoff, cnt };
-	struct anl_unmapped u;
+	u32 end = pgoff + cnt;
 
-	anl_unmap_spans(a, &span, 1, &u);
-	anl_put_pages(&u.pages);
-	anl_release(a, pgoff, cnt);
+	while (pgoff < end) {
+		struct anl_span span = { pgoff, 0 };
+		struct anl_unmapped u;
+
+		while (pgoff < end && !anl_is_live(a, pgoff))
+			pgoff++;
+		span.cnt = pgoff++ - span.pgoff;
+		if (!span.cnt)
+			continue;
+		anl_unmap_spans(a, &span, 1, &u);
+		anl_put_pages(&u.pages);
+		anl_release(a, span.pgoff, span.cnt);
+	}
+}
+
+/* Leave claimed slots to the drain, of which slot @bad holds what is in the way. */
+static void anl_leave_slots(struct anl_arena *a, u32 pgoff, u32 cnt, u32 bad)
+{
+	if (!anl_keep_stray(a, bad)) {
+		anl_queue_slots(a, pgoff, cnt);
+		return;
+	}
+	if (bad > pgoff)
+		anl_queue_slots(a, pgoff, bad - pgoff);
+	if (bad + 1 < pgoff + cnt)
+		anl_queue_slots(a, bad + 1, pgoff + cnt - bad - 1);
 }
 
 /* Tries of a caller that cannot flush TLBs and runs into scratch pages. */
@@ -511,7 +539,7 @@ static long anl_populate_atomic(struct anl_arena *a, long pgoff, u32 cnt, int ni
 		return -ENOMEM;
 	}
 	while ((n = anl_map_pages(a, pgoff, cnt, &pages)) < cnt) {
-		anl_queue_slots(a, pgoff, cnt);
+		anl_leave_slots(a, pgoff, cnt, pgoff + n);
 		pgoff = -EAGAIN;
 		if (!here && --tries && anl_get_pages(a, n, nid, &pages))
 			pgoff = anl_claim(a, ANL_ANYWHERE, cnt, false);
@@ -755,6 +783,9 @@ static int __init anl_init(void)
 				       WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0);
 	if (!anl_drain_wq)
 		goto no_drain;
+	anl_wait_wq = alloc_workqueue("arena_nolock_wait", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!anl_wait_wq)
+		goto no_wait;
 	err = anl_shrinker_init();
 	if (err)
 		goto no_shrinker;
@@ -772,6 +803,8 @@ no_kfuncs:
 	anl_debugfs_exit();
 	anl_shrinker_exit();
 no_shrinker:
+	destroy_workqueue(anl_wait_wq);
+no_wait:
 	destroy_workqueue(anl_drain_wq);
 no_drain:
 	destroy_workqueue(anl_refill_wq);
@@ -784,6 +817,7 @@ static void __exit anl_exit(void)
 	synchronize_rcu_tasks();
 	anl_debugfs_exit();
 	anl_shrinker_exit();
+	destroy_workqueue(anl_wait_wq);
 	destroy_workqueue(anl_drain_wq);
 	destroy_workqueue(anl_refill_wq);
 }

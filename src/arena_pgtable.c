@@ -14,7 +14,13 @@
  * flush TLBs. The scratch page belongs to the stock arena and is never freed
  * here. Non-present PTEs other than none are never left behind: the kernel's
  * fault handler would retry on them for ever.
+ *
+ * Any other page found in a slot that the tree has free is a bug of the module or of
+ * the kernel: a page that the arena does not know. It is reported and kept, as if the
+ * slot had been allocated before (anl_keep_stray()), since its owner still uses it.
  */
+#define pr_fmt(fmt) "arena_nolock: " fmt
+
 #include <linux/sched.h>
 
 #include "arena.h"
@@ -88,6 +94,55 @@ struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff)
 }
 
 /**
+ * anl_slot_users() - can user space reach the page of a slot?
+ * @a: the arena
+ * @pgoff: a slot that the caller has made not live, or taken from the queue
+ *
+ * The kernel counts the user PTEs of a page in its mapcount. A fault holds the lock of
+ * the page while it sees that the slot is live and sets the PTE.
+ *
+ * Context: any.
+ * Return: ANL_USERS_NONE is final. The other two may change at any time.
+ */
+enum anl_users anl_slot_users(const struct anl_arena *a, u32 pgoff)
+{
+	struct page *page = anl_pte_page(a, pgoff);
+
+	if (!page)
+		return ANL_USERS_NONE;
+	/* The atomic that took the slot's bit pairs with smp_mb() in anl_fault_live(). */
+	if (PageLocked(page))
+		return ANL_USERS_COMING;
+	/* Pairs with unlock_page() in anl_fault_live(): its PTE has been counted. */
+	smp_rmb();
+
+	return folio_mapped(page_folio(page)) ? ANL_USERS_MAPPED : ANL_USERS_NONE;
+}
+
+/**
+ * anl_keep_stray() - is a page in a claimed slot that the arena does not know?
+ * @a: the arena
+ * @pgoff: a slot that the caller has claimed, and has mapped nothing at
+ *
+ * If so, the slot becomes a live one with that page, and is the caller's no more. A
+ * free of its address frees it.
+ *
+ * Context: any.
+ * Return: true if there was such a page.
+ */
+bool anl_keep_stray(struct anl_arena *a, u32 pgoff)
+{
+	if (!anl_pte_page(a, pgoff))
+		return false;
+	pr_err_ratelimited("map %u: page %u was free, but something else is mapped there; it is left alone. Please report this\n",
+			   a->id, pgoff);
+	atomic_long_inc(&a->nr_populated);
+	anl_set_live(a, pgoff, 1);
+
+	return true;
+}
+
+/**
  * anl_next_pte() - find the next slot whose PTE is not empty
  * @a: the arena
  * @pgoff: where to start
@@ -120,7 +175,7 @@ u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end)
  *
  * Context: any. No translation of an empty PTE is ever cached, so there is
  * nothing to flush.
- * Return: false if the slot holds the scratch page.
+ * Return: false if the slot holds the scratch page, or one that the arena does not know.
  */
 bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page)
 {
@@ -143,7 +198,7 @@ bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page)
  *
  * Context: any.
  * Return: number of slots mapped. Less than @cnt means that the next one holds
- * the scratch page.
+ * the scratch page, or one that the arena does not know.
  */
 u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages)
 {
@@ -162,6 +217,22 @@ u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pag
 	return i;
 }
 
+/*
+ * Remove the kernel's scratch page from an empty slot. False if it is another page.
+ * Process context, interrupts on.
+ */
+static bool anl_clear_scratch(const struct anl_arena *a, u32 pgoff)
+{
+	unsigned long addr = anl_kaddr(a, pgoff);
+
+	if (anl_pte_page(a, pgoff))
+		return false;
+	pte_clear(anl_init_mm, addr, anl_pte(a, pgoff));
+	anl_flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
+
+	return true;
+}
+
 /**
  * anl_map_block() - map adjacent pages, removing scratch pages on the way
  * @a: the arena
@@ -170,22 +241,25 @@ u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pag
  * @cnt: number of pages and slots
  *
  * Context: process context, interrupts on.
+ * Return: number of slots mapped. Less than @cnt means that the next one held a page
+ * that the arena does not know, and is not the caller's any more.
  */
-void anl_map_block(struct anl_arena *a, u32 pgoff, struct page *page, u32 cnt)
+u32 anl_map_block(struct anl_arena *a, u32 pgoff, struct page *page, u32 cnt)
 {
-	unsigned long addr = anl_kaddr(a, pgoff), end = anl_kaddr(a, pgoff + cnt);
 	u32 i;
 
 	for (i = 0; i < cnt; i++) {
 		pte_t *ptep = anl_pte(a, pgoff + i), pte = mk_pte(page + i, PAGE_KERNEL);
 
-		while (!anl_pte_try_set(ptep, pte)) {
-			pte_clear(anl_init_mm, addr + i * PAGE_SIZE, ptep);
-			anl_flush_tlb_kernel_range(addr, end);
-		}
+		while (!anl_pte_try_set(ptep, pte))
+			if (!anl_clear_scratch(a, pgoff + i) && anl_keep_stray(a, pgoff + i))
+				goto out;
 	}
-	flush_cache_vmap(addr, end);
-	atomic_long_add(cnt, &a->nr_populated);
+out:
+	flush_cache_vmap(anl_kaddr(a, pgoff), anl_kaddr(a, pgoff + i));
+	atomic_long_add(i, &a->nr_populated);
+
+	return i;
 }
 
 /* Clear the PTEs of @cnt slots in one table. True if there were any to clear. */
@@ -199,24 +273,14 @@ static bool anl_unmap_ptes(struct anl_arena *a, u32 pgoff, u32 cnt, struct anl_u
 		pte_t pte = ptep_get(ptep);
 		struct page *page;
 
-		/*
-		 * A slot without a page may have lost it to an earlier attempt
-		 * that could not reach the user mappings.
-		 */
-		if (pte_none(pte)) {
-			u->user_mapped = true;
+		if (pte_none(pte))
 			continue;
-		}
 		/* Nobody else writes a PTE that is not empty, so this needs no exchange. */
 		pte_clear(anl_init_mm, addr, ptep);
 		any = true;
 		page = pte_page(pte);
-		if (page == a->scratch) {
-			u->user_mapped = true;
+		if (page == a->scratch)
 			continue;
-		}
-		if (page_ref_count(page) != 1)
-			u->user_mapped = true;
 		list_add_tail(&page->lru, &u->pages);
 		u->nr_pages++;
 	}
@@ -244,7 +308,6 @@ void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
 
 	INIT_LIST_HEAD(&u->pages);
 	u->nr_pages = 0;
-	u->user_mapped = false;
 
 	for (i = 0; i < nr; i++) {
 		u32 pgoff = spans[i].pgoff, left = spans[i].cnt, n;

@@ -671,7 +671,7 @@ void anl_unget_pages(struct anl_arena *a, struct list_head *pages)
  */
 bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
 {
-	u32 order = ANL_BLOCK_ORDER, n = 0;
+	u32 order = ANL_BLOCK_ORDER, n = 0, mapped;
 	struct anl_charge c;
 
 	anl_charge_begin(a, &c);
@@ -684,8 +684,13 @@ bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
 			page = anl_stash_pop(a);
 		if (!page)
 			break;
-		anl_map_block(a, pgoff + n, page, 1U << order);
-		n += 1U << order;
+		mapped = anl_map_block(a, pgoff + n, page, 1U << order);
+		n += mapped;
+		if (mapped < 1U << order) {
+			for (; mapped < 1U << order; mapped++)
+				put_page(page + mapped);
+			break;
+		}
 		cond_resched();
 	}
 	anl_charge_end(&c);

@@ -46,6 +46,7 @@ enum anl_fault {
 	ANL_FAULT_AGAIN,	/* in the middle of a free or an allocation */
 	ANL_FAULT_SEGV,		/* reserved, or not to be had by a fault */
 	ANL_FAULT_NO_MEMORY,
+	ANL_FAULT_POISONED,	/* the page has a memory error */
 	ANL_NR_FAULT
 };
 
@@ -54,7 +55,8 @@ enum anl_fault {
 	{ ANL_FAULT_POPULATED, "populated" }, \
 	{ ANL_FAULT_AGAIN, "again" }, \
 	{ ANL_FAULT_SEGV, "segv" }, \
-	{ ANL_FAULT_NO_MEMORY, "no_memory" }
+	{ ANL_FAULT_NO_MEMORY, "no_memory" }, \
+	{ ANL_FAULT_POISONED, "poisoned" }
 
 /**
  * struct anl_stat - what one CPU has counted about an arena

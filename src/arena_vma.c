@@ -2,53 +2,102 @@
 /*
  * User mappings of an arena: mmap, faults, and taking pages away again.
  *
- * Owns: @vmas, the list of user mappings, under @vma_lock. The lock nests
- * inside mmap_lock, because close() runs under that. Mappings that existed
- * before adoption were on the stock arena's list and stay there: their
- * struct anl_vma keeps what the stock arena had in vm_private_data and calls
- * the stock close(), so the stock list is right at any time.
+ * Owns: @vmas, the list of user mappings, under @vma_lock, a spinlock that nests
+ * inside mmap_lock, because close() runs under that. A walk keeps its place in the
+ * list by a cursor, and the mapping that it has found by a reference. Mappings that
+ * existed before adoption were on the stock arena's list and stay there: their
+ * struct anl_vma keeps what the stock arena had in vm_private_data and calls the
+ * stock close(), so the stock list is right at any time.
  *
- * A user PTE is only ever set under fault_sem held for read, from a slot that
- * is live. Retiring a slot first makes it not live, then waits for fault_sem,
- * then zaps. So no user PTE of a freed page survives the free. A fault that
- * finds its slot neither free nor live has come in the middle of somebody's
- * allocation or free; it backs off and lets the access fault again.
+ * A user PTE is set in one place, with the page locked (PG_locked), after the fault
+ * has seen the slot live. A free makes the slot not live first. So if it then finds
+ * the page neither locked nor mapped (anl_slot_users()), no user PTE exists and no
+ * fault will set one. The free never waits for the lock: it looks, and a page that
+ * is locked or that cannot be unmapped stays in the queue.
  *
- * Faults run in process context with mmap_lock held for read, never under the
- * per-VMA lock. To back off they give up mmap_lock, since the drain that they wait
- * for may want it: get_user_pages() would otherwise try for ever with the lock
- * held, and a writer that waits keeps the drain out. Where the lock cannot be given
- * up, the access fails after some milliseconds.
+ * With the page locked nothing allocates in a way that reclaims, is throttled or runs
+ * BPF programs. The page table has been allocated before: by the core, which fills
+ * @prealloc_pte before it calls the handler. If MADV_DONTNEED takes the empty table
+ * away in between (PT_RECLAIM), vm_insert_page() allocates another one, and does so
+ * with PF_MEMALLOC set: it may use one page of the reserves, and does not sleep.
+ *
+ * A fault that finds its slot neither free nor live has come in the middle of an
+ * allocation or a free; it backs off and lets the access fault again. Faults run in
+ * process context with mmap_lock held for read, never under the per-VMA lock. To back
+ * off they drop mmap_lock, since get_user_pages() would otherwise retry for ever with
+ * the lock held, and a queued writer keeps the drain out. Where the lock cannot be
+ * dropped, the access fails after some milliseconds.
+ *
+ * Zapping takes mmap_lock for read, by trylock. A process whose lock cannot be had is
+ * left out, and only the slots that are mapped somewhere wait for it. The drain worker
+ * tries again later. When it has missed a mapping ANL_WAIT_AFTER times in a row, a work
+ * item of that mapping waits for the lock in its stead, so that a process which always
+ * has a writer queued cannot keep its pages in the queue for ever.
  */
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <asm/pgalloc.h>
 
 #include "arena.h"
 #include "compat.h"
 #include "trace.h"
 
+static void anl_wait_work(struct work_struct *work);
+
+/**
+ * anl_vma_alloc() - what the module needs to know a mapping
+ * @gfp: how to allocate
+ *
+ * Context: process context, may sleep.
+ * Return: memory for anl_vma_takeover() or kfree(), or NULL.
+ */
+struct anl_vma *anl_vma_alloc(gfp_t gfp)
+{
+	struct anl_vma *v = kzalloc(sizeof(*v), gfp);
+
+	if (v) {
+		refcount_set(&v->refs, 1);
+		INIT_WORK(&v->wait, anl_wait_work);
+	}
+
+	return v;
+}
+
+static void anl_vma_put(struct anl_vma *v)
+{
+	if (!refcount_dec_and_test(&v->refs))
+		return;
+	mmdrop(v->mm);
+	kfree(v);
+}
+
 static void anl_vma_list(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
 {
 	v->arena = a;
 	v->vma = vma;
+	v->start = vma->vm_start;
+	v->mm = vma->vm_mm;
+	mmgrab(v->mm);
 	vma->vm_private_data = v;
-	mutex_lock(&a->vma_lock);
+	spin_lock(&a->vma_lock);
 	v->id = ++a->vma_seq;
 	list_add_tail(&v->head, &a->vmas);
-	mutex_unlock(&a->vma_lock);
+	spin_unlock(&a->vma_lock);
 }
 
 /*
  * A copy of a mapping: for a moment in an mremap() that will be refused, or in the
  * child of a process that had VM_DONTCOPY removed, which 6.12 allows with
- * MADV_DOFORK. Whose pages are to be zapped has to be on the list, and there is no
- * way to refuse.
+ * MADV_DOFORK. A mapping whose pages are to be zapped must be on the list, and open()
+ * cannot refuse. This is the one allocation that may use the reserves: a task that
+ * the OOM killer has chosen must not wait here for the memory that it holds.
  */
 static void anl_vm_open(struct vm_area_struct *vma)
 {
 	struct anl_vma *from = vma->vm_private_data;
-	struct anl_vma *v = kzalloc(sizeof(*v), GFP_KERNEL | __GFP_NOFAIL);
+	struct anl_vma *v = anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
 
 	v->stock_ops = from->stock_ops;
 	v->stock_private = from->stock_private;
@@ -63,14 +112,14 @@ static void anl_vm_close(struct vm_area_struct *vma)
 {
 	struct anl_vma *v = vma->vm_private_data;
 
-	mutex_lock(&v->arena->vma_lock);
+	spin_lock(&v->arena->vma_lock);
 	list_del(&v->head);
-	mutex_unlock(&v->arena->vma_lock);
+	spin_unlock(&v->arena->vma_lock);
 
 	vma->vm_private_data = v->stock_private;
 	if (v->stock_ops)
 		v->stock_ops->close(vma);
-	kfree(v);
+	anl_vma_put(v);
 }
 
 /* The arena's user address is fixed; a mapping is all of it or nothing. */
@@ -111,31 +160,115 @@ static bool anl_fault_again(struct vm_fault *vmf, int *tries, vm_fault_t *ret)
 }
 
 /*
- * Map the page of a live slot. Returns 0 if the slot is not live, otherwise
- * what the fault handler has to return.
+ * Put the page table that the core has allocated in place, before the page is locked.
+ * The core frees what is left in @prealloc_pte.
+ */
+static void anl_install_table(struct vm_fault *vmf)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	spinlock_t *ptl;
+
+	if (!vmf->prealloc_pte)
+		return;
+	ptl = pmd_lock(mm, vmf->pmd);
+	if (pmd_none(*vmf->pmd)) {
+		mm_inc_nr_ptes(mm);
+		/* Walks without a lock see the table's contents if they see the table. */
+		smp_wmb();
+		pmd_populate(mm, vmf->pmd, vmf->prealloc_pte);
+		vmf->prealloc_pte = NULL;
+	}
+	spin_unlock(ptl);
+}
+
+/* Set the user PTE. The page is locked, and its slot was live after that. */
+static vm_fault_t anl_insert(struct vm_fault *vmf, unsigned long addr, struct page *page)
+{
+	unsigned int flags;
+	int err;
+
+	if (PageHWPoison(page))
+		return VM_FAULT_HWPOISON;
+	/* Normally the table is there, see anl_install_table(). If not: no reclaim. */
+	flags = memalloc_noreclaim_save();
+	err = vm_insert_page(vmf->vma, addr, page);
+	memalloc_noreclaim_restore(flags);
+	if (err == -ENOMEM)
+		return VM_FAULT_RETRY;
+
+	return err && err != -EBUSY ? vmf_error(err) : VM_FAULT_NOPAGE;
+}
+
+/* How often to look whether a page that another fault has locked is unlocked again. */
+#define ANL_LOCK_SPINS 100
+
+static bool anl_lock_page(struct page *page)
+{
+	int spins = ANL_LOCK_SPINS;
+
+	while (!trylock_page(page)) {
+		if (!spins--)
+			return false;
+		cpu_relax();
+	}
+
+	return true;
+}
+
+/*
+ * Map the page of a live slot. Returns 0 if the slot is not live, VM_FAULT_RETRY if
+ * the slot is changing, otherwise what the fault handler has to return.
  */
 static vm_fault_t anl_fault_live(struct anl_arena *a, struct vm_fault *vmf, u32 pgoff)
 {
-	unsigned long addr = anl_uaddr(a, pgoff);
-	vm_fault_t ret = 0;
+	int seq = atomic_read(&a->retire_seq);
+	vm_fault_t ret = VM_FAULT_RETRY;
 	struct page *page;
-	int err;
 
-	down_read(&a->fault_sem);
-	if (anl_is_live(a, pgoff)) {
-		/* Pairs with the barrier in anl_set_live(). */
+	/* Pairs with the barrier in anl_retire_spans(). */
+	smp_rmb();
+	if (!anl_is_live(a, pgoff))
+		return 0;
+	/* Pairs with the barrier in anl_set_live(). */
+	smp_rmb();
+	page = anl_pte_page(a, pgoff);
+	if (!page) {
+		/* Live without a page is reserved, unless a retire came in between. */
 		smp_rmb();
-		page = anl_pte_page(a, pgoff);
-		if (!page) {
-			ret = VM_FAULT_SIGSEGV;
-		} else {
-			err = vm_insert_page(vmf->vma, addr, page);
-			ret = err && err != -EBUSY ? vmf_error(err) : VM_FAULT_NOPAGE;
-		}
+		return atomic_read(&a->retire_seq) == seq ? VM_FAULT_SIGSEGV : VM_FAULT_RETRY;
 	}
-	up_read(&a->fault_sem);
+
+	/* The slot may be retired, and its page freed, at any time before it is locked. */
+	if (!get_page_unless_zero(page))
+		return VM_FAULT_RETRY;
+	if (anl_lock_page(page)) {
+		/*
+		 * Pairs with the atomic in anl_take_live(): either we see that the slot
+		 * is not live, or anl_slot_users() sees that the page is locked.
+		 */
+		smp_mb();
+		if (anl_is_live(a, pgoff) && anl_pte_page(a, pgoff) == page)
+			ret = anl_insert(vmf, anl_uaddr(a, pgoff), page);
+		unlock_page(page);
+	}
+	put_page(page);
 
 	return ret;
+}
+
+/* What anl_fault_live() has returned, and what it is called if the page is mapped. */
+static enum anl_fault anl_fault_outcome(vm_fault_t ret, enum anl_fault mapped)
+{
+	switch (ret) {
+	case VM_FAULT_NOPAGE:
+		return mapped;
+	case VM_FAULT_RETRY:
+		return ANL_FAULT_AGAIN;
+	case VM_FAULT_HWPOISON:
+		return ANL_FAULT_POISONED;
+	default:
+		return ANL_FAULT_SEGV;
+	}
 }
 
 /* What the fault handler has to return; anything if @outcome is ANL_FAULT_AGAIN. */
@@ -158,13 +291,12 @@ static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_
 	if (vmf->pgoff >= a->nr_slots)
 		return VM_FAULT_SIGSEGV;
 
+	anl_install_table(vmf);
 	ret = anl_fault_live(a, vmf, pgoff);
-	if (ret == VM_FAULT_NOPAGE)
-		*outcome = ANL_FAULT_MAPPED;
-	else if (ret == VM_FAULT_OOM)
-		*outcome = ANL_FAULT_NO_MEMORY;
-	if (ret)
+	if (ret) {
+		*outcome = anl_fault_outcome(ret, ANL_FAULT_MAPPED);
 		return ret;
+	}
 	if (pgoff >= a->nr_limit || a->map->map_flags & BPF_F_SEGV_ON_FAULT)
 		return VM_FAULT_SIGSEGV;
 
@@ -181,13 +313,16 @@ static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_
 		put_page(page);
 		return 0;
 	}
-	anl_map_block(a, pgoff, page, 1);
+	if (!anl_map_block(a, pgoff, page, 1)) {
+		put_page(page);
+		return 0;
+	}
 	anl_set_live(a, pgoff, 1);
 
-	/* Somebody may have freed it already. */
+	/* A BPF program may have freed it already. */
 	ret = anl_fault_live(a, vmf, pgoff);
 	if (ret)
-		*outcome = ANL_FAULT_POPULATED;
+		*outcome = anl_fault_outcome(ret, ANL_FAULT_POPULATED);
 
 	return ret;
 }
@@ -241,14 +376,16 @@ static void anl_vma_add(struct anl_arena *a, struct anl_vma *v, struct vm_area_s
 	smp_store_release(&vma->vm_ops, &anl_vm_ops);
 }
 
-/*
- * Take a mapping over from the stock arena.
+/**
+ * anl_vma_takeover() - take a mapping over from the stock arena
+ * @a: the arena
+ * @v: memory of anl_vma_alloc(), which is the mapping's from now on
+ * @vma: the mapping
+ *
  * Context: process context, mmap_lock of its mm held for write. Cannot fail.
  */
-void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma)
+void anl_vma_takeover(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
 {
-	struct anl_vma *v = kzalloc(sizeof(*v), GFP_KERNEL | __GFP_NOFAIL);
-
 	mmap_assert_write_locked(vma->vm_mm);
 	v->stock_ops = vma->vm_ops;
 	v->stock_private = vma->vm_private_data;
@@ -265,7 +402,7 @@ int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma)
 	if (vma->vm_start != a->user_start || vma->vm_end != anl_uaddr(a, a->nr_slots))
 		return -EBUSY;
 
-	v = kzalloc(sizeof(*v), GFP_KERNEL);
+	v = anl_vma_alloc(GFP_KERNEL | __GFP_NOMEMALLOC);
 	if (!v)
 		return -ENOMEM;
 	anl_vma_add(a, v, vma);
@@ -273,41 +410,192 @@ int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* The first mapping with an id above @id whose process still lives, and its mm. */
-static struct mm_struct *anl_next_mm(struct anl_arena *a, u64 *id)
+/* A walk over the mappings that existed when it began. */
+struct anl_walk {
+	struct anl_vma cursor;
+	u64 last;
+};
+
+static void anl_walk_begin(struct anl_arena *a, struct anl_walk *walk)
 {
-	struct mm_struct *mm = NULL;
-	struct anl_vma *v;
-
-	mutex_lock(&a->vma_lock);
-	list_for_each_entry(v, &a->vmas, head) {
-		if (v->id <= *id || !mmget_not_zero(v->vma->vm_mm))
-			continue;
-		mm = v->vma->vm_mm;
-		*id = v->id;
-		break;
-	}
-	mutex_unlock(&a->vma_lock);
-
-	return mm;
+	walk->cursor.mm = NULL;
+	spin_lock(&a->vma_lock);
+	walk->last = a->vma_seq;
+	list_add(&walk->cursor.head, &a->vmas);
+	spin_unlock(&a->vma_lock);
 }
 
-/* How often a caller that may hold mmap_lock itself tries to get it. */
-#define ANL_MMAP_TRIES 40
-
-static bool anl_mmap_read_lock(struct mm_struct *mm, bool may_block)
+static void anl_walk_end(struct anl_arena *a, struct anl_walk *walk)
 {
-	int tries = ANL_MMAP_TRIES;
+	spin_lock(&a->vma_lock);
+	list_del(&walk->cursor.head);
+	spin_unlock(&a->vma_lock);
+}
 
-	if (may_block) {
-		mmap_read_lock(mm);
-		return true;
+/* The next mapping whose process still lives, with a reference on both, or NULL. */
+static struct anl_vma *anl_walk_next(struct anl_arena *a, struct anl_walk *walk)
+{
+	struct anl_vma *v = &walk->cursor, *found = NULL;
+
+	spin_lock(&a->vma_lock);
+	list_for_each_entry_continue(v, &a->vmas, head) {
+		if (v->mm && v->id > walk->last)
+			break;
+		if (!v->mm || !mmget_not_zero(v->mm))
+			continue;
+		refcount_inc(&v->refs);
+		list_move(&walk->cursor.head, &v->head);
+		found = v;
+		break;
 	}
-	while (!mmap_read_trylock(mm)) {
-		if (!--tries)
+	spin_unlock(&a->vma_lock);
+
+	return found;
+}
+
+/* The mapping, if it still exists. mmap_lock is held. */
+static struct vm_area_struct *anl_vma_find(const struct anl_vma *v)
+{
+	struct vm_area_struct *vma = find_vma(v->mm, v->start);
+
+	return vma && anl_vma_is_ours(vma) && vma->vm_private_data == v ? vma : NULL;
+}
+
+/* Passes that a mapping may be missed in before its work waits for it. */
+#define ANL_WAIT_AFTER 6
+
+/* The drain worker did not get the mapping's mmap_lock. */
+static void anl_vma_missed(struct anl_vma *v)
+{
+	u32 misses = READ_ONCE(v->misses) + 1;
+
+	WRITE_ONCE(v->misses, misses);
+	if (misses < ANL_WAIT_AFTER)
+		return;
+	refcount_inc(&v->refs);
+	if (!queue_work(anl_wait_wq, &v->wait))
+		anl_vma_put(v);
+}
+
+/*
+ * Wait for mmap_lock as long as it takes, and run a pass of the drain with it. The
+ * work holds nothing else, and no drain waits for it. While the mapping exists, its
+ * file keeps the map and so the arena.
+ */
+static void anl_wait_work(struct work_struct *work)
+{
+	struct anl_vma *v = container_of(work, struct anl_vma, wait);
+
+	if (mmget_not_zero(v->mm)) {
+		mmap_read_lock(v->mm);
+		if (anl_vma_find(v))
+			anl_drain_reached(v->arena, v->mm);
+		mmap_read_unlock(v->mm);
+		mmput_async(v->mm);
+	}
+	WRITE_ONCE(v->misses, 0);
+	anl_vma_put(v);
+}
+
+/* The first of the slots [@pgoff, @end) that users map, or @end. */
+static u32 anl_next_mapped(const struct anl_arena *a, u32 pgoff, u32 end)
+{
+	for (; pgoff < end; pgoff++) {
+		if (anl_slot_users(a, pgoff) != ANL_USERS_NONE)
+			break;
+		if (!(pgoff % 1024))
+			cond_resched();
+	}
+
+	return pgoff;
+}
+
+static bool anl_any_mapped(const struct anl_arena *a, const struct anl_span *spans, u32 nr)
+{
+	u32 i, end;
+
+	for (i = 0; i < nr; i++) {
+		end = spans[i].pgoff + spans[i].cnt;
+		if (anl_next_mapped(a, spans[i].pgoff, end) < end)
+			return true;
+	}
+
+	return false;
+}
+
+static bool anl_any_coming(const struct anl_arena *a, const struct anl_span *spans, u32 nr)
+{
+	u32 i, pgoff, end;
+
+	for (i = 0; i < nr; i++) {
+		end = spans[i].pgoff + spans[i].cnt;
+		for (pgoff = spans[i].pgoff; (pgoff = anl_next_mapped(a, pgoff, end)) < end; pgoff++)
+			if (anl_slot_users(a, pgoff) == ANL_USERS_COMING)
+				return true;
+	}
+
+	return false;
+}
+
+/* Zap the slots that users map, neighbours together. mmap_lock is held for read. */
+static void anl_zap_vma(const struct anl_arena *a, struct vm_area_struct *vma,
+			const struct anl_span *spans, u32 nr)
+{
+	u32 i, pgoff, end, last;
+
+	for (i = 0; i < nr; i++) {
+		end = spans[i].pgoff + spans[i].cnt;
+		for (pgoff = spans[i].pgoff; (pgoff = anl_next_mapped(a, pgoff, end)) < end;
+		     pgoff = last) {
+			last = pgoff + 1;
+			while (last < end && anl_slot_users(a, last) != ANL_USERS_NONE)
+				last++;
+			anl_zap_user(vma, anl_uaddr(a, pgoff),
+				     (unsigned long)(last - pgoff) << PAGE_SHIFT);
+			cond_resched();
+		}
+	}
+}
+
+/* Sleep for a moment, if there is any left of the time to wait in. */
+static bool anl_reach_nap(struct anl_reach *reach)
+{
+	if (reach->naps <= 0)
+		return false;
+	reach->naps--;
+	anl_nap(50, 500);
+
+	return true;
+}
+
+static bool anl_mmap_read_lock(struct mm_struct *mm, struct anl_reach *reach)
+{
+	while (!mmap_read_trylock(mm))
+		if (!anl_reach_nap(reach))
 			return false;
-		anl_nap(50, 500);
+
+	return true;
+}
+
+/* False if the mapping's mmap_lock could not be had. */
+static bool anl_zap_one(const struct anl_arena *a, struct anl_vma *v,
+			const struct anl_span *spans, u32 nr, struct anl_reach *reach)
+{
+	bool held = v->mm == reach->held;
+	struct vm_area_struct *vma;
+
+	if (!held && !anl_mmap_read_lock(v->mm, reach)) {
+		if (reach->worker)
+			anl_vma_missed(v);
+		return false;
 	}
+	vma = anl_vma_find(v);
+	if (vma)
+		anl_zap_vma(a, vma, spans, nr);
+	if (!held)
+		mmap_read_unlock(v->mm);
+	if (reach->worker)
+		WRITE_ONCE(v->misses, 0);
 
 	return true;
 }
@@ -315,41 +603,47 @@ static bool anl_mmap_read_lock(struct mm_struct *mm, bool may_block)
 /**
  * anl_zap_spans() - remove slots from every user mapping
  * @a: the arena
- * @spans: runs of slots that the caller is retiring; no fault can map them
+ * @spans: runs of slots that the caller is retiring; none of them is live
  * @nr: number of runs
- * @may_block: wait for mmap_lock as long as it takes; otherwise give up after
- *	some milliseconds, since the caller may be holding it
+ * @reach: how long to wait for faults that are mapping one of the pages, and for
+ *	mmap_lock, all in all
  *
- * A process that is exiting is left alone: nothing runs in it any more, and
- * its PTEs hold references of their own. A mapping that appears meanwhile has
- * no PTEs yet.
+ * Only what is mapped is zapped, and no process is looked at after the last mapping is
+ * gone. A process that is exiting is left alone: nothing runs in it any more, and its
+ * PTEs hold references of their own. A mapping that appears meanwhile has no PTEs yet,
+ * and gets none.
  *
- * Context: process context. Takes mmap_lock for read, one process at a time.
- * Return: false if @may_block is false and a process could not be locked.
+ * Context: process context, may sleep, and may hold mmap_lock. Tries mmap_lock for
+ * read, one process at a time, and allocates nothing.
+ * Return: true if user space can reach none of the slots. Otherwise anl_slot_users()
+ * tells which ones it may reach.
  */
 bool anl_zap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
-		   bool may_block)
+		   struct anl_reach *reach)
 {
-	struct vm_area_struct *vma;
-	struct mm_struct *mm;
-	u64 id = 0;
-	u32 i;
+	bool all = true;
+	struct anl_walk walk;
+	struct anl_vma *v;
 
-	while ((mm = anl_next_mm(a, &id))) {
-		if (!anl_mmap_read_lock(mm, may_block)) {
-			mmput_async(mm);
-			return false;
+	if (!anl_any_mapped(a, spans, nr))
+		return true;
+	/* A fault in flight may map its page in a process that the walk has passed. */
+	while (anl_any_coming(a, spans, nr)) {
+		if (!anl_reach_nap(reach)) {
+			all = false;
+			break;
 		}
-		vma = find_vma(mm, a->user_start);
-		if (vma && anl_vma_is_ours(vma) &&
-		    ((struct anl_vma *)vma->vm_private_data)->arena == a) {
-			for (i = 0; i < nr; i++)
-				anl_zap_user(vma, anl_uaddr(a, spans[i].pgoff),
-					     (unsigned long)spans[i].cnt << PAGE_SHIFT);
-		}
-		mmap_read_unlock(mm);
-		mmput_async(mm);
 	}
 
-	return true;
+	anl_walk_begin(a, &walk);
+	while (anl_any_mapped(a, spans, nr) && (v = anl_walk_next(a, &walk))) {
+		struct mm_struct *mm = v->mm;
+
+		all &= anl_zap_one(a, v, spans, nr, reach);
+		anl_vma_put(v);
+		mmput_async(mm);
+	}
+	anl_walk_end(a, &walk);
+
+	return all || !anl_any_mapped(a, spans, nr);
 }

@@ -51,13 +51,18 @@ void anl_flush_tlb_kernel_range(unsigned long start, unsigned long end);
 /*
  * Fill an empty kernel PTE. Kernels with a fault handler that installs scratch
  * pages race with us for empty PTEs and bring ptep_try_set() for it; elsewhere
- * the owner of a page of the arena is the only writer of its PTE.
+ * the owner of a page of the arena is the only writer of its PTE. A CPU that reaches
+ * the page through the PTE sees it zeroed: ptep_try_set() is a full barrier, set_pte()
+ * is none.
  */
 static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 {
 #ifdef ptep_try_set
 	return ptep_try_set(ptep, pte);
 #else
+	if (!pte_none(ptep_get(ptep)))
+		return false;
+	smp_wmb();
 	set_pte(ptep, pte);
 	return true;
 #endif

@@ -295,23 +295,29 @@ void anl_stock_quiesce(struct bpf_map *map, const struct bpf_prog *prog)
 void anl_stock_takeover_vmas(struct bpf_map *map, struct anl_arena *a)
 {
 	struct vm_area_struct *vma;
+	struct anl_vma *v = NULL;
 	struct stock_vmas look;
 	struct mm_struct *mm;
 
 	for (;;) {
 		look = stock_look(map, a->user_start, true);
 		mm = look.mm;
-		if (!mm && look.all)
+		if (!mm && look.all) {
+			kfree(v);
 			return;
+		}
 		if (!mm) {
 			anl_nap(100, 500);
 			continue;
 		}
+		v = v ?: anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
 		mmap_write_lock(mm);
 		vma = find_vma(mm, a->user_start);
 		if (vma && vma->vm_start == a->user_start && vma->vm_mm == mm &&
-		    !anl_vma_is_ours(vma) && vma->vm_file && vma->vm_file->private_data == map)
-			anl_vma_takeover(a, vma);
+		    !anl_vma_is_ours(vma) && vma->vm_file && vma->vm_file->private_data == map) {
+			anl_vma_takeover(a, v, vma);
+			v = NULL;
+		}
 		mmap_write_unlock(mm);
 		mmput_async(mm);
 	}

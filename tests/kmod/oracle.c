@@ -520,24 +520,25 @@ static void oracle_check_vmas(struct oracle *o)
 	struct anl_vma *v;
 	u32 i;
 
-	mutex_lock(&o->a->vma_lock);
+	spin_lock(&o->a->vma_lock);
 	for (i = 0; i < o->nr_mms; i++) {
 		bool listed = false;
 
 		if (!o->vmas[i])
 			continue;
 		list_for_each_entry(v, &o->a->vmas, head)
-			listed |= v->vma == o->vmas[i] && v->arena == o->a &&
+			listed |= v->mm && v->vma == o->vmas[i] && v->arena == o->a &&
 				  v == o->vmas[i]->vm_private_data;
 		if (!listed)
 			bad(o, "a process has a mapping that is not on the list");
 	}
 	list_for_each_entry(v, &o->a->vmas, head) {
-		for (i = 0; i < o->nr_mms; i++)
-			if (o->mms[i] == v->vma->vm_mm && o->vmas[i] != v->vma)
+		/* The cursor of a walk is no mapping. */
+		for (i = 0; v->mm && i < o->nr_mms; i++)
+			if (o->mms[i] == v->mm && o->vmas[i] != v->vma)
 				bad(o, "a mapping on the list is not the process's");
 	}
-	mutex_unlock(&o->a->vma_lock);
+	spin_unlock(&o->a->vma_lock);
 }
 
 static bool oracle_judge(struct oracle *o)
