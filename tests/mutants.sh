@@ -72,6 +72,8 @@ mutant no_drain arena_free_deferred.c 's/mod_delayed_work(anl_drain_wq, \&a->dra
 mutant free_waits arena_free_deferred.c 's/^#define ANL_CALL_NAPS .*/#define ANL_CALL_NAPS 100000/' 'free.long_under_mmap_lock'
 mutant zap_waits arena_vma.c 's/while (!mmap_read_trylock(mm))/for (mmap_read_lock(mm); 0;)/' 'free.*' 'bounded.*'
 mutant all_stuck arena_free_deferred.c '/^static void anl_retire_reached(/,/^}/s/if (anl_slot_users(a, pgoff) != ANL_USERS_NONE)/if (1)/' 'bounded.*'
+mutant zaps_all arena_pgtable.c 's/return folio_mapped(page_folio(page)) ? .*/return ANL_USERS_MAPPED;/' 'free.zaps*'
+mutant zaps_singly arena_vma.c 's/while (last < end \&\& anl_slot_users(a, last) .*/while (0)/' 'free.zaps*'
 mutant no_retry arena_free_deferred.c 's/^\tqueue_delayed_work(anl_drain_wq, .*/\t;/' 'free.*' 'bounded.*'
 mutant no_waiter arena_vma.c 's/if (misses < ANL_WAIT_AFTER)/if (1)/' 'bounded.*'
 mutant spare_order arena.h '/^static inline bool anl_spare_below/,/^}/s/< pgoff)/< 0)/' 'alloc.*'

@@ -19,6 +19,7 @@
 #include "iter.skel.h"
 #include "runner.h"
 #include "sem_user.h"
+#include "zap.skel.h"
 
 TEST(free, complete_on_return, "after a sleepable free the page is gone for everybody at once")
 {
@@ -584,4 +585,59 @@ TEST(free, long_under_mmap_lock, "a free of thousands of runs under mmap_lock wa
 	printf("# %llu us\n", ns / 1000);
 	ASSERT(ns < 300000000ULL * patience, "a free took %llu us", ns / 1000);
 	iter_bpf__destroy(skel);
+}
+
+/* Count zaps in the arena from now on. */
+static bool count_zaps(struct zap_bpf *skel, struct sem *s)
+{
+	const char *fn = kver >= 70000 ? "zap_vma_range" : "zap_page_range_single";
+
+	skel->bss->from = (__u64)s->base;
+	skel->bss->to = (__u64)sem_page(s, s->pages);
+	skel->links.on_zap = bpf_program__attach_kprobe(skel->progs.on_zap, false, fn);
+
+	return skel->links.on_zap;
+}
+
+#define ZAP_PAGES 1000
+
+TEST(free, zaps_what_is_mapped, "one page that user space has touched does not cost a zap for each page that it has not")
+{
+	struct zap_bpf *skel = zap_bpf__open_and_load();
+	struct sem s;
+	int i;
+
+	ASSERT(skel && sem_open(&s, ZAP_PAGES, 0), "load");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, ZAP_PAGES) == s.base, "alloc");
+	/* What is left are runs of one page. */
+	for (i = 0; i < ZAP_PAGES; i += 2)
+		sem_free(&s, CX_SYS, sem_page(&s, i), 1);
+	user_mark(sem_page(&s, 501), 1, 7);
+	ASSERT(count_zaps(skel, &s), "kprobe");
+
+	sem_free(&s, CX_SYS, s.base, ZAP_PAGES);
+	ASSERT_EQ(skel->bss->calls, 1, "zaps");
+	ASSERT_EQ(skel->bss->bytes, PAGE, "bytes zapped");
+	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	sem_close(&s);
+	zap_bpf__destroy(skel);
+}
+
+TEST(free, zaps_neighbours_together, "pages in a row that user space has touched are zapped in one go, reservations not at all")
+{
+	struct zap_bpf *skel = zap_bpf__open_and_load();
+	struct sem s;
+
+	ASSERT(skel && sem_open(&s, 256, 0), "load");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 128) == s.base, "alloc");
+	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 128), 100), 0, "reserve");
+	user_mark(sem_page(&s, 30), 64, 7);
+	ASSERT(count_zaps(skel, &s), "kprobe");
+
+	sem_free(&s, CX_SYS, s.base, s.pages);
+	ASSERT_EQ(skel->bss->calls, 1, "zaps");
+	ASSERT_EQ(skel->bss->bytes, 64 * PAGE, "bytes zapped");
+	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	sem_close(&s);
+	zap_bpf__destroy(skel);
 }
