@@ -100,16 +100,13 @@ static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
 #endif
 }
 
+#ifdef CONFIG_MEMCG
 /* Whom a map's memory is charged to, with a reference, or NULL. */
 static inline struct obj_cgroup *anl_map_get_objcg(const struct bpf_map *map)
 {
-#ifdef CONFIG_MEMCG
 	if (map->objcg)
 		obj_cgroup_get(map->objcg);
 	return map->objcg;
-#else
-	return NULL;
-#endif
 }
 
 static inline void anl_objcg_put(struct obj_cgroup *objcg)
@@ -132,6 +129,27 @@ static inline struct mem_cgroup *anl_objcg_memcg_rcu(struct obj_cgroup *objcg)
 {
 	return objcg ? obj_cgroup_memcg(objcg) : NULL;
 }
+#else
+/* Maps have no objcg then, and nothing is charged. */
+static inline struct obj_cgroup *anl_map_get_objcg(const struct bpf_map *map)
+{
+	return NULL;
+}
+
+static inline void anl_objcg_put(struct obj_cgroup *objcg)
+{
+}
+
+static inline struct mem_cgroup *anl_objcg_get_memcg(struct obj_cgroup *objcg)
+{
+	return NULL;
+}
+
+static inline struct mem_cgroup *anl_objcg_memcg_rcu(struct obj_cgroup *objcg)
+{
+	return NULL;
+}
+#endif
 
 /*
  * True inside a sleepable BPF program, where a tasks-trace grace period never ends.
