@@ -4,15 +4,18 @@
 # Derive from the target kernel what the module has to know about it:
 #  - the layout of the stock arena (struct bpf_arena and what hangs off it),
 #    read from the kernel's BTF, never from a table typed by hand;
-#  - which optional kernel interfaces it exports, read from Module.symvers.
+#  - which optional kernel interfaces it exports, read from Module.symvers;
+#  - which arguments they take, by compiling a call of them.
 #
-# usage: gen-config.sh KDIR OUTPUT
+# usage: gen-config.sh KDIR OUTPUT COMPILER FLAGS...
+#	COMPILER and FLAGS are those that compile the module
 #
 # Every problem ends with one line that says what to install or to enable.
 set -eu
 
 kdir=$1
 out=$2
+shift 2
 
 die() {
 	echo "arena_nolock: $*" >&2
@@ -104,6 +107,15 @@ optional() {
 	members "$@" || true
 }
 
+# Does a function that returns a page have these parameters? NAME PARAMETERS COMPILER FLAGS...
+takes() {
+	code="#include <linux/gfp.h>
+struct page *(*anl_probe)($2) = $1;"
+	shift 2
+	printf '%s\n' "$code" | "$@" -Werror=incompatible-pointer-types -fsyntax-only -x c - \
+		>/dev/null 2>&1
+}
+
 exported() {
 	awk -v s="$1" '$2 == s { found = 1 } END { exit !found }' "$symvers"
 }
@@ -132,7 +144,14 @@ gen() {
 			die "struct range_node of kernel $krel has an unknown layout."
 	fi
 	exported resilient_queued_spin_lock_slowpath && echo "#define ANL_HAVE_RQSPINLOCK 1"
-	exported alloc_pages_nolock_noprof && echo "#define ANL_HAVE_ALLOC_PAGES_NOLOCK 1"
+	if exported alloc_pages_nolock_noprof; then
+		echo "#define ANL_HAVE_ALLOC_PAGES_NOLOCK 1"
+		if takes alloc_pages_nolock_noprof "gfp_t, int, unsigned int" "$@"; then
+			echo "#define ANL_ALLOC_PAGES_NOLOCK_GFP 1"
+		elif ! takes alloc_pages_nolock_noprof "int, unsigned int" "$@"; then
+			die "alloc_pages_nolock() of kernel $krel takes arguments that this module does not know."
+		fi
+	fi
 	exported hrtimer_setup && echo "#define ANL_HAVE_HRTIMER_SETUP 1"
 	exported zap_vma_range && echo "#define ANL_HAVE_ZAP_VMA_RANGE 1"
 	exported zap_vma_range || exported zap_page_range_single ||
@@ -145,5 +164,5 @@ gen() {
 	echo "	\"\""
 }
 
-gen >"$out.tmp" || exit 1
+gen "$@" >"$out.tmp" || exit 1
 cmp -s "$out.tmp" "$out" || mv "$out.tmp" "$out"

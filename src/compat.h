@@ -90,11 +90,17 @@ static inline void anl_zap_user(struct vm_area_struct *vma, unsigned long addr,
 #endif
 }
 
-/* A page for callers in any context, or NULL where the kernel has no such thing. */
+/*
+ * A page for callers in any context, or NULL where the kernel has no such thing. Without
+ * a gfp argument (6.15 to 6.17) the kernel charges every page: without @account, to the
+ * memory cgroup of the current task.
+ */
 static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
 {
-#ifdef ANL_HAVE_ALLOC_PAGES_NOLOCK
+#if defined(ANL_ALLOC_PAGES_NOLOCK_GFP)
 	return alloc_pages_nolock(account, nid, 0);
+#elif defined(ANL_HAVE_ALLOC_PAGES_NOLOCK)
+	return alloc_pages_nolock(nid, 0);
 #else
 	return NULL;
 #endif
