@@ -2,6 +2,7 @@
 #
 #	make			build the module for the running kernel
 #	make KDIR=<dir>		build it for another kernel, given its headers
+#	make VMLINUX_BTF=<file>	with BTF from this vmlinux, or copy of /sys/kernel/btf/vmlinux
 #	make modules_install	install it for that kernel
 #	make dkms-install	have DKMS build and install it, for each new kernel too
 #	make dkms-remove	and take it away again
@@ -24,16 +25,28 @@ USR_SRC := /usr/src/arena_nolock-$(VERSION)
 
 all: modules
 
-modules modules_install:
-	@test -e $(KDIR)/Makefile || { \
-		echo "arena_nolock: no kernel headers at $(KDIR)." \
-		     "Install them (Debian: apt install linux-headers-\$$(uname -r)) or name others: make KDIR=<dir>" >&2; \
-		exit 1; }
-	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
+# Kbuild makes the module's BTF from a file in the header directory, see scripts/kdir.sh.
+# Kbuild ends with 0 if it cannot, and keeps BTF that was made from another file. So each
+# build starts without the module, and deletes a module that lacks BTF.
+export VMLINUX_BTF
+kbuild = +@args=$$(sh scripts/kdir.sh '$(KDIR)' '$(CURDIR)/build/kdir') && \
+	$(MAKE) $$args M='$(CURDIR)' $(1)
+check_btf = @sh scripts/check-btf.sh arena_nolock.ko
+
+modules:
+	@rm -f arena_nolock.ko
+	$(call kbuild,modules)
+	$(check_btf)
+
+modules_install:
+	$(check_btf)
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
 
 # Without warnings, and with sparse; check does it for kernels of its own.
 sparse:
-	$(MAKE) -C $(KDIR) M=$(CURDIR) W=1 C=2 modules
+	@rm -f arena_nolock.ko
+	$(call kbuild,W=1 C=2 modules)
+	$(check_btf)
 
 check:
 	tests/run_qemu.sh check
@@ -44,7 +57,7 @@ install-source:
 	install -d $(DESTDIR)$(USR_SRC)/src $(DESTDIR)$(USR_SRC)/scripts
 	install -m 644 $(SOURCE) $(DESTDIR)$(USR_SRC)
 	install -m 644 $(filter-out src/anl_config.h,$(wildcard src/*.[ch])) $(DESTDIR)$(USR_SRC)/src
-	install -m 755 scripts/gen-config.sh $(DESTDIR)$(USR_SRC)/scripts
+	install -m 755 scripts/*.sh $(DESTDIR)$(USR_SRC)/scripts
 
 dkms-install: dkms-remove install-source
 	dkms install arena_nolock/$(VERSION)
