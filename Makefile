@@ -51,21 +51,37 @@ sparse:
 check:
 	tests/run_qemu.sh check
 
+# The source tree of a Debian package is that package's.
+not_owned = @! dpkg-query -S $(USR_SRC) >/dev/null 2>&1 || { \
+	echo "arena_nolock: $(USR_SRC) belongs to a Debian package; nothing was changed." \
+	     "To use this source instead: apt purge arena-nolock-dkms" >&2; \
+	exit 1; }
+
 # The source as DKMS wants it, for "dkms add" and for Debian's package.
 SOURCE := Makefile Kbuild VERSION LICENSE dkms.conf
 install-source:
+	$(if $(DESTDIR),,$(not_owned))
 	install -d $(DESTDIR)$(USR_SRC)/src $(DESTDIR)$(USR_SRC)/scripts
 	install -m 644 $(SOURCE) $(DESTDIR)$(USR_SRC)
 	install -m 644 $(filter-out src/anl_config.h,$(wildcard src/*.[ch])) $(DESTDIR)$(USR_SRC)/src
 	install -m 755 scripts/*.sh $(DESTDIR)$(USR_SRC)/scripts
 
-dkms-install: dkms-remove install-source
+# Before anything is changed.
+dkms-check:
+	@command -v dkms >/dev/null || { \
+		echo "arena_nolock: dkms not found; nothing was changed." \
+		     "Install it (Debian: apt install dkms; Fedora: dnf install dkms)." >&2; \
+		exit 1; }
+	$(not_owned)
+
+dkms-install: dkms-remove
+	$(MAKE) install-source
 	dkms install arena_nolock/$(VERSION)
 
-dkms-remove:
-	@if [ -d $(USR_SRC) ]; then \
-		dkms remove arena_nolock/$(VERSION) --all; rm -rf $(USR_SRC); \
-	fi
+dkms-remove: dkms-check
+	@! dkms status arena_nolock/$(VERSION) 2>/dev/null | grep -q ^arena_nolock || \
+		dkms remove arena_nolock/$(VERSION) --all
+	rm -rf $(USR_SRC)
 
 tools:
 	$(MAKE) -C tools
@@ -82,8 +98,12 @@ install-headers:
 
 # A copy is built, since the results come to lie beside it.
 deb:
-	@command -v dpkg-buildpackage dh_dkms >/dev/null || { \
-		echo "arena_nolock: please install: build-essential debhelper dh-dkms" >&2; exit 1; }
+	@for tool in cc dpkg-buildpackage dh dh_dkms; do \
+		command -v $$tool >/dev/null || { \
+			echo "arena_nolock: $$tool not found." \
+			     "Install it: apt install build-essential debhelper dh-dkms" >&2; \
+			exit 1; }; \
+	done
 	rm -rf build/deb
 	mkdir -p build/deb/arena-nolock
 	tar -c --exclude=./build --exclude=./.git . | tar -x -C build/deb/arena-nolock
@@ -110,5 +130,5 @@ soak:
 bench:
 	tests/run_qemu.sh bench
 
-.PHONY: all modules modules_install install-source install-headers dkms-install dkms-remove \
-	tools examples deb sparse check clean demo test test-debug soak bench
+.PHONY: all modules modules_install install-source install-headers dkms-check dkms-install \
+	dkms-remove tools examples deb sparse check clean demo test test-debug soak bench

@@ -158,7 +158,31 @@ modprobe_file_complete() {
 	done
 }
 
+# make TARGET does not work, and changes nothing: TARGET SAYS [PATH]
+make_refuses() {
+	local before text
+	before=$(find /usr/src /var/lib/dkms -printf '%p %T+\n' | sort)
+	! text=$(PATH=${3:-$PATH} make -C "$src" "$1" 2>&1) || { echo "$text"; return 1; }
+	echo "$text"
+	grep -q "$2" <<<"$text" || return 1
+	diff <(echo "$before") <(find /usr/src /var/lib/dkms -printf '%p %T+\n' | sort)
+}
+
 mkdir -p "$out"
+
+# What make needs here, and no dkms.
+tools=$(mktemp -d)
+for tool in make sh cat uname rm grep install; do
+	ln -s "$(command -v "$tool")" "$tools/"
+done
+check make.dkms_install_needs_dkms make_refuses dkms-install "dkms not found" "$tools"
+check make.dkms_remove_needs_dkms make_refuses dkms-remove "dkms not found" "$tools"
+check make.deb_needs_all_tools make_refuses deb "dpkg-buildpackage not found\|cc not found" "$tools"
+ln -s /bin/true "$tools/cc"
+ln -s /bin/true "$tools/dpkg-buildpackage"
+ln -s /bin/true "$tools/dh"
+check make.deb_needs_dh_dkms make_refuses deb "dh_dkms not found" "$tools"
+rm -rf "$tools"
 
 # The source, by hand.
 check source.install make -C "$src" install-source
@@ -195,6 +219,9 @@ check package.tools arena_nolock-top --version
 check package.headers_arrive headers_arrive "${rels[0]}"
 check package.built_for_headers is_installed "${rels[0]}"
 check package.modprobe_file modprobe_file_complete
+check make.dkms_install_spares_package make_refuses dkms-install "belongs to a Debian package"
+check make.dkms_remove_spares_package make_refuses dkms-remove "belongs to a Debian package"
+check make.install_source_spares_package make_refuses install-source "belongs to a Debian package"
 check package.purge apt-get purge -y -qq arena-nolock-dkms arena-nolock-dev arena-nolock-tools
 check package.purged is_gone
 check package.leaves_nothing leaves_nothing
