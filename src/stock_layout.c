@@ -7,9 +7,10 @@
  * are private to one of its files. So each offset that the module uses is looked up
  * again, in the BTF of the running kernel, when the module is loaded.
  *
- * BTF is read from sysfs, since most kernels export no way to search it. It is the
- * kernel's own, so what follows guards against kinds that it does not know, and
- * otherwise only against running over the end.
+ * BTF is read from sysfs, since most kernels export no way to search it. The module
+ * mounts sysfs for itself: the loader may run in a mount namespace without /sys, or with
+ * something else there. BTF is the kernel's own, so what follows guards against kinds
+ * that it does not know, and otherwise only against running over the end.
  *
  * Owns nothing; runs in module init, process context.
  */
@@ -18,12 +19,14 @@
 #include <linux/btf.h>
 #include <linux/fs.h>
 #include <linux/init.h>
+#include <linux/mount.h>
 #include <linux/slab.h>
 
 #include "compat.h"
 #include "stock_arena.h"
 
-#define BTF_FILE "/sys/kernel/btf/vmlinux"
+/* Below the root of sysfs. */
+#define BTF_FILE "kernel/btf/vmlinux"
 
 struct layout_btf {
 	const void *types, *types_end;
@@ -204,25 +207,47 @@ static bool __init layout_list(void)
 }
 
 /* All of the file, in memory for kvfree(), or an error. */
-static void *__init layout_read(size_t *size)
+static void *__init layout_read_file(struct file *file, size_t *size)
 {
-	struct file *file = filp_open(BTF_FILE, O_RDONLY, 0);
 	ssize_t n = 0;
 	loff_t pos = 0;
 	void *data;
 
-	if (IS_ERR(file))
-		return file;
 	*size = i_size_read(file_inode(file));
 	data = kvmalloc(*size, GFP_KERNEL);
 	while (data && pos < *size && (n = kernel_read(file, data + pos, *size - pos, &pos)) > 0)
 		cond_resched();
-	fput(file);
 	if (data && pos == *size)
 		return data;
 	kvfree(data);
 
 	return ERR_PTR(!data ? -ENOMEM : n < 0 ? n : -EIO);
+}
+
+/* The same, from sysfs. The file is put without delay, so nothing holds the mount on return. */
+static void *__init layout_read(size_t *size)
+{
+	struct file_system_type *type = get_fs_type("sysfs");
+	struct vfsmount *mnt;
+	struct file *file;
+	void *data;
+
+	if (!type)
+		return ERR_PTR(-ENODEV);
+	mnt = kern_mount(type);
+	/* What get_fs_type() took. */
+	module_put(type->owner);
+	if (IS_ERR(mnt))
+		return ERR_CAST(mnt);
+	file = file_open_root_mnt(mnt, BTF_FILE, O_RDONLY, 0);
+	data = ERR_CAST(file);
+	if (!IS_ERR(file)) {
+		data = layout_read_file(file, size);
+		__fput_sync(file);
+	}
+	kern_unmount(mnt);
+
+	return data;
 }
 
 /**
@@ -246,7 +271,7 @@ int __init anl_stock_check_layout(void)
 	}
 	data = layout_read(&size);
 	if (IS_ERR(data)) {
-		pr_err("cannot read " BTF_FILE ", error %ld; the kernel needs CONFIG_DEBUG_INFO_BTF\n",
+		pr_err("cannot read " BTF_FILE " in sysfs, error %ld; the kernel needs CONFIG_DEBUG_INFO_BTF\n",
 		       PTR_ERR(data));
 		return PTR_ERR(data);
 	}
@@ -254,7 +279,7 @@ int __init anl_stock_check_layout(void)
 	if (layout_open(&b, data, size))
 		err = layout_walk(&b) ?: layout_verdict();
 	else
-		pr_err(BTF_FILE " does not hold BTF as this module knows it\n");
+		pr_err(BTF_FILE " in sysfs does not hold BTF as this module knows it\n");
 	kvfree(data);
 
 	return err;

@@ -6,15 +6,20 @@
  * The kernel is the one that runs; it is the module that is doctored, in a copy. A
  * string of it is replaced by another of the same length: the release that it was
  * built for, the name of a symbol that it looks for, or an offset in its list.
+ *
+ * And a module that fits, loaded where /sys is missing: group insmod.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "oracle.h"
@@ -200,9 +205,8 @@ TEST(misfit, no_kernel_btf, "a kernel that does not show its BTF is refused")
 	struct image im;
 
 	ASSERT(image_read(&im), "read");
-	ASSERT(image_replace_string(&im, "/sys/kernel/btf/vmlinux", "/sys/kernel/btf/nothing"),
-	       "name");
-	refused(&im, -ENOENT, "arena_nolock: cannot read /sys/kernel/btf/");
+	ASSERT(image_replace_string(&im, "kernel/btf/vmlinux", "kernel/btf/nothing"), "name");
+	refused(&im, -ENOENT, "arena_nolock: cannot read kernel/btf/");
 }
 
 TEST(misfit, odd_kernel_btf, "a kernel whose BTF is not understood is refused")
@@ -210,11 +214,68 @@ TEST(misfit, odd_kernel_btf, "a kernel whose BTF is not understood is refused")
 	struct image im;
 
 	ASSERT(image_read(&im), "read");
-	ASSERT(image_replace_string(&im, "/sys/kernel/btf/vmlinux", "/proc/self/../../misfit"),
-	       "name");
-	ASSERT(!symlink(module_path, "/misfit"), "symlink");
+	/* A file of the same directory that is none. */
+	ASSERT(image_replace_string(&im, "kernel/btf/vmlinux", "kernel///////notes"), "name");
 	refused(&im, -EINVAL, "does not hold BTF");
-	unlink("/misfit");
+}
+
+/* Load the module from a process with namespaces of its own, and see whether that worked. */
+static int load_in(int flags, bool hide)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		if (unshare(flags) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+			_exit(100);
+		if (umount2("/sys", MNT_DETACH))
+			_exit(101);
+		if (hide && mount("hidden", "/sys", "tmpfs", 0, NULL))
+			_exit(102);
+		if (!access("/sys/kernel/btf/vmlinux", F_OK))
+			_exit(103);
+		_exit(-mod_load_file(module_path, ""));
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return 99;
+
+	return WEXITSTATUS(status);
+}
+
+/* What a container has that loads modules. */
+static void check_load_in(int flags, bool hide, const char *what)
+{
+	struct sem s;
+	int err;
+
+	ASSERT(unload(), "%s: not removed", what);
+	err = load_in(flags, hide);
+	if (!err && sem_open(&s, 16, 0)) {
+		if (sem_alloc(&s, CX_SYS, NULL, 16) != s.base)
+			test_fail(__FILE__, __LINE__, "%s: alloc", what);
+		sem_close(&s);
+	} else {
+		test_fail(__FILE__, __LINE__, "%s: load: error %d", what, err);
+	}
+	if (!mod_loaded())
+		mod_load("");
+}
+
+TEST(insmod, no_sys, "the module loads in a mount namespace without /sys")
+{
+	check_load_in(CLONE_NEWNS, false, "nothing at /sys");
+}
+
+TEST(insmod, other_sys, "the module loads in a mount namespace that has something else at /sys")
+{
+	check_load_in(CLONE_NEWNS, true, "a tmpfs at /sys");
+}
+
+/* Sysfs has a superblock for each network namespace. That of this one is a new one. */
+TEST(insmod, other_net, "the module loads in a network namespace that has no sysfs yet")
+{
+	check_load_in(CLONE_NEWNS | CLONE_NEWNET, false, "a network namespace");
 }
 
 TEST(misfit, no_btf, "a module without BTF is refused")
