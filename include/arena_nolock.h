@@ -16,7 +16,9 @@
  * calls in one file then.
  *
  * A program whose arena is used through the module has adopted it: the kernel's
- * own kfuncs fail on that arena from then on. Do not mix them by hand.
+ * own kfuncs fail on that arena from then on, without a message. So clang warns of calls
+ * of them below this header (-Wdeprecated-pragma). For a file that has a second arena,
+ * used through the kernel's kfuncs only, define ARENA_NOLOCK_KEEP_STOCK first.
  */
 #ifndef ARENA_NOLOCK_H
 #define ARENA_NOLOCK_H
@@ -195,5 +197,24 @@ static __always_inline __u64 arena_nolock_page_once(void *map, __u64 *slot)
 
 	return old;
 }
+
+/*
+ * A macro of the same name changes nothing but that its use can be warned of. Declarations
+ * are uses too: include other headers that declare the kernel's kfuncs before this one.
+ */
+#ifndef ARENA_NOLOCK_KEEP_STOCK
+#define bpf_arena_alloc_pages bpf_arena_alloc_pages
+#define bpf_arena_free_pages bpf_arena_free_pages
+#define bpf_arena_reserve_pages bpf_arena_reserve_pages
+#define bpf_arena_alloc_pages___nolock bpf_arena_alloc_pages___nolock
+#define bpf_arena_free_pages___nolock bpf_arena_free_pages___nolock
+#define bpf_arena_reserve_pages___nolock bpf_arena_reserve_pages___nolock
+#pragma clang deprecated(bpf_arena_alloc_pages, "it fails on an arena that the module has adopted, call arena_nolock_alloc_pages()")
+#pragma clang deprecated(bpf_arena_free_pages, "it does nothing on an arena that the module has adopted, call arena_nolock_free_pages()")
+#pragma clang deprecated(bpf_arena_reserve_pages, "it fails on an arena that the module has adopted, call arena_nolock_reserve_pages()")
+#pragma clang deprecated(bpf_arena_alloc_pages___nolock, "it fails on an arena that the module has adopted, call arena_nolock_alloc_pages()")
+#pragma clang deprecated(bpf_arena_free_pages___nolock, "it does nothing on an arena that the module has adopted, call arena_nolock_free_pages()")
+#pragma clang deprecated(bpf_arena_reserve_pages___nolock, "it fails on an arena that the module has adopted, call arena_nolock_reserve_pages()")
+#endif
 
 #endif

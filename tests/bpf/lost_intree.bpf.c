@@ -3,6 +3,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 
+#define ARENA_NOLOCK_KEEP_STOCK
 #include "arena_nolock.h"
 #include "lost.h"
 

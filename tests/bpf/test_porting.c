@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A call of the kernel's own kfuncs that is left over in an object which uses the module
+ * fails, and docs/porting.md has the command that finds it.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runner.h"
+#include "leftover.skel.h"
+
+/* The calls of a program, as bpftool shows them. */
+static bool calls(const struct bpf_program *prog, char *text, size_t size)
+{
+	char cmd[96], line[512];
+	size_t len = 0;
+	FILE *f;
+
+	snprintf(cmd, sizeof(cmd), "bpftool prog dump xlated name %s 2>&1",
+		 bpf_program__name(prog));
+	f = popen(cmd, "r");
+	if (!f)
+		return false;
+	text[0] = 0;
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "call ") && len < size)
+			len += snprintf(text + len, size - len, "%s", line);
+
+	return !pclose(f);
+}
+
+static int run(const struct bpf_program *prog)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	return bpf_prog_test_run_opts(bpf_program__fd(prog), &opts) ?: (int)opts.retval;
+}
+
+/* Bpftool reads all of the kernel's BTF each time, which takes it long under emulation. */
+TEST_LONG(porting, leftover, 180,
+	  "bpftool shows a call of the kernel's kfuncs that was left over")
+{
+	struct leftover_bpf *skel = leftover_bpf__open_and_load();
+	char text[4096];
+
+	ASSERT(skel, "load");
+	ASSERT_EQ(run(skel->progs.ported), 0, "allocation by the program that was ported");
+	ASSERT_EQ(run(skel->progs.forgotten), 1, "allocation by the program that was not");
+	ASSERT(calls(skel->progs.ported, text, sizeof(text)), "bpftool: %s", text);
+	ASSERT(strstr(text, "call bpf_arena_nolock_alloc_pages"), "ported has: %s", text);
+	ASSERT(!strstr(text, "call bpf_arena_alloc_pages"), "ported has: %s", text);
+	ASSERT(calls(skel->progs.forgotten, text, sizeof(text)), "bpftool: %s", text);
+	ASSERT(strstr(text, "call bpf_arena_alloc_pages"), "forgotten has: %s", text);
+	leftover_bpf__destroy(skel);
+}
