@@ -2,10 +2,11 @@
 /*
  * A spinlock for any context, NMI included.
  *
- * anl_lock_irqsave() never hangs. It returns 0 with the lock held and
- * interrupts off, or, with interrupts as they were, -EDEADLK if this CPU holds
- * the lock already (an NMI or a traced function came in between), or
- * -ETIMEDOUT if another CPU has held it for longer than 250 ms.
+ * anl_lock_irqsave() never hangs. It returns 0 with the lock held and interrupts off.
+ * On an error interrupts are as they were:
+ * -EDEADLK if the caller interrupted (as an NMI, or as a program that traces a function) a
+ *	    context on this CPU that holds the lock or waits for it
+ * -ETIMEDOUT if the lock could not be taken within 250 ms
  *
  * This is the contract of the kernel's rqspinlock, which is used where it is
  * exported; elsewhere anl_lock.c has a lock of our own.
@@ -45,14 +46,23 @@ static inline void anl_unlock_irqrestore(anl_lock_t *lock, unsigned long flags)
 
 #include <linux/atomic.h>
 #include <linux/irqflags.h>
+#include <linux/types.h>
 
-typedef struct {
-	atomic_t owner;
+/* @val covers both halves: the CPU that holds the lock, and the last waiter of its queue. */
+typedef union {
+	atomic_t val;
+	struct {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+		u16 owner, tail;
+#else
+		u16 tail, owner;
+#endif
+	};
 } anl_lock_t;
 
 static inline void anl_lock_init(anl_lock_t *lock)
 {
-	atomic_set(&lock->owner, 0);
+	atomic_set(&lock->val, 0);
 }
 
 int anl_lock_irqsave(anl_lock_t *lock, unsigned long *flags);

@@ -49,15 +49,40 @@ mutants=(
 	'exact fit is refused|s/node\[1\].max < cnt/node[1].max <= cnt/'
 	'lock error is ignored by release|/^int rtq_release/,/^}/s/return ret;/ret = 0;/'
 	'unlock is forgotten|/^int rtq_claim/,/^}/s/anl_unlock_irqrestore(&rt->lock, flags);//'
-	'lock: is taken by all|s/atomic_cmpxchg_acquire(&lock->owner, 0, me)/(atomic_set(\&lock->owner, me), 0)/'
-	'lock: re-entry is not seen|s/owner == me/false/'
-	'lock: every holder is taken for this CPU|s/owner == me/owner/'
+	'lock: is taken by all|s/atomic_cmpxchg_acquire(&lock->val, 0, me)/(atomic_set(\&lock->val, me), 0)/'
+	'lock: re-entry is not seen|s/(atomic_read(&lock->val) & ANL_OWNER_MASK) == me/false/'
+	'lock: re-entry of a waiter is not seen|s/ || anl_lock_waits(lock)//'
+	'lock: every holder is taken for this CPU|s/ANL_OWNER_MASK) == me/ANL_OWNER_MASK)/'
+	'lock: a wait for any lock is taken for re-entry|s/READ_ONCE(w\[i\].lock) == lock/READ_ONCE(w[i].lock)/'
 	'lock: CPU 0 looks like nobody|s/smp_processor_id() + 1/smp_processor_id()/'
-	'lock: never times out|s/now > deadline/false/'
+	'lock: never times out|s/now > start + ANL_LOCK_TIMEOUT_NS/false/'
+	'lock: a clock that goes back looks like a time-out|s/now > start + ANL_LOCK_TIMEOUT_NS/now - start > ANL_LOCK_TIMEOUT_NS/'
 	'lock: times out at once|s/(250 \* NSEC_PER_MSEC)/0/'
 	'lock: an error leaves interrupts off|/if (err) {/,/}/s/local_irq_restore(f);//'
 	'lock: an error leaves preemption off|/if (err) {/,/}/s/preempt_enable();//'
 	'lock: unlocking leaves interrupts off|/^void/,/^}/s/local_irq_restore(flags);//'
+	'lock: unlocking wipes the queue|s/smp_store_release(&lock->owner, 0)/atomic_set_release(\&lock->val, 0)/'
+	'lock: has no queue|s/nr = anl_waiter_claim(lock, me);/nr = 0;/'
+	'lock: the queue is passed by|s/if (atomic_cmpxchg_acquire(&lock->val, 0, me)) {/if (!anl_lock_try(lock, me)) {/'
+	'lock: all of the queue take it|s/atomic_read_acquire(&anl_waiter_of(nr)->state) == ANL_HEAD/true/'
+	'lock: a waiter has no patience|s/(10 \* NSEC_PER_MSEC)/0/'
+	'lock: a waiter has patience for ever|s/now > start + ANL_LOCK_PATIENCE_NS/false/'
+	'lock: queueing drops the owner|s/(old & ANL_OWNER_MASK) | nr/nr/'
+	'lock: the last waiter stays the tail|s/old, old & ANL_OWNER_MASK)/old, old)/'
+	'lock: the head does not pass that on|s/anl_lock_pass_head(lock, nr);/;/'
+	'lock: giving up ignores the hand-over|s/atomic_cmpxchg(&w->state, ANL_WAITING, ANL_GONE) != ANL_WAITING/atomic_xchg(\&w->state, ANL_GONE) == ANL_IDLE/'
+	'lock: the hand-over ignores giving up|s/while (atomic_cmpxchg(\(.*\), ANL_WAITING, ANL_HEAD) .*/while (atomic_xchg(\1, ANL_HEAD) == ANL_IDLE);/'
+	'lock: the hand-over stops at who has given up|s/ANL_HEAD) != ANL_WAITING);/ANL_HEAD) == ANL_IDLE);/'
+	'lock: a head that leaves does not mark that|s/atomic_xchg(&w->next, ANL_LEFT)/atomic_read(\&w->next)/'
+	'lock: the mark of a head that left is not seen|s/nr) != ANL_LEFT/nr) >= 0/'
+	'lock: a waiter in front is not freed|s/anl_waiter_free(anl_waiter_of(prev));//'
+	'lock: the last waiter is not freed|s/^\t\t\t\tanl_waiter_free(w);//'
+	'lock: a waiter with a successor is not freed|s/^\t\tanl_waiter_free(w);//'
+	'lock: an NMI gets a waiter that is in use|s/atomic_cmpxchg_acquire(&w->state, ANL_IDLE, ANL_WAITING) != ANL_IDLE/atomic_read(\&w->state) != ANL_IDLE || (atomic_set(\&w->state, ANL_WAITING), 0)/'
+	'lock: a waiter is remembered too long|s/WRITE_ONCE(w->lock, NULL);//'
+	'lock order: a free lock is taken without acquire|s/atomic_cmpxchg_acquire(&lock->val, 0, me)/atomic_cmpxchg_relaxed(\&lock->val, 0, me)/'
+	'lock order: a waiter takes it without acquire|s/atomic_cmpxchg_acquire(&lock->val, old/atomic_cmpxchg_relaxed(\&lock->val, old/'
+	'lock order: unlocking without release|s/smp_store_release(&lock->owner, 0)/WRITE_ONCE(lock->owner, 0)/'
 )
 
 made=0
@@ -67,6 +92,7 @@ for mutant in "${mutants[@]}"; do
 	[[ $name == *"${ONLY:-}"* ]] || continue
 	made=$((made + 1))
 	case $name in
+	"lock order:"*) var=LOCK src=../../src/anl_lock.c target=test_lock_tsan ;;
 	lock:*) var=LOCK src=../../src/anl_lock.c target=test_lock ;;
 	*)	var=TREE src=../../src/range_tree_rqs.c target=$TREE_TEST ;;
 	esac
@@ -87,7 +113,7 @@ for mutant in "${mutants[@]}"; do
 	# A broken tree may search forever.
 	r=0
 	{
-		CMOCKA_TEST_ABORT=1 timeout 60 "$OUT/$target" "${args[@]}" >"$OUT/run.log" 2>&1
+		TSAN_OPTIONS=halt_on_error=1 CMOCKA_TEST_ABORT=1 timeout 60 "$OUT/$target" "${args[@]}" >"$OUT/run.log" 2>&1
 	} 2>/dev/null || r=$?
 	if [ "$r" = 0 ]; then
 		echo "SURVIVED  $name"
@@ -95,7 +121,7 @@ for mutant in "${mutants[@]}"; do
 	elif [ "$r" = 124 ]; then
 		echo "killed    $name: runs forever"
 	else
-		echo "killed    $name: $(grep -a -m1 'MISMATCH\|ERROR\|runtime error\| != ' "$OUT/run.log" ||
+		echo "killed    $name: $(grep -a -m1 'MISMATCH\|ERROR\|runtime error\|data race\| != ' "$OUT/run.log" ||
 			tail -n 1 "$OUT/run.log")"
 	fi
 done

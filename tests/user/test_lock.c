@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tests of src/anl_lock.c, the lock for kernels without rqspinlock. Threads play
- * CPUs; a second attempt by the holder plays the NMI.
+ * CPUs, and the main thread plays several of them in turn. A call of the lock from a
+ * hook of lock_shim.h plays the NMI.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -14,16 +15,26 @@
 #include <cmocka.h>
 
 #include "lock_shim.h"
-#include "anl_lock.h"
+/* Not only the header: all waiters have to be idle after each test. */
+#include "anl_lock.c"
 
-#define NR_CPUS		4
+#define NR_THREADS	4
 #define NR_ROUNDS	50000
+#define NR_STRESS	20000
+
+/* Ticks of a clock: a CPU that never, soon, or at once has waited for too long. */
+#define PATIENT		1
+#define IMPATIENT	(11 * NSEC_PER_MSEC)
+#define TIMES_OUT	(300 * NSEC_PER_MSEC)
 
 _Thread_local struct cpu this_cpu;
 
-static anl_lock_t lock;
+static anl_lock_t lock, other;
 static unsigned long counter, late;
 static bool held;
+
+#define LOAD(x)		__atomic_load_n(&(x), __ATOMIC_ACQUIRE)
+#define STORE(x, val)	__atomic_store_n(&(x), val, __ATOMIC_RELEASE)
 
 static bool untouched(bool irqs_off)
 {
@@ -32,7 +43,157 @@ static bool untouched(bool irqs_off)
 
 static double seconds(void)
 {
-	return ktime_get_mono_fast_ns() / 1e9;
+	return real_ns() / 1e9;
+}
+
+static void await(const bool *flag)
+{
+	double start = seconds();
+
+	while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE)) {
+		if (seconds() - start > 20)
+			fail_msg("another CPU hangs");
+		usleep(100);
+	}
+}
+
+static void as_cpu(int id, u64 tick)
+{
+	this_cpu = (struct cpu){ .id = id, .tick = tick };
+}
+
+static int init(void **state)
+{
+	anl_lock_init(&lock);
+	anl_lock_init(&other);
+	as_cpu(0, 0);
+	/* A lock that hangs ends the test. */
+	alarm(100);
+
+	return 0;
+}
+
+/* A queue that is empty, and no waiter that is lost to its CPU. */
+static int idle(void **state)
+{
+	int i;
+
+	alarm(0);
+	if (lock.val.counter || other.val.counter) {
+		print_error("lock %#x, other %#x\n", lock.val.counter, other.val.counter);
+		return -1;
+	}
+	for (i = 0; i < CONFIG_NR_CPUS * ANL_NR_WAITERS; i++) {
+		struct anl_waiter *w = anl_waiter_of(i + 1);
+
+		if (w->state.counter != ANL_IDLE || w->lock) {
+			print_error("waiter %d is in state %d\n", i + 1, w->state.counter);
+			return -1;
+		}
+	}
+
+	return 0;
+}
+
+/* A CPU that takes the lock once. */
+struct taker {
+	pthread_t thread;
+	int id;
+	u64 tick;
+	void (*step)(void);
+	void (*nmi)(void);	/* in cpu_relax() */
+	bool waits;		/* has been in cpu_relax() */
+	bool stop;		/* is to stop there, or where @step says */
+	bool stops;
+	bool done;
+	int err;
+	int turn;		/* its position among those that got the lock */
+};
+
+static struct taker taker[CONFIG_NR_CPUS];
+static int turns;
+static _Thread_local struct taker *me;
+
+static void stop_here(void)
+{
+	while (LOAD(me->stop)) {
+		STORE(me->stops, true);
+		usleep(100);
+	}
+}
+
+static void wait_here(void)
+{
+	if (me->nmi)
+		me->nmi();
+	this_cpu.tick = LOAD(me->tick);
+	STORE(me->waits, true);
+	if (!me->step)
+		stop_here();
+}
+
+static void *take(void *t)
+{
+	unsigned long flags;
+
+	me = t;
+	this_cpu = (struct cpu){ .id = me->id, .tick = me->tick, .step = me->step,
+				 .relax = wait_here };
+	me->err = anl_lock_irqsave(&lock, &flags);
+	if (!me->err) {
+		me->turn = ++turns;
+		anl_unlock_irqrestore(&lock, flags);
+	}
+	STORE(me->done, true);
+
+	return untouched(false) ? NULL : "interrupts or preemption stayed off";
+}
+
+static void start(int id, struct taker t)
+{
+	t.id = id;
+	taker[id] = t;
+	assert_int_equal(pthread_create(&taker[id].thread, NULL, take, &taker[id]), 0);
+	await(t.stop ? &taker[id].stops : &taker[id].waits);
+}
+
+static struct taker *finish(int id)
+{
+	void *wrong;
+
+	await(&taker[id].done);
+	pthread_join(taker[id].thread, &wrong);
+	if (wrong)
+		fail_msg("CPU %d: %s", id, (char *)wrong);
+
+	return &taker[id];
+}
+
+static unsigned long hold_as_cpu_0(void)
+{
+	unsigned long flags;
+
+	turns = 0;
+	as_cpu(0, PATIENT);
+	assert_int_equal(anl_lock_irqsave(&lock, &flags), 0);
+
+	return flags;
+}
+
+static void release_as_cpu_0(unsigned long flags)
+{
+	as_cpu(0, PATIENT);
+	this_cpu.preempt = 1;
+	anl_unlock_irqrestore(&lock, flags);
+}
+
+static void times_out(int id)
+{
+	unsigned long flags;
+
+	as_cpu(id, TIMES_OUT);
+	assert_int_equal(anl_lock_irqsave(&lock, &flags), -ETIMEDOUT);
+	assert_true(untouched(false));
 }
 
 static void take_and_give_back(void **state)
@@ -40,7 +201,6 @@ static void take_and_give_back(void **state)
 	unsigned long flags;
 	int irqs_off;
 
-	anl_lock_init(&lock);
 	for (irqs_off = 0; irqs_off < 2; irqs_off++) {
 		this_cpu = (struct cpu){ .irqs_off = irqs_off };
 		assert_int_equal(anl_lock_irqsave(&lock, &flags), 0);
@@ -58,9 +218,8 @@ static void reentry(void **state)
 	unsigned long flags, unused;
 	int id;
 
-	for (id = 0; id < NR_CPUS; id++) {
-		anl_lock_init(&lock);
-		this_cpu = (struct cpu){ .id = id };
+	for (id = 0; id < CONFIG_NR_CPUS; id++) {
+		as_cpu(id, 0);
 		assert_int_equal(anl_lock_irqsave(&lock, &flags), 0);
 		assert_int_equal(anl_lock_irqsave(&lock, &unused), -EDEADLK);
 		assert_int_equal(anl_lock_irqsave(&lock, &unused), -EDEADLK);
@@ -74,6 +233,66 @@ static void reentry(void **state)
 	}
 }
 
+static int nmis, nmi_errors, nmi_clock_reads;
+
+static void nmi_takes_both(void)
+{
+	unsigned long flags;
+	int reads = this_cpu.clock_reads;
+
+	this_cpu.tick = TIMES_OUT;
+	nmi_errors += anl_lock_irqsave(&lock, &flags) != -EDEADLK;
+	nmi_clock_reads += this_cpu.clock_reads - reads;
+	if (anl_lock_irqsave(&other, &flags))
+		nmi_errors++;
+	else
+		anl_unlock_irqrestore(&other, flags);
+	nmis++;
+}
+
+/* An NMI must not wait for the context that it interrupted, be that the head or not. */
+static void reentry_of_waiter(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+
+	nmis = 0;
+	nmi_errors = 0;
+	nmi_clock_reads = 0;
+	start(1, (struct taker){ .tick = PATIENT, .nmi = nmi_takes_both, .stop = true });
+	assert_int_equal(nmis, 1);
+	assert_int_equal(nmi_errors, 0);
+	start(2, (struct taker){ .tick = PATIENT, .nmi = nmi_takes_both, .stop = true });
+	assert_int_equal(nmis, 2);
+	assert_int_equal(nmi_errors, 0);
+	assert_int_equal(nmi_clock_reads, 0);
+	STORE(taker[1].stop, false);
+	STORE(taker[2].stop, false);
+	release_as_cpu_0(flags);
+	assert_int_equal(finish(1)->turn, 1);
+	assert_int_equal(finish(2)->turn, 2);
+}
+
+static bool went_back;
+
+static void clock_goes_back(void)
+{
+	this_cpu.now = this_cpu.clock_reads ? 0 : NSEC_PER_MSEC;
+	if (this_cpu.clock_reads > 1)
+		STORE(went_back, true);
+}
+
+/* The clock can do that in an NMI. */
+static void clock_back(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+
+	went_back = false;
+	start(1, (struct taker){ .tick = PATIENT, .nmi = clock_goes_back });
+	await(&went_back);
+	release_as_cpu_0(flags);
+	assert_int_equal(finish(1)->turn, 1);
+}
+
 static void *hold(void *usec)
 {
 	unsigned long flags;
@@ -81,7 +300,7 @@ static void *hold(void *usec)
 	this_cpu = (struct cpu){ .id = 1 };
 	if (anl_lock_irqsave(&lock, &flags))
 		return "the holder did not get the lock";
-	__atomic_store_n(&held, true, __ATOMIC_RELEASE);
+	STORE(held, true);
 	usleep((uintptr_t)usec);
 	anl_unlock_irqrestore(&lock, flags);
 
@@ -90,12 +309,9 @@ static void *hold(void *usec)
 
 static void hold_elsewhere(pthread_t *holder, uintptr_t usec)
 {
-	anl_lock_init(&lock);
 	held = false;
 	assert_int_equal(pthread_create(holder, NULL, hold, (void *)usec), 0);
-	while (!__atomic_load_n(&held, __ATOMIC_ACQUIRE))
-		sched_yield();
-	this_cpu = (struct cpu){ .id = 0 };
+	await(&held);
 }
 
 static void timeout(void **state)
@@ -131,6 +347,151 @@ static void waiting(void **state)
 	assert_null(wrong);
 }
 
+static void order(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+	int id;
+
+	for (id = CONFIG_NR_CPUS - 1; id; id--)
+		start(id, (struct taker){ .tick = PATIENT });
+	release_as_cpu_0(flags);
+	for (id = CONFIG_NR_CPUS - 1; id; id--)
+		assert_int_equal(finish(id)->turn, CONFIG_NR_CPUS - id);
+}
+
+/* In the middle of the queue and at its end. Those behind and before still get the lock. */
+static void timeout_in_queue(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+
+	start(1, (struct taker){ .tick = PATIENT });
+	times_out(2);
+	times_out(4);
+	start(3, (struct taker){ .tick = PATIENT });
+	/* Its turn is that of its second attempt. */
+	start(2, (struct taker){ .tick = PATIENT });
+	times_out(4);
+	release_as_cpu_0(flags);
+	assert_int_equal(finish(1)->turn, 1);
+	assert_int_equal(finish(3)->turn, 2);
+	assert_int_equal(finish(2)->turn, 3);
+	as_cpu(4, PATIENT);
+	assert_int_equal(anl_lock_irqsave(&lock, &flags), 0);
+	anl_unlock_irqrestore(&lock, flags);
+}
+
+static void timeout_of_head(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+
+	start(1, (struct taker){ .tick = PATIENT });
+	times_out(3);
+	start(2, (struct taker){ .tick = PATIENT });
+	STORE(taker[1].tick, TIMES_OUT);
+	assert_int_equal(finish(1)->err, -ETIMEDOUT);
+	assert_false(LOAD(taker[2].done));
+	start(1, (struct taker){ .tick = PATIENT });
+	release_as_cpu_0(flags);
+	assert_int_equal(finish(2)->turn, 1);
+	assert_int_equal(finish(1)->turn, 2);
+}
+
+static void stop_after_timeout(void)
+{
+	if (this_cpu.clock_reads == 2)
+		stop_here();
+}
+
+/* A waiter becomes the head when it has given up, but is still in the queue. */
+static void timeout_when_handed_over(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+
+	start(1, (struct taker){ .tick = PATIENT });
+	start(2, (struct taker){ .tick = TIMES_OUT, .step = stop_after_timeout, .stop = true });
+	start(3, (struct taker){ .tick = PATIENT });
+	STORE(taker[1].tick, TIMES_OUT);
+	assert_int_equal(finish(1)->err, -ETIMEDOUT);
+	assert_false(LOAD(taker[2].done));
+	STORE(taker[2].stop, false);
+	assert_int_equal(finish(2)->err, -ETIMEDOUT);
+	release_as_cpu_0(flags);
+	assert_int_equal(finish(3)->turn, 1);
+}
+
+/* When it has become the tail, before the waiter in front of it knows. */
+static void stop_before_link(void)
+{
+	if (__atomic_load_n(&lock.tail, __ATOMIC_RELAXED) == me->id * ANL_NR_WAITERS + 1)
+		stop_here();
+}
+
+/* The head leaves meanwhile, and does not wait. */
+static void late_link(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+
+	start(1, (struct taker){ .tick = PATIENT });
+	start(2, (struct taker){ .tick = PATIENT, .step = stop_before_link, .stop = true });
+	start(3, (struct taker){ .tick = PATIENT });
+	release_as_cpu_0(flags);
+	assert_int_equal(finish(1)->turn, 1);
+	assert_false(LOAD(taker[2].done) || LOAD(taker[3].done));
+	STORE(taker[2].stop, false);
+	assert_int_equal(finish(2)->turn, 2);
+	assert_int_equal(finish(3)->turn, 3);
+}
+
+/* A head that does not run keeps a free lock from those behind it, but not for long. */
+static void delayed_head(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+
+	start(1, (struct taker){ .tick = PATIENT, .stop = true });
+	release_as_cpu_0(flags);
+	as_cpu(2, IMPATIENT);
+	assert_int_equal(anl_lock_irqsave(&lock, &flags), 0);
+	assert_false(LOAD(taker[1].done));
+	turns = 1;
+	STORE(taker[1].stop, false);
+	anl_unlock_irqrestore(&lock, flags);
+	assert_int_equal(finish(1)->turn, 2);
+}
+
+/* All waiters of a CPU are in queues: it is without a place, but not without the lock. */
+static void no_waiter_left(void **state)
+{
+	unsigned long flags = hold_as_cpu_0();
+	int i;
+
+	start(1, (struct taker){ .tick = PATIENT, .stop = true });
+	for (i = 0; i < ANL_NR_WAITERS + 2; i++)
+		times_out(2);
+	release_as_cpu_0(flags);
+	as_cpu(2, PATIENT);
+	assert_int_equal(anl_lock_irqsave(&lock, &flags), 0);
+	assert_false(LOAD(taker[1].done));
+	turns = 1;
+	anl_unlock_irqrestore(&lock, flags);
+	STORE(taker[1].stop, false);
+	assert_int_equal(finish(1)->turn, 2);
+}
+
+static void nested(void **state)
+{
+	unsigned long flags, flags2, unused;
+
+	assert_int_equal(anl_lock_irqsave(&lock, &flags), 0);
+	assert_int_equal(anl_lock_irqsave(&other, &flags2), 0);
+	assert_int_equal(anl_lock_irqsave(&lock, &unused), -EDEADLK);
+	assert_int_equal(anl_lock_irqsave(&other, &unused), -EDEADLK);
+	anl_unlock_irqrestore(&other, flags2);
+	assert_int_equal(anl_lock_irqsave(&lock, &unused), -EDEADLK);
+	assert_true(this_cpu.irqs_off && this_cpu.preempt == 1);
+	anl_unlock_irqrestore(&lock, flags);
+	assert_true(untouched(false));
+}
+
 static void *count(void *id)
 {
 	unsigned long flags, unused;
@@ -140,7 +501,7 @@ static void *count(void *id)
 	for (i = 0; i < NR_ROUNDS; i++) {
 		while ((err = anl_lock_irqsave(&lock, &flags))) {
 			if (err != -ETIMEDOUT)
-				return "an error that nobody caused";
+				return "an error without a reason";
 			__atomic_fetch_add(&late, 1, __ATOMIC_RELAXED);
 		}
 		counter++;
@@ -152,33 +513,203 @@ static void *count(void *id)
 	return untouched(false) ? NULL : "interrupts or preemption stayed off";
 }
 
-static void exclusion(void **state)
+static void on_all_cpus(void *(*func)(void *))
 {
-	pthread_t cpus[NR_CPUS];
+	pthread_t cpus[NR_THREADS];
 	void *wrong;
 	uintptr_t i;
 
-	anl_lock_init(&lock);
-	counter = 0;
-	for (i = 0; i < NR_CPUS; i++)
-		assert_int_equal(pthread_create(&cpus[i], NULL, count, (void *)i), 0);
-	for (i = 0; i < NR_CPUS; i++) {
+	for (i = 0; i < NR_THREADS; i++)
+		assert_int_equal(pthread_create(&cpus[i], NULL, func, (void *)i), 0);
+	for (i = 0; i < NR_THREADS; i++) {
 		pthread_join(cpus[i], &wrong);
 		if (wrong)
 			fail_msg("CPU %d: %s", (int)i, (char *)wrong);
 	}
-	assert_int_equal(counter, NR_CPUS * NR_ROUNDS);
+}
+
+static void exclusion(void **state)
+{
+	counter = 0;
+	late = 0;
+	on_all_cpus(count);
+	assert_int_equal(counter, NR_THREADS * NR_ROUNDS);
 	print_message("%lu timeouts\n", late);
 }
+
+static unsigned long served, bypassed_max;
+static _Thread_local unsigned long served_before;
+static _Thread_local bool asked;
+
+/* A context that spins has its place. What was served before it does not count. */
+static void note_served(void)
+{
+	if (!asked)
+		served_before = __atomic_load_n(&served, __ATOMIC_RELAXED);
+	asked = true;
+}
+
+static void *take_turns(void *id)
+{
+	unsigned long flags, bypassed;
+
+	this_cpu = (struct cpu){ .id = (uintptr_t)id, .tick = PATIENT, .relax = note_served };
+	for (;;) {
+		asked = false;
+		if (anl_lock_irqsave(&lock, &flags))
+			return "an error without a reason";
+		bypassed = asked ? served - served_before : 0;
+		if (bypassed > bypassed_max)
+			bypassed_max = bypassed;
+		__atomic_store_n(&served, served + 1, __ATOMIC_RELAXED);
+		if (served % 16 == 0)
+			sched_yield();
+		if (served > NR_THREADS * NR_ROUNDS) {
+			anl_unlock_irqrestore(&lock, flags);
+			return NULL;
+		}
+		anl_unlock_irqrestore(&lock, flags);
+	}
+}
+
+/* Each other CPU at most once between asking for the lock and getting it. */
+static void fairness(void **state)
+{
+	served = 0;
+	bypassed_max = 0;
+	on_all_cpus(take_turns);
+	print_message("%lu critical sections of others while a CPU waited\n", bypassed_max);
+	assert_in_range(bypassed_max, 0, NR_THREADS - 1);
+}
+
+/* Everything at once, with NMIs and pauses between any two steps. */
+static anl_lock_t *const locks[] = { &lock, &other };
+static unsigned long counters[2], taken[2];
+static _Thread_local int calls[2];
+static _Thread_local bool holds[2];
+static _Thread_local const char *nmi_wrong;
+static _Thread_local u64 rnd;
+
+static u64 rand_below(u64 n)
+{
+	rnd ^= rnd << 13;
+	rnd ^= rnd >> 7;
+	rnd ^= rnd << 17;
+
+	return rnd % n;
+}
+
+static void pause_sometimes(void)
+{
+	if (!rand_below(16))
+		sched_yield();
+}
+
+/* A call on top of others, which may hold what other CPUs wait for: it has to time out. */
+static void take_on_top(int i)
+{
+	u64 tick = this_cpu.tick, now = this_cpu.now;
+	unsigned long flags;
+	int err;
+
+	this_cpu.tick = IMPATIENT * (1 + rand_below(30));
+	calls[i]++;
+	err = anl_lock_irqsave(locks[i], &flags);
+	if (!err) {
+		if (holds[i])
+			nmi_wrong = "an NMI got a lock of its own CPU";
+		counters[i]++;
+		__atomic_fetch_add(&taken[i], 1, __ATOMIC_RELAXED);
+		anl_unlock_irqrestore(locks[i], flags);
+	} else if (err == -EDEADLK) {
+		if (calls[i] == 1)
+			nmi_wrong = "an NMI met a deadlock that is none";
+	} else if (holds[i]) {
+		nmi_wrong = "an NMI waited for its own CPU";
+	}
+	calls[i]--;
+	/* Whatever that took, the interrupted context has not waited itself. */
+	this_cpu.tick = tick;
+	this_cpu.now = now;
+}
+
+static void nmi_sometimes(void)
+{
+	pause_sometimes();
+	if (rand_below(64))
+		return;
+	this_cpu.step = pause_sometimes;
+	take_on_top(rand_below(2));
+	this_cpu.step = NULL;
+}
+
+static void *stress_cpu(void *id)
+{
+	static const u64 ticks[] = { PATIENT, PATIENT, PATIENT, IMPATIENT, TIMES_OUT };
+	unsigned long flags;
+	int n, i, err;
+
+	rnd = 88172645463325252ull + (uintptr_t)id;
+	this_cpu = (struct cpu){ .id = (uintptr_t)id, .step = nmi_sometimes };
+	for (n = 0; n < NR_STRESS && !nmi_wrong; n++) {
+		this_cpu.tick = ticks[rand_below(5)];
+		i = rand_below(2);
+		calls[i]++;
+		err = anl_lock_irqsave(locks[i], &flags);
+		if (!err) {
+			holds[i] = true;
+			counters[i]++;
+			__atomic_fetch_add(&taken[i], 1, __ATOMIC_RELAXED);
+			if (!rand_below(4))
+				take_on_top(rand_below(2));
+			anl_unlock_irqrestore(locks[i], flags);
+			holds[i] = false;
+		} else {
+			if (err != -ETIMEDOUT || this_cpu.tick == PATIENT)
+				return "an error without a reason";
+			__atomic_fetch_add(&late, 1, __ATOMIC_RELAXED);
+		}
+		calls[i]--;
+	}
+	if (nmi_wrong)
+		return (void *)nmi_wrong;
+
+	return untouched(false) ? NULL : "interrupts or preemption stayed off";
+}
+
+static void stress(void **state)
+{
+	int i;
+
+	late = 0;
+	on_all_cpus(stress_cpu);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(counters[i], taken[i]);
+	print_message("%lu timeouts\n", late);
+}
+
+#define TEST(f)	cmocka_unit_test_setup_teardown(f, init, idle)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(take_and_give_back),
-		cmocka_unit_test(reentry),
-		cmocka_unit_test(timeout),
-		cmocka_unit_test(waiting),
-		cmocka_unit_test(exclusion),
+		TEST(take_and_give_back),
+		TEST(reentry),
+		TEST(reentry_of_waiter),
+		TEST(timeout),
+		TEST(waiting),
+		TEST(clock_back),
+		TEST(order),
+		TEST(timeout_in_queue),
+		TEST(timeout_of_head),
+		TEST(timeout_when_handed_over),
+		TEST(late_link),
+		TEST(delayed_head),
+		TEST(no_waiter_left),
+		TEST(nested),
+		TEST(exclusion),
+		TEST(fairness),
+		TEST(stress),
 	};
 
 	return cmocka_run_group_tests_name("lock", tests, NULL, NULL);
