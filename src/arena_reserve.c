@@ -702,16 +702,23 @@ bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
  * anl_get_fault_page() - a zeroed, charged page for a user fault
  * @a: the arena
  *
+ * The OOM killer is for a task that belongs to the memcg that pays, and may then be
+ * the victim. A task from elsewhere that has the descriptor gets NULL instead, and
+ * cannot have the creator's processes killed.
+ *
  * Context: process context, may sleep, reclaim, and invoke the OOM killer.
  * Return: the page or NULL.
  */
 struct page *anl_get_fault_page(struct anl_arena *a)
 {
+	gfp_t gfp = GFP_KERNEL;
 	struct anl_charge c;
 	struct page *page;
 
 	anl_charge_begin(a, &c);
-	page = anl_alloc_page(&c, GFP_KERNEL, NUMA_NO_NODE);
+	if (!anl_task_in_memcg(c.memcg))
+		gfp |= __GFP_RETRY_MAYFAIL;
+	page = anl_alloc_page(&c, gfp, NUMA_NO_NODE);
 	anl_charge_end(&c);
 
 	return page;

@@ -157,6 +157,20 @@ static inline struct mem_cgroup *anl_objcg_memcg_rcu(struct obj_cgroup *objcg)
 }
 #endif
 
+/* Does the current task belong to @memcg, or to one below it? NULL is the root. */
+static inline bool anl_task_in_memcg(struct mem_cgroup *memcg)
+{
+	bool in;
+
+	if (!memcg)
+		return true;
+	rcu_read_lock();
+	in = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
+	rcu_read_unlock();
+
+	return in;
+}
+
 /*
  * True inside a sleepable BPF program, where a tasks-trace grace period never ends.
  * Where 7.x does not count the readers of a task it sets the program's context.

@@ -279,6 +279,42 @@ TEST(limits, fault_outside, "a user fault over the limit of somebody else's cgro
 	fault_limited("fault_out", "");
 }
 
+TEST(limits, fault_spares_creator, "faults of a task elsewhere have no process of the creator's cgroup killed")
+{
+	int status = 0, victim_status = 0;
+	pid_t pid, victim;
+	struct sem s;
+
+	ASSERT(cg_make("intruder"), "cgroup");
+	ASSERT(open_in("victim", &s, 4096), "load");
+	fflush(stdout);
+	victim = fork();
+	if (!victim) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!cg_enter("victim"))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	ASSERT(victim > 0, "fork");
+	ASSERT(wait_for(cg_get("victim", "cgroup.procs") == victim, 5000), "victim");
+	ASSERT(cg_set("victim", "memory.max", cg_get("victim", "memory.current") + 4 * MIB), "limit");
+	/* On code that kills, the kernel says so. */
+	oom_expected(true);
+	pid = toucher(&s, "intruder");
+	ASSERT(pid > 0, "fork");
+	waitpid(pid, &status, 0);
+	oom_expected(false);
+	ASSERT(sem_pages(&s) > 256 && sem_pages(&s) < 2048, "%ld pages", sem_pages(&s));
+	ASSERT(WIFEXITED(status), "status %#x", status);
+	ASSERT_EQ(WEXITSTATUS(status), SIGBUS, "signal that the access raised");
+	ASSERT_EQ(cg_event("victim", "oom_kill"), 0, "processes killed");
+	ASSERT_EQ(waitpid(victim, &victim_status, WNOHANG), 0, "the creator's process ended");
+	kill(victim, SIGKILL);
+	waitpid(victim, NULL, 0);
+	sem_close(&s);
+}
+
 /*
  * Bursts in interrupts, until the memory kept ready has grown by @bytes over
  * @before. Each takes all that is ready, and gives it back.
