@@ -186,6 +186,8 @@ gen() {
 	exported zap_vma_range && echo "#define ANL_HAVE_ZAP_VMA_RANGE 1"
 	exported zap_vma_range || exported zap_page_range_single ||
 		die "kernel $krel exports neither zap_vma_range nor zap_page_range_single."
+	pahole -F btf -C list_lru_one "$btf" 2>/dev/null | grep -q 'spinlock_t .*lock;' &&
+		echo "#define ANL_HAVE_LIST_LRU_ONE_LOCK 1"
 	for s in register_btf_kfunc_id_set apply_to_page_range vm_insert_page; do
 		exported "$s" || die "kernel $krel does not export $s."
 	done

@@ -106,7 +106,7 @@ struct anl_batch {
  * @stash_hint: word of @stash_map in which a page was put last
  * @stash_used: most pages found missing in this period; the worker's
  * @stash_decay: end of this period, in jiffies; the worker's
- * @reserve_head: in the list that the shrinker looks at
+ * @reserve: its entry in the lists that the shrinker looks at
  * @discard: pages that a caller could neither use nor free, linked through
  *	their own memory
  * @spares: claimed slots for callers that meet the tree's lock on their own CPU
@@ -163,7 +163,7 @@ struct anl_arena {
 	u32 stash_hint;
 	u32 stash_used;
 	unsigned long stash_decay;
-	struct list_head reserve_head;
+	struct anl_reserve *reserve;
 	struct llist_head discard;
 	u32 spares[ANL_NR_SPARES];
 	bool spares_missing;

@@ -24,6 +24,9 @@
  * never holds memory that nobody could ask for, and a caller that gets no page
  * elsewhere gets what the stash has beyond reserve_pages.
  *
+ * The shrinker takes the pages beyond the promise, both for the whole machine and for
+ * the memcg that they are charged to.
+ *
  * An NMI that interrupts the holder of the tree's lock cannot claim a slot. For
  * it a few slots, the spares, are claimed beforehand, at the upper end of the
  * arena, each of them one of four slots there. They are taken with xchg() and put
@@ -33,9 +36,11 @@
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
 #include <linux/highmem.h>
+#include <linux/list_lru.h>
 #include <linux/sched/signal.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 
 #include "arena.h"
 #include "compat.h"
@@ -70,9 +75,20 @@ module_param_cb(reserve_max, &anl_reserve_ops, &anl_reserve_max, 0644);
 MODULE_PARM_DESC(reserve_max,
 		 "Pages that the reserve of an arena may grow to by demand, 0 to 4096 (default 4096), at least reserve_pages; counts for arenas adopted afterwards");
 
-/* Arenas whose reserve the shrinker may look at. */
-static LIST_HEAD(anl_reserves);
-static DEFINE_SPINLOCK(anl_reserves_lock);
+/* Reserves that one run of the shrinker looks at, with a spinlock held. */
+#define ANL_SHRINK_RESERVES 256UL
+
+/*
+ * Arenas that the shrinker may look at, one entry for each. The lists are per node and
+ * memcg. An entry in its memcg's list makes the kernel call the shrinker for that memcg.
+ */
+struct anl_reserve {
+	struct list_head head;
+	struct anl_arena *arena;
+};
+
+static struct list_lru anl_reserves;
+static struct kmem_cache *anl_reserve_cache;
 static struct shrinker *anl_shrinker;
 
 /* The scope in which allocations are charged to the map's creator. */
@@ -347,8 +363,9 @@ void anl_spares_fill(struct anl_arena *a)
 	}
 }
 
-/* Drop the pages that the stash has beyond @keep, up to @nr of them. */
-static unsigned long anl_stash_trim(struct anl_arena *a, u32 keep, unsigned long nr)
+/* Move the pages that the stash has beyond @keep to @pages, up to @nr. Any context. */
+static unsigned long anl_stash_trim(struct anl_arena *a, u32 keep, unsigned long nr,
+				    struct list_head *pages)
 {
 	unsigned long done = 0;
 	struct page *page;
@@ -357,7 +374,7 @@ static unsigned long anl_stash_trim(struct anl_arena *a, u32 keep, unsigned long
 		page = anl_stash_pop(a);
 		if (!page)
 			break;
-		put_page(page);
+		list_add(&page->lru, pages);
 		done++;
 	}
 
@@ -406,10 +423,12 @@ void anl_reserve_refill(struct anl_arena *a)
 	u32 order = ANL_BLOCK_ORDER, i;
 	struct anl_charge c;
 	struct page *page;
+	LIST_HEAD(excess);
 
 	anl_put_discarded(a);
 	anl_spares_fill(a);
-	anl_stash_trim(a, anl_stash_target(a), ULONG_MAX);
+	anl_stash_trim(a, anl_stash_target(a), ULONG_MAX, &excess);
+	anl_put_pages(&excess);
 
 	anl_charge_begin(a, &c);
 	while ((missing = (int)anl_stash_target(a) - atomic_read(&a->stash_level)) > 0) {
@@ -473,40 +492,78 @@ void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages)
 	}
 }
 
-/* Pages of all arenas beyond what they were promised. */
-static unsigned long anl_shrink_count(struct shrinker *shrinker, struct shrink_control *sc)
+/* What one run of the shrinker has found, or has taken and wants to take. */
+struct anl_shrink {
+	unsigned long nr;
+	unsigned long left;
+	struct list_head pages;
+};
+
+/* One look at each reserve of the node and memcg, in turn if there are too many. */
+static void anl_shrink_walk(struct shrink_control *sc, list_lru_walk_cb fn, struct anl_shrink *s)
 {
-	unsigned long nr = 0;
-	struct anl_arena *a;
+	unsigned long nr = min(list_lru_shrink_count(&anl_reserves, sc), ANL_SHRINK_RESERVES);
 
-	spin_lock(&anl_reserves_lock);
-	list_for_each_entry(a, &anl_reserves, reserve_head)
-		nr += max(atomic_read(&a->stash_level) - (int)a->stash_base, 0);
-	spin_unlock(&anl_reserves_lock);
-
-	return nr ?: SHRINK_EMPTY;
+	list_lru_walk_one(&anl_reserves, sc->nid, sc->memcg, fn, s, &nr);
 }
 
+/* The lock of the list is held, so the arena stays. Pages beyond the promise count. */
+static enum lru_status anl_shrink_count_one(ANL_LRU_WALK_ARGS(item, arg))
+{
+	struct anl_arena *a = container_of(item, struct anl_reserve, head)->arena;
+	struct anl_shrink *s = arg;
+
+	s->nr += max(atomic_read(&a->stash_level) - (int)a->stash_base, 0);
+
+	return LRU_ROTATE;
+}
+
+static unsigned long anl_shrink_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	struct anl_shrink s = {};
+
+	/* After this the kernel calls again only when an arena is added to the list. */
+	if (!list_lru_shrink_count(&anl_reserves, sc))
+		return SHRINK_EMPTY;
+	anl_shrink_walk(sc, anl_shrink_count_one, &s);
+
+	return s.nr;
+}
+
+static enum lru_status anl_shrink_scan_one(ANL_LRU_WALK_ARGS(item, arg))
+{
+	struct anl_arena *a = container_of(item, struct anl_reserve, head)->arena;
+	struct anl_shrink *s = arg;
+	unsigned long done;
+
+	if (!s->left)
+		return LRU_SKIP;
+	if (atomic_read(&a->stash_level) <= (int)a->stash_base)
+		return LRU_ROTATE;
+	WRITE_ONCE(a->stash_goal, max(READ_ONCE(a->stash_goal) / 2, a->stash_base));
+	done = anl_stash_trim(a, a->stash_base, s->left, &s->pages);
+	s->nr += done;
+	s->left -= done;
+
+	return LRU_ROTATE;
+}
+
+/*
+ * At most ANL_SHRINK_RESERVES looks and sc->nr_to_scan pops under the lock of the list,
+ * a leaf. No kfunc takes that lock. A BPF program that interrupts the walk, or traces
+ * it, can pop and push pages meanwhile: that makes a pop retry, never wait. Pages are
+ * released without the lock, because that enters the page allocator and memcg.
+ */
 static unsigned long anl_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
-	unsigned long done = 0;
-	struct anl_arena *a;
+	struct anl_shrink s = { .left = sc->nr_to_scan };
 
-	spin_lock(&anl_reserves_lock);
-	list_for_each_entry(a, &anl_reserves, reserve_head) {
-		if (atomic_read(&a->stash_level) <= (int)a->stash_base)
-			continue;
-		WRITE_ONCE(a->stash_goal, max(READ_ONCE(a->stash_goal) / 2, a->stash_base));
-		done += anl_stash_trim(a, a->stash_base, sc->nr_to_scan - done);
-		if (done >= sc->nr_to_scan) {
-			/* Let the next scan begin with another arena. */
-			list_move(&anl_reserves, &a->reserve_head);
-			break;
-		}
-	}
-	spin_unlock(&anl_reserves_lock);
+	INIT_LIST_HEAD(&s.pages);
+	anl_shrink_walk(sc, anl_shrink_scan_one, &s);
+	anl_put_pages(&s.pages);
+	mm_account_reclaimed_pages(s.nr);
 
-	return done ?: SHRINK_STOP;
+	return s.nr ?: SHRINK_STOP;
 }
 
 /*
@@ -724,6 +781,33 @@ struct page *anl_get_fault_page(struct anl_arena *a)
 	return page;
 }
 
+/* Let the shrinker find the arena. Process context. 0 or -ENOMEM. */
+static int anl_shrink_add(struct anl_arena *a)
+{
+	struct anl_charge c;
+
+	anl_charge_begin(a, &c);
+	/* Also allocates the list of the memcg that the entry is charged to. */
+	a->reserve = kmem_cache_alloc_lru(anl_reserve_cache, &anl_reserves, GFP_KERNEL | c.gfp);
+	anl_charge_end(&c);
+	if (!a->reserve)
+		return -ENOMEM;
+	a->reserve->arena = a;
+	INIT_LIST_HEAD(&a->reserve->head);
+	list_lru_add_obj(&anl_reserves, &a->reserve->head);
+
+	return 0;
+}
+
+/* On return the shrinker does not use the arena. */
+static void anl_shrink_del(struct anl_arena *a)
+{
+	if (!a->reserve)
+		return;
+	list_lru_del_obj(&anl_reserves, &a->reserve->head);
+	kmem_cache_free(anl_reserve_cache, a->reserve);
+}
+
 /**
  * anl_reserve_init() - an empty reserve
  * @a: the arena; @a->nr_limit is known
@@ -747,11 +831,7 @@ int anl_reserve_init(struct anl_arena *a)
 	if (!a->stash || !a->stash_map)
 		return -ENOMEM;
 
-	spin_lock(&anl_reserves_lock);
-	list_add_tail(&a->reserve_head, &anl_reserves);
-	spin_unlock(&anl_reserves_lock);
-
-	return 0;
+	return anl_shrink_add(a);
 }
 
 /**
@@ -760,7 +840,6 @@ int anl_reserve_init(struct anl_arena *a)
  */
 void anl_reserve_prepare(struct anl_arena *a)
 {
-	INIT_LIST_HEAD(&a->reserve_head);
 	init_llist_head(&a->discard);
 	memset32(a->spares, ANL_NO_SPARE, ANL_NR_SPARES);
 	INIT_DELAYED_WORK(&a->refill_work, anl_refill_work);
@@ -771,10 +850,7 @@ void anl_reserve_exit(struct anl_arena *a)
 {
 	struct page *page;
 
-	spin_lock(&anl_reserves_lock);
-	list_del_init(&a->reserve_head);
-	spin_unlock(&anl_reserves_lock);
-
+	anl_shrink_del(a);
 	while ((page = anl_stash_pop(a)))
 		put_page(page);
 	anl_put_discarded(a);
@@ -785,17 +861,31 @@ void anl_reserve_exit(struct anl_arena *a)
 /* Module init and exit. */
 int __init anl_shrinker_init(void)
 {
-	anl_shrinker = shrinker_alloc(0, "arena_nolock");
-	if (!anl_shrinker)
+	anl_reserve_cache = KMEM_CACHE(anl_reserve, 0);
+	if (!anl_reserve_cache)
 		return -ENOMEM;
+	anl_shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE, "arena_nolock");
+	if (!anl_shrinker)
+		goto no_shrinker;
+	if (list_lru_init_memcg(&anl_reserves, anl_shrinker))
+		goto no_list;
 	anl_shrinker->count_objects = anl_shrink_count;
 	anl_shrinker->scan_objects = anl_shrink_scan;
 	shrinker_register(anl_shrinker);
 
 	return 0;
+
+no_list:
+	shrinker_free(anl_shrinker);
+no_shrinker:
+	kmem_cache_destroy(anl_reserve_cache);
+
+	return -ENOMEM;
 }
 
 void anl_shrinker_exit(void)
 {
 	shrinker_free(anl_shrinker);
+	list_lru_destroy(&anl_reserves);
+	kmem_cache_destroy(anl_reserve_cache);
 }

@@ -171,6 +171,15 @@ static inline bool anl_task_in_memcg(struct mem_cgroup *memcg)
 	return in;
 }
 
+/* Parameters of a list_lru_walk_cb. Where the node's lock covers all lists it is one. */
+#ifdef ANL_HAVE_LIST_LRU_ONE_LOCK
+#define ANL_LRU_WALK_ARGS(item, arg) \
+	struct list_head *item, struct list_lru_one *list, void *arg
+#else
+#define ANL_LRU_WALK_ARGS(item, arg) \
+	struct list_head *item, struct list_lru_one *list, spinlock_t *lock, void *arg
+#endif
+
 /*
  * True inside a sleepable BPF program, where a tasks-trace grace period never ends.
  * Where 7.x does not count the readers of a task it sets the program's context.

@@ -17,6 +17,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <bpf/bpf.h>
+
+#include "arena_stat.h"
 #include "runner.h"
 #include "sem_user.h"
 
@@ -60,6 +63,21 @@ static long cg_event(const char *name, const char *event)
 	p = text ? strstr(text, key) : NULL;
 
 	return p ? atol(p + strlen(key)) : -1;
+}
+
+/* A value of the arena's file in debugfs, or -1. */
+static long long stat_of(const struct sem *s, const char *key)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	struct stat_file f;
+	char path[64];
+
+	if (bpf_map_get_info_by_fd(s->fd, &info, &len))
+		return -1;
+	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", info.id);
+
+	return stat_read(&f, path) ? stat_value(&f, key, NULL) : -1;
 }
 
 /* "" is the root. */
@@ -401,6 +419,35 @@ TEST(limits, reserve_shrinks, "pages kept ready that nobody needs are given back
 	       "%ld KiB of %ld are still there",
 	       (cg_get("shrinks", "memory.current") - before) / 1024, most / 1024);
 	sem_close(&s);
+}
+
+TEST(limits, reserve_reclaimed, "pages kept ready beyond the promise are reclaimed for their cgroup alone")
+{
+	struct sem s, other;
+	long before, most, others, left;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("reclaimed", &s, 8192), "load");
+	ASSERT(open_in("not_reclaimed", &other, 8192), "load");
+	before = cg_get("reclaimed", "memory.current");
+	others = cg_get("not_reclaimed", "memory.current");
+	ASSERT(grow_reserve(&other, "not_reclaimed", others, 6 * MIB), "it stayed small");
+	ASSERT(grow_reserve(&s, "reclaimed", before, 6 * MIB), "it stayed small");
+	most = cg_get("reclaimed", "memory.current");
+	others = stat_of(&other, "reserve_level");
+	ASSERT(others > 1024, "%ld pages ready in the other arena", others);
+
+	/* The kernel says whether it got all of that; what it got has to be enough. */
+	write_file(cg_path("reclaimed", "memory.reclaim"), "8M");
+	ASSERT(cg_get("reclaimed", "memory.current") < most - 4 * MIB,
+	       "%ld KiB of %ld are still there", cg_get("reclaimed", "memory.current") / 1024,
+	       most / 1024);
+	left = stat_of(&other, "reserve_level");
+	ASSERT(left >= others / 2, "%ld pages of %ld left in the other arena", left, others);
+	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
+	sem_close(&s);
+	sem_close(&other);
 }
 
 TEST(limits, reserve_parameters, "the parameters of the reserve take what is documented")
