@@ -108,7 +108,7 @@ struct anl_batch {
  * @stash_decay: end of this period, in jiffies; the worker's
  * @reserve: its entry in the lists that the shrinker looks at
  * @discard: pages that a caller could neither use nor free, linked through
- *	their own memory
+ *	page->lru
  * @spares: claimed slots for callers that meet the tree's lock on their own CPU
  * @spares_missing: one of @spares was taken
  * @kicked: what was asked for: a refill that has not begun, a drain that has not

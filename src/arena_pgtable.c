@@ -330,6 +330,8 @@ void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
  * anl_put_pages() - drop the arena's reference on a list of pages
  * @pages: pages linked through page->lru
  *
+ * __free_page() keeps pages with memory errors away from the free lists.
+ *
  * Context: process context, interrupts on.
  */
 void anl_put_pages(struct list_head *pages)

@@ -27,6 +27,12 @@
  * The shrinker takes the pages beyond the promise, both for the whole machine and for
  * the memcg that they are charged to.
  *
+ * A page with a memory error (PageHWPoison) is never used again. __free_page() keeps
+ * it away from the free lists, so each path that bypasses __free_page() checks the
+ * flag: the pop, the recycling of freed pages, and the return of unused ones. A pop in
+ * an NMI cannot free the page. It leaves it to the worker on the list @discard, which
+ * links pages through struct page, because nothing may write to such a page.
+ *
  * An NMI that interrupts the holder of the tree's lock cannot claim a slot. For
  * it a few slots, the spares, are claimed beforehand, at the upper end of the
  * arena, each of them one of four slots there. They are taken with xchg() and put
@@ -37,6 +43,7 @@
 
 #include <linux/highmem.h>
 #include <linux/list_lru.h>
+#include <linux/page-flags.h>
 #include <linux/sched/signal.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
@@ -162,8 +169,8 @@ static u32 anl_stash_target(const struct anl_arena *a)
 	return clamp(room, 0L, (long)READ_ONCE(a->stash_goal));
 }
 
-/* Any context. */
-static struct page *anl_stash_pop(struct anl_arena *a)
+/* Any context. The page may have a memory error. */
+static __always_inline struct page *anl_stash_pop_any(struct anl_arena *a)
 {
 	unsigned long sum, bits;
 	struct page *page;
@@ -192,6 +199,26 @@ static struct page *anl_stash_pop(struct anl_arena *a)
 	}
 
 	return NULL;
+}
+
+/* Leave a page to the worker. Any context. */
+static void anl_discard(struct anl_arena *a, struct page *page)
+{
+	/* If the list was not empty, the worker has been kicked already. */
+	if (!llist_add((struct llist_node *)&page->lru, &a->discard))
+		return;
+	anl_kick(a, ANL_KICK_REFILL);
+}
+
+/* Any context. */
+static struct page *anl_stash_pop(struct anl_arena *a)
+{
+	struct page *page;
+
+	while ((page = anl_stash_pop_any(a)) && unlikely(PageHWPoison(page)))
+		anl_discard(a, page);
+
+	return page;
 }
 
 /* Any context. The page is zeroed and charged. False if there is no room. */
@@ -268,7 +295,7 @@ static void anl_put_discarded(struct anl_arena *a)
 	struct llist_node *node = llist_del_all(&a->discard);
 
 	while (node) {
-		struct page *page = virt_to_page(node);
+		struct page *page = container_of((struct list_head *)node, struct page, lru);
 
 		node = node->next;
 		put_page(page);
@@ -371,7 +398,7 @@ static unsigned long anl_stash_trim(struct anl_arena *a, u32 keep, unsigned long
 	struct page *page;
 
 	while (done < nr && atomic_read(&a->stash_level) > (int)keep) {
-		page = anl_stash_pop(a);
+		page = anl_stash_pop_any(a);
 		if (!page)
 			break;
 		list_add(&page->lru, pages);
@@ -469,7 +496,8 @@ static void anl_refill_work(struct work_struct *work)
  * @pages: pages linked through page->lru, in no page table of the kernel; those
  *	that the stash takes are taken off the list
  *
- * A page that somebody else still refers to is left alone.
+ * A page with further references, or with a memory error, stays on the list, and
+ * anl_put_pages() releases it to the kernel.
  *
  * Context: process context, interrupts on.
  */
@@ -480,7 +508,7 @@ void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages)
 	list_for_each_entry_safe(page, tmp, pages, lru) {
 		if (atomic_read(&a->stash_level) >= (int)anl_stash_target(a))
 			return;
-		if (page_count(page) != 1)
+		if (page_count(page) != 1 || PageHWPoison(page))
 			continue;
 		list_del(&page->lru);
 		clear_highpage(page);
@@ -700,17 +728,12 @@ bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *page
 void anl_unget_pages(struct anl_arena *a, struct list_head *pages)
 {
 	struct page *page, *tmp;
-	bool discarded = false;
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
 		list_del(&page->lru);
-		if (anl_stash_push(a, page))
-			continue;
-		llist_add(page_address(page), &a->discard);
-		discarded = true;
+		if (PageHWPoison(page) || !anl_stash_push(a, page))
+			anl_discard(a, page);
 	}
-	if (discarded)
-		anl_kick(a, ANL_KICK_REFILL);
 }
 
 /**
@@ -851,7 +874,7 @@ void anl_reserve_exit(struct anl_arena *a)
 	struct page *page;
 
 	anl_shrink_del(a);
-	while ((page = anl_stash_pop(a)))
+	while ((page = anl_stash_pop_any(a)))
 		put_page(page);
 	anl_put_discarded(a);
 	kvfree(a->stash);

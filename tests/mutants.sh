@@ -100,6 +100,9 @@ mutant no_growth arena_reserve.c 's/used > goal - goal \/ 4 || READ_ONCE(a->stas
 mutant no_shrinker arena_reserve.c '/^static unsigned long anl_shrink_count(/,/^}/s/return s.nr;/return SHRINK_EMPTY;/' 'limits.reserve*'
 mutant shrinker_global arena_reserve.c 's/SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE/0/' 'limits.reserve_reclaimed'
 mutant fault_oom compat.h '/^static inline bool anl_task_in_memcg(/,/^}/s/if (!memcg)/if (1)/' 'limits.fault_spares_creator'
+mutant poison_pop arena_reserve.c '/^static struct page \*anl_stash_pop(/,/^}/s/unlikely(PageHWPoison(page))/0/' 'poison.*'
+# Either check keeps a page out that was live when it got its error.
+mutant poison_recycle arena_reserve.c '/^static struct page \*anl_stash_pop(/,/^}/s/unlikely(PageHWPoison(page))/0/; s/if (page_count(page) != 1 || PageHWPoison(page))/if (page_count(page) != 1)/' 'poison.live_hard'
 mutant not_lent arena_reserve.c 's/return anl_stash_take(a, n, cnt, 0, pages);/return n;/' 'limits.reserve*'
 mutant without_reserve arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/if (!words)/if (0)/' 'limits.without_reserve'
 mutant no_decay arena_reserve.c 's/if (a->stash_used < goal \/ 4)/if (0)/' 'limits.reserve*'
@@ -152,7 +155,7 @@ mutant o_user_pte arena_free_deferred.c 's/if (anl_zap_spans(.*/if (1)/' 'oracle
 mutant o_pte_stays arena_pgtable.c '/^static bool anl_unmap_ptes(/,/^}/s/pte_clear(anl_init_mm, addr, ptep);/;/' 'oracle.counts'
 mutant o_reference arena_vma.c 's/err = vm_insert_page(/get_page(page); &/' 'oracle.counts'
 mutant o_stash_dirty arena_reserve.c 's/^\t\tclear_highpage(page);/\t\t;/' 'oracle.*'
-mutant o_stash_level arena_reserve.c '/^static struct page \*anl_stash_pop(/,/^}/s/atomic_dec(&a->stash_level);/;/' 'oracle.*'
+mutant o_stash_level arena_reserve.c 's/^\t\tatomic_dec(&a->stash_level);/\t\t;/' 'oracle.*'
 mutant o_stash_sum arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/set_bit(w, &a->stash_sum);/;/' 'oracle.*'
 mutant o_stash_pointer arena_reserve.c 's/smp_store_release(&a->stash\[i\], NULL);/;/' 'oracle.*'
 mutant o_spare_kept arena_reserve.c 's/cmpxchg(&a->spares\[i\], spare, ANL_NO_SPARE) != spare)/0)/' 'alloc.whole_arena' 'alloc.limit'

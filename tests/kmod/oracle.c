@@ -298,7 +298,8 @@ static void oracle_take_refs(struct oracle *o)
 
 		if (!page)
 			continue;
-		if (page_ref_count(page) != 1 + users)
+		/* The kernel may keep a reference on a page with a memory error. */
+		if (page_ref_count(page) != 1 + users && !PageHWPoison(page))
 			found(o, WRONG_REFS, slot, page_ref_count(page) - 1, users);
 		if (folio_mapcount(page_folio(page)) != users)
 			found(o, WRONG_MAPCOUNT, slot, folio_mapcount(page_folio(page)), users);
@@ -324,6 +325,8 @@ static void oracle_take_stash(struct oracle *o)
 			found(o, WRONG_STASH_EMPTY, i, 0, 0);
 			continue;
 		}
+		if (PageHWPoison(page))
+			continue;
 		if (page_ref_count(page) != 1 || folio_mapcount(page_folio(page)))
 			found(o, WRONG_STASH_REFS, i, page_ref_count(page),
 			      folio_mapcount(page_folio(page)));
@@ -360,7 +363,8 @@ static int oracle_take(void *data)
 	o->nr_discard = 0;
 	for (node = a->discard.first; node; node = node->next)
 		if (o->nr_discard < ARRAY_SIZE(o->discard))
-			o->discard[o->nr_discard++] = virt_to_page(node);
+			o->discard[o->nr_discard++] =
+				container_of((struct list_head *)node, struct page, lru);
 
 	oracle_take_ptes(o);
 	memset(o->users, 0, a->nr_slots * sizeof(*o->users));
