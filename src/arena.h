@@ -117,6 +117,8 @@ struct anl_batch {
  * @pause: starts @drain_work after a moment
  * @drain_work: retires dying slots; delayed while they cannot be reached
  * @refill_work: fills @stash
+ * @refill_after: end of the back-off of @refill_work, in jiffies; the worker's
+ * @refill_delay: length of that back-off, 0 for none; the worker's
  * @drain_batch: memory of @drain_work
  * @retry: jiffies until @drain_work looks again at slots that it could not reach;
  *	the worker's
@@ -173,6 +175,8 @@ struct anl_arena {
 	struct hrtimer pause;
 	struct delayed_work drain_work;
 	struct delayed_work refill_work;
+	unsigned long refill_after;
+	unsigned long refill_delay;
 	struct anl_batch *drain_batch;
 	unsigned long retry;
 	atomic_t draining;

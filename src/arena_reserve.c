@@ -24,8 +24,10 @@
  * never holds memory that nobody could ask for, and a caller that gets no page
  * elsewhere gets what the stash has beyond reserve_pages.
  *
- * The shrinker takes the pages beyond the promise, both for the whole machine and for
- * the memcg that they are charged to.
+ * The worker may reclaim memory for the pages that the arena is promised, and takes
+ * only free memory for those beyond. If it cannot get the promised pages, it does not
+ * try again before a back-off has passed. The shrinker takes the pages beyond the
+ * promise, both for the whole machine and for the memcg that they are charged to.
  *
  * A page with a memory error (PageHWPoison) is never used again. __free_page() keeps
  * it away from the free lists, so each path that bypasses __free_page() checks the
@@ -81,6 +83,13 @@ MODULE_PARM_DESC(reserve_pages,
 module_param_cb(reserve_max, &anl_reserve_ops, &anl_reserve_max, 0644);
 MODULE_PARM_DESC(reserve_max,
 		 "Pages that the reserve of an arena may grow to by demand, 0 to 4096 (default 4096), at least reserve_pages; counts for arenas adopted afterwards");
+
+/*
+ * The first back-off after a refill that did not get the promised pages, and the
+ * longest: a bound on how long callers find the stash empty when memory is there again.
+ */
+#define ANL_BACKOFF_MIN msecs_to_jiffies(10)
+#define ANL_BACKOFF_MAX HZ
 
 /* Reserves that one run of the shrinker looks at, with a spinlock held. */
 #define ANL_SHRINK_RESERVES 256UL
@@ -207,6 +216,8 @@ static void anl_discard(struct anl_arena *a, struct page *page)
 	/* If the list was not empty, the worker has been kicked already. */
 	if (!llist_add((struct llist_node *)&page->lru, &a->discard))
 		return;
+	/* During a back-off the bit is set and would suppress the kick. */
+	atomic_andnot(ANL_KICK_REFILL, &a->kicked);
 	anl_kick(a, ANL_KICK_REFILL);
 }
 
@@ -434,22 +445,71 @@ static void anl_reserve_adapt(struct anl_arena *a)
 		queue_delayed_work(anl_refill_wq, &a->refill_work, ANL_DECAY_PERIOD + 1);
 }
 
+/* Pages for which a refill may reclaim memory. */
+static u32 anl_stash_promise(const struct anl_arena *a)
+{
+	return max(a->stash_base, min(a->stash_cap, ANL_GROW_MIN));
+}
+
+/*
+ * Add up to @missing pages to the stash. Returns how many, 0 if it has no room, or
+ * -ENOMEM.
+ */
+static int anl_refill_some(struct anl_arena *a, struct anl_charge *c, int missing, u32 *order)
+{
+	int promised = (int)anl_stash_promise(a) - atomic_read(&a->stash_level), n = 0;
+	gfp_t gfp = promised > 0 ? GFP_KERNEL | __GFP_NORETRY : GFP_NOWAIT;
+	struct page *page;
+	u32 i;
+
+	if (promised > 0)
+		missing = min(missing, promised);
+	page = anl_alloc_block(c, gfp, missing, order, NUMA_NO_NODE);
+	if (!page)
+		return -ENOMEM;
+	for (i = 0; i < 1U << *order; i++) {
+		if (anl_stash_push(a, page + i))
+			n++;
+		else
+			put_page(page + i);
+	}
+
+	return n;
+}
+
+/* Decide when the next refill may run, and what it may aim at. */
+static void anl_refill_result(struct anl_arena *a, bool short_of_memory)
+{
+	u32 level = atomic_read(&a->stash_level), goal = READ_ONCE(a->stash_goal);
+
+	if (short_of_memory && level < anl_stash_promise(a)) {
+		a->refill_delay = clamp(2 * a->refill_delay, ANL_BACKOFF_MIN,
+					(unsigned long)ANL_BACKOFF_MAX);
+		a->refill_after = jiffies + a->refill_delay;
+		return;
+	}
+	a->refill_delay = 0;
+	/* Growth ends where free memory does. */
+	if (short_of_memory)
+		WRITE_ONCE(a->stash_goal, max(min(level, goal), a->stash_base));
+}
+
 /**
  * anl_reserve_refill() - bring the stash to its target, up or down
  * @a: the arena
  *
- * Fails silently: a stash that stays low is seen by those who find it empty,
- * and each of them asks for another refill. An out-of-memory kill would be the
- * wrong price for keeping pages in stock, so this never causes one.
+ * Fails silently. A caller that finds the stash low kicks the worker, which runs after
+ * the back-off. An out-of-memory kill would be the wrong price for keeping pages ready,
+ * so this never causes one. Nor does it reclaim memory for pages beyond the promise: a
+ * program that keeps failing must not replace its creator's page cache by the stash.
  *
  * Context: process context, may sleep; one caller at a time.
  */
 void anl_reserve_refill(struct anl_arena *a)
 {
-	int missing, from = atomic_read(&a->stash_level);
-	u32 order = ANL_BLOCK_ORDER, i;
+	int missing, from = atomic_read(&a->stash_level), got = 1;
+	u32 order = ANL_BLOCK_ORDER;
 	struct anl_charge c;
-	struct page *page;
 	LIST_HEAD(excess);
 
 	anl_put_discarded(a);
@@ -458,22 +518,12 @@ void anl_reserve_refill(struct anl_arena *a)
 	anl_put_pages(&excess);
 
 	anl_charge_begin(a, &c);
-	while ((missing = (int)anl_stash_target(a) - atomic_read(&a->stash_level)) > 0) {
-		page = anl_alloc_block(&c, GFP_KERNEL | __GFP_NORETRY, missing, &order,
-				       NUMA_NO_NODE);
-		if (!page)
-			break;
-		for (i = 0; i < 1U << order; i++) {
-			if (anl_stash_push(a, page + i))
-				continue;
-			put_page(page + i);
-			missing = 0;
-		}
-		if (!missing)
-			break;
+	while (got > 0 && (missing = (int)anl_stash_target(a) - atomic_read(&a->stash_level)) > 0) {
+		got = anl_refill_some(a, &c, missing, &order);
 		cond_resched();
 	}
 	anl_charge_end(&c);
+	anl_refill_result(a, got < 0);
 	anl_count(a, refills, 1);
 	trace_arena_nolock_refill(a, from, atomic_read(&a->stash_level), a->stash_goal);
 }
@@ -482,9 +532,25 @@ static void anl_refill_work(struct work_struct *work)
 {
 	struct anl_arena *a = container_of(to_delayed_work(work), struct anl_arena, refill_work);
 
-	/* Whoever takes pages from here on may ask again. */
+	long left = a->refill_after - jiffies;
+
+	/*
+	 * A back-off is in progress. The bit stays set, so that further kicks end in
+	 * anl_kick(). The run at the end of the back-off serves them all.
+	 */
+	if (a->refill_delay && left > 0) {
+		anl_put_discarded(a);
+		anl_spares_fill(a);
+		queue_delayed_work(anl_refill_wq, &a->refill_work, left);
+		return;
+	}
+
+	/* A caller that takes pages from here on may kick again. */
 	atomic_andnot(ANL_KICK_REFILL, &a->kicked);
-	/* Who found the bit still set has taken pages that are missed below. */
+	/*
+	 * Pairs with the barrier in anl_kick(). A caller that still saw the bit set took
+	 * its pages before this barrier; the refill below counts them as missing.
+	 */
 	smp_mb__after_atomic();
 	anl_reserve_adapt(a);
 	anl_reserve_refill(a);

@@ -99,6 +99,9 @@ mutant stash_leak arena_reserve.c '/^void anl_reserve_exit(/,/^}/s/put_page(page
 mutant no_growth arena_reserve.c 's/used > goal - goal \/ 4 || READ_ONCE(a->stash_missed)/0/' 'limits.reserve*'
 mutant no_shrinker arena_reserve.c '/^static unsigned long anl_shrink_count(/,/^}/s/return s.nr;/return SHRINK_EMPTY;/' 'limits.reserve*'
 mutant shrinker_global arena_reserve.c 's/SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE/0/' 'limits.reserve_reclaimed'
+mutant no_backoff arena_reserve.c 's/if (a->refill_delay \&\& left > 0) {/if (0) {/' 'limits.refill_backoff'
+mutant backoff_stays arena_reserve.c 's/^#define ANL_BACKOFF_\(MIN\|MAX\) .*/#define ANL_BACKOFF_\1 (100UL * HZ)/' 'limits.refill_backoff'
+mutant growth_reclaims arena_reserve.c 's/promised > 0 ? GFP_KERNEL | __GFP_NORETRY : GFP_NOWAIT;/GFP_KERNEL | __GFP_NORETRY;/' 'limits.refill_spares_cache'
 mutant fault_oom compat.h '/^static inline bool anl_task_in_memcg(/,/^}/s/if (!memcg)/if (1)/' 'limits.fault_spares_creator'
 mutant poison_pop arena_reserve.c '/^static struct page \*anl_stash_pop(/,/^}/s/unlikely(PageHWPoison(page))/0/' 'poison.*'
 # Either check keeps a page out that was live when it got its error.

@@ -450,6 +450,104 @@ TEST(limits, reserve_reclaimed, "pages kept ready beyond the promise are reclaim
 	sem_close(&other);
 }
 
+/* How long a test lets a program fail, and how many calls fail at least. */
+#define FAIL_MS 3000
+#define FAIL_CALLS 100
+
+TEST(limits, refill_backoff, "a program that fails at the limit does not start a refill each time")
+{
+	long refills, calls = 0, got = 0, begin, ms;
+	struct sem s;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("backoff", &s, 16384), "load");
+	ASSERT(cg_set("backoff", "memory.max", cg_get("backoff", "memory.current")), "limit");
+	/* Until nothing is left, neither ready nor below the limit. */
+	ASSERT(wait_for(!sem_alloc_once(&s, CX_IRQ, NULL, 1) &&
+			!sem_alloc_once(&s, CX_SYS, NULL, 1), 20000), "no limit");
+
+	refills = stat_of(&s, "refills");
+	begin = now_ms();
+	while (now_ms() - begin < FAIL_MS || calls < FAIL_CALLS) {
+		if (sem_alloc_once(&s, CX_IRQ, NULL, 1))
+			got++;
+		else
+			calls++;
+		usleep(2000);
+	}
+	/* What was charged in advance on another CPU, or is freed in the cgroup meanwhile. */
+	ASSERT(got < 128, "%ld pages at the limit", got);
+	ms = now_ms() - begin;
+	refills = stat_of(&s, "refills") - refills;
+	printf("# %ld calls, %ld refills in %ld ms\n", calls, refills, ms);
+	/* Eight that double the time between two, and then one a second. */
+	ASSERT(refills <= 10 + ms / 1000, "%ld refills in %ld ms", refills, ms);
+	ASSERT(refills > 0, "no refill at all");
+
+	/* At most a second later, and the time that it takes to run. */
+	ASSERT(cg_set("backoff", "memory.max", 64 * MIB), "limit");
+	begin = now_ms();
+	ASSERT(wait_for(sem_alloc_once(&s, CX_IRQ, NULL, 1), 1000 + 1000), "no page again");
+	printf("# a page after %ld ms\n", now_ms() - begin);
+	/* And from then on without any delay: each burst finds what was promised. */
+	ASSERT(wait_for(stat_of(&s, "reserve_level") >= 256, 2000), "not filled again");
+	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
+	ASSERT(wait_for(stat_of(&s, "reserve_level") >= 256, 1000), "not filled at once");
+	ASSERT_EQ(cg_event("backoff", "oom_kill"), 0, "processes killed");
+	sem_close(&s);
+}
+
+/* Pages of @p that the kernel has not dropped. */
+static long kept(const char *p, long pages)
+{
+	long n = 0, i;
+
+	for (i = 0; i < pages; i++)
+		n += *(const volatile char *)(p + i * PAGE);
+
+	return n;
+}
+
+TEST(limits, refill_spares_cache, "a program that fails at the limit does not replace the creator's cache")
+{
+	const long pages = 24 * MIB / PAGE;
+	struct sem s;
+	char *cache;
+	long left;
+	int i;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("cache", &s, 16384), "load");
+	ASSERT(cg_enter("cache"), "enter");
+	/* Memory that is given up like clean page cache, which needs a file system. */
+	cache = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT(cache != MAP_FAILED, "mmap");
+	madvise(cache, pages * PAGE, MADV_NOHUGEPAGE);
+	for (i = 0; i < pages; i++)
+		cache[i * PAGE] = 1;
+	ASSERT(!madvise(cache, pages * PAGE, MADV_FREE), "MADV_FREE");
+	ASSERT(cg_enter(""), "leave");
+	ASSERT_EQ(kept(cache, pages), pages, "pages at first");
+	ASSERT(cg_set("cache", "memory.max", cg_get("cache", "memory.current")), "limit");
+
+	/* More than the cgroup has. All that is ready is taken, and put back. */
+	for (i = 0; i < 100; i++) {
+		ASSERT(!sem_alloc_once(&s, CX_IRQ, NULL, 15000), "58 MiB");
+		usleep(10000);
+	}
+	left = kept(cache, pages);
+	printf("# %ld pages of %ld left, %ld ready\n", left, pages, (long)stat_of(&s, "reserve_level"));
+	ASSERT(left * PAGE > pages * PAGE - 6 * MIB, "%ld pages of %ld left", left, pages);
+
+	/* What is promised is worth it. */
+	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
+	ASSERT(wait_for(stat_of(&s, "reserve_level") >= 256, 5000), "not filled again");
+	munmap(cache, pages * PAGE);
+	sem_close(&s);
+}
+
 TEST(limits, reserve_parameters, "the parameters of the reserve take what is documented")
 {
 	static const char *const names[] = { "reserve_pages", "reserve_max" };
