@@ -35,6 +35,11 @@
  * an NMI cannot free the page. It leaves it to the worker on the list @discard, which
  * links pages through struct page, because nothing may write to such a page.
  *
+ * No allocation takes the kernel's emergency reserves, which are the pages below the
+ * min watermark, or goes beyond memory.max, whichever task it runs in: a program can
+ * run in kswapd, in reclaim, in a victim of the OOM killer, or in an interrupt of one
+ * of them. See anl_charge_enter().
+ *
  * An NMI that interrupts the holder of the tree's lock cannot claim a slot. For
  * it a few slots, the spares, are claimed beforehand, at the upper end of the
  * arena, each of them one of four slots there. They are taken with xchg() and put
@@ -46,6 +51,7 @@
 #include <linux/highmem.h>
 #include <linux/list_lru.h>
 #include <linux/page-flags.h>
+#include <linux/oom.h>
 #include <linux/sched/signal.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
@@ -112,22 +118,63 @@ struct anl_charge {
 	struct mem_cgroup *memcg;
 	struct mem_cgroup *old;
 	gfp_t gfp;
+	unsigned int memalloc;	/* PF_MEMALLOC if the task had it */
 };
 
-static void anl_charge_begin(const struct anl_arena *a, struct anl_charge *c)
+/*
+ * A charge in a task with PF_MEMALLOC ignores memory.max, even from an interrupt on top
+ * of the task. So the task does without the flag in the scope. Only the task itself and
+ * its interrupts write its flags, and each interrupt restores what it has changed.
+ */
+static void anl_charge_enter(struct anl_charge *c)
 {
-	c->memcg = anl_objcg_get_memcg(a->objcg);
 	c->gfp = c->memcg ? __GFP_ACCOUNT : 0;
+	c->memalloc = current->flags & PF_MEMALLOC;
+	if (c->memalloc)
+		current->flags &= ~PF_MEMALLOC;
 	if (c->memcg)
 		c->old = set_active_memcg(c->memcg);
 }
 
+static void anl_charge_leave(struct anl_charge *c)
+{
+	if (c->memcg)
+		set_active_memcg(c->old);
+	if (c->memalloc)
+		current->flags |= PF_MEMALLOC;
+}
+
+static void anl_charge_begin(const struct anl_arena *a, struct anl_charge *c)
+{
+	c->memcg = anl_objcg_get_memcg(a->objcg);
+	anl_charge_enter(c);
+}
+
 static void anl_charge_end(struct anl_charge *c)
 {
-	if (!c->memcg)
-		return;
-	set_active_memcg(c->old);
-	mem_cgroup_put(c->memcg);
+	anl_charge_leave(c);
+	if (c->memcg)
+		mem_cgroup_put(c->memcg);
+}
+
+/*
+ * What an allocation in the scope passes to the page allocator. Without the flag,
+ * nothing but this keeps an allocation in reclaim from reclaiming.
+ */
+static gfp_t anl_gfp(const struct anl_charge *c, gfp_t gfp)
+{
+	gfp |= __GFP_NOMEMALLOC | c->gfp;
+
+	return c->memalloc ? gfp & ~__GFP_DIRECT_RECLAIM : gfp;
+}
+
+/*
+ * vmalloc() and the percpu allocator build page tables and chunks without the caller's
+ * __GFP_NOMEMALLOC, so a task that could take reserves for them gets nothing.
+ */
+static bool anl_may_take_reserves(void)
+{
+	return current->flags & PF_MEMALLOC || tsk_is_oom_victim(current);
 }
 
 /**
@@ -143,8 +190,10 @@ void *anl_zalloc(struct anl_arena *a, size_t size)
 	struct anl_charge c;
 	void *p;
 
+	if (anl_may_take_reserves())
+		return NULL;
 	anl_charge_begin(a, &c);
-	p = kvzalloc(size, GFP_KERNEL | c.gfp);
+	p = kvzalloc(size, anl_gfp(&c, GFP_KERNEL));
 	anl_charge_end(&c);
 
 	return p;
@@ -163,8 +212,10 @@ void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size)
 	struct anl_charge c;
 	void __percpu *p;
 
+	if (anl_may_take_reserves())
+		return NULL;
 	anl_charge_begin(a, &c);
-	p = __alloc_percpu_gfp(size, __alignof__(u64), GFP_KERNEL | c.gfp);
+	p = __alloc_percpu_gfp(size, __alignof__(u64), anl_gfp(&c, GFP_KERNEL));
 	anl_charge_end(&c);
 
 	return p;
@@ -271,7 +322,7 @@ static bool anl_stash_push(struct anl_arena *a, struct page *page)
 
 static struct page *anl_alloc_page(struct anl_charge *c, gfp_t gfp, int nid)
 {
-	return alloc_pages_node(nid, gfp | __GFP_ZERO | __GFP_NOWARN | c->gfp, 0);
+	return alloc_pages_node(nid, anl_gfp(c, gfp | __GFP_ZERO | __GFP_NOWARN), 0);
 }
 
 /* Largest order that single pages are cut from; beyond those on the CPU's lists. */
@@ -290,8 +341,8 @@ static struct page *anl_alloc_block(struct anl_charge *c, gfp_t gfp, u32 cnt, u3
 
 	*order = min_t(u32, *order, ilog2(cnt));
 	for (; *order; --*order) {
-		page = alloc_pages_node(nid, (gfp & ~effort) | __GFP_NOMEMALLOC | __GFP_ZERO |
-					__GFP_NOWARN | c->gfp, *order);
+		page = alloc_pages_node(nid, anl_gfp(c, (gfp & ~effort) | __GFP_ZERO |
+						     __GFP_NOWARN), *order);
 		if (page) {
 			split_page(page, *order);
 			return page;
@@ -725,7 +776,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 {
 	u32 order = ANL_BLOCK_ORDER, n, i;
 	bool try_alloc = anl_may_try_alloc();
-	struct anl_charge c = {};
+	struct anl_charge c;
 	struct page *page;
 
 	n = anl_stash_take(a, 0, cnt, anl_stash_floor(a, try_alloc), pages);
@@ -736,10 +787,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 
 	rcu_read_lock();
 	c.memcg = anl_objcg_memcg_rcu(a->objcg);
-	if (c.memcg) {
-		c.gfp = __GFP_ACCOUNT;
-		c.old = set_active_memcg(c.memcg);
-	}
+	anl_charge_enter(&c);
 	while (n < cnt) {
 		page = try_alloc ? anl_alloc_block(&c, 0, cnt - n, &order, nid) : NULL;
 		if (!page) {
@@ -752,8 +800,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 			list_add_tail(&page[i].lru, pages);
 		n += 1U << order;
 	}
-	if (c.memcg)
-		set_active_memcg(c.old);
+	anl_charge_leave(&c);
 	rcu_read_unlock();
 
 	return anl_stash_take(a, n, cnt, 0, pages);
