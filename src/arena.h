@@ -64,6 +64,24 @@ struct anl_batch {
 #define ANL_SPARE_CHOICE 4U
 #define ANL_NO_SPARE	U32_MAX
 
+/**
+ * struct anl_stash_node - the pages of a memory node that are in the stash
+ * @sum: one bit per word of @map that may be non-zero
+ * @level: how many there are, if there is more than one node
+ * @wanted: a caller has wanted a page of the node
+ * @dry: the node had no page for the worker
+ * @retry: when the worker is to be asked again if so, in jiffies
+ * @map: slots of the stash that hold a page of the node
+ */
+struct anl_stash_node {
+	unsigned long sum;
+	atomic_t level;
+	bool wanted;
+	bool dry;
+	unsigned long retry;
+	unsigned long map[];
+};
+
 /* Bits of anl_arena.kicked. */
 #define ANL_KICK_DRAIN	BIT(0)
 #define ANL_KICK_REFILL	BIT(1)
@@ -96,14 +114,15 @@ struct anl_batch {
  *	cursors of walks
  * @vma_seq: last id given
  * @stash: pages ready for callers that cannot sleep
- * @stash_map: slots of @stash that hold a page
- * @stash_sum: one bit per word of @stash_map that may be non-zero
+ * @stash_nodes: which slots of @stash hold a page, by memory node
+ * @stash_node_size: bytes from one node to the next in there
+ * @stash_share: pages that @stash should hold of each node that callers want
  * @stash_level: pages in @stash
  * @stash_cap: slots in @stash
  * @stash_base: pages that @stash should hold at least
  * @stash_goal: pages that @stash should hold now
  * @stash_missed: somebody wanted more than @stash could give
- * @stash_hint: word of @stash_map in which a page was put last
+ * @stash_hint: word of a map in @stash_nodes in which a page was put last
  * @stash_used: most pages found missing in this period; the worker's
  * @stash_decay: end of this period, in jiffies; the worker's
  * @reserve: its entry in the lists that the shrinker looks at
@@ -155,8 +174,9 @@ struct anl_arena {
 	u64 vma_seq;
 
 	struct page **stash;
-	unsigned long *stash_map;
-	unsigned long stash_sum;
+	struct anl_stash_node *stash_nodes;
+	u32 stash_node_size;
+	u32 stash_share;
 	atomic_t stash_level;
 	u32 stash_cap;
 	u32 stash_base;
@@ -352,7 +372,7 @@ int anl_reserve_init(struct anl_arena *a);
 void anl_reserve_exit(struct anl_arena *a);
 void anl_reserve_refill(struct anl_arena *a);
 void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages);
-struct page *anl_get_reserve_page(struct anl_arena *a);
+struct page *anl_get_reserve_page(struct anl_arena *a, int nid);
 bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid);
 bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages);
 void anl_unget_pages(struct anl_arena *a, struct list_head *pages);

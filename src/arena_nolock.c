@@ -454,9 +454,9 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
  * The way of most calls, with nothing in it that is not needed: one page, for a
  * caller that cannot sleep, from the reserve. Negative if anything is in the way.
  */
-static long anl_alloc_one(struct anl_arena *a)
+static long anl_alloc_one(struct anl_arena *a, int nid)
 {
-	struct page *page = anl_get_reserve_page(a);
+	struct page *page = anl_get_reserve_page(a, nid);
 	LIST_HEAD(pages);
 	long pgoff;
 
@@ -567,7 +567,7 @@ static long anl_alloc_slots(struct anl_arena *a, unsigned long addr, u32 cnt, in
 		return -ENOMEM;
 
 	if (cnt == 1 && !addr && !may_sleep) {
-		long one = anl_alloc_one(a);
+		long one = anl_alloc_one(a, nid);
 
 		if (one >= 0)
 			return one;

@@ -9,6 +9,12 @@
  * worth a look. Taking a page is one test_and_clear_bit() and no loop in the
  * normal case, so it works in any context and on any number of CPUs.
  *
+ * On a machine with several memory nodes each node has a bitmap of its own over the same
+ * array, so a page of a given node is found as fast as any. A caller gets a page of the
+ * node that it names, or of the one that its CPU allocates from: a ready one, or a new
+ * one. Only where neither is to be had does it get one of another node. The worker
+ * divides what it aims at among the nodes that callers have wanted.
+ *
  * Ownership: who clears a bit of @stash_map owns the page behind it, and empties
  * the pointer when it has read it. A producer fills a pointer only if it is
  * NULL, with cmpxchg(), and sets the bit afterwards. So between clearing the
@@ -66,6 +72,9 @@
 
 /* How long a reserve that has grown waits for the demand to come back. */
 #define ANL_DECAY_PERIOD (2 * HZ)
+
+/* How long a node that had no page is left alone. */
+#define ANL_DRY_PERIOD (HZ / 10)
 
 /* Growth of a reserve that starts from nothing. */
 #define ANL_GROW_MIN 16U
@@ -229,28 +238,75 @@ static u32 anl_stash_target(const struct anl_arena *a)
 	return clamp(room, 0L, (long)READ_ONCE(a->stash_goal));
 }
 
-/* Any context. The page may have a memory error. */
-static __always_inline struct page *anl_stash_pop_any(struct anl_arena *a)
+/* Enabled if there is more than one memory node. */
+static DEFINE_STATIC_KEY_FALSE(anl_numa);
+
+/* The bitmap of the pages of a node. Without nodes, all pages are in the first one. */
+static struct anl_stash_node *anl_node(const struct anl_arena *a, int nid)
 {
+	if (!static_branch_unlikely(&anl_numa))
+		return a->stash_nodes;
+
+	return (void *)a->stash_nodes + nid * (size_t)a->stash_node_size;
+}
+
+static int anl_nr_nodes(void)
+{
+	return static_branch_unlikely(&anl_numa) ? nr_node_ids : 1;
+}
+
+/*
+ * The node whose memory a caller is to have: @nid if it has any, otherwise the one that
+ * the page allocator tries first in its place. Any context.
+ */
+static int anl_mem_node(int nid)
+{
+	const struct zoneref *z;
+
+	if (!static_branch_unlikely(&anl_numa))
+		return nid;
+	if (nid == NUMA_NO_NODE)
+		nid = numa_mem_id();
+	if (node_state(nid, N_NORMAL_MEMORY))
+		return nid;
+	for (z = node_zonelist(nid, GFP_KERNEL)->_zonerefs; zonelist_zone(z); z++)
+		if (zonelist_zone_idx(z) <= gfp_zone(GFP_KERNEL))
+			return zonelist_node_idx(z);
+
+	return nid;
+}
+
+/* Keeps an allocation on the node that it is for. */
+static gfp_t anl_this_node(void)
+{
+	return static_branch_unlikely(&anl_numa) ? __GFP_THISNODE : 0;
+}
+
+/* A page of a node, which may have a memory error. Any context. */
+static __always_inline struct page *anl_stash_pop_any(struct anl_arena *a, int nid)
+{
+	struct anl_stash_node *node = anl_node(a, nid);
 	unsigned long sum, bits;
 	struct page *page;
 	u32 w, i;
 
-	while ((sum = READ_ONCE(a->stash_sum))) {
+	while ((sum = READ_ONCE(node->sum))) {
 		w = __ffs(sum);
-		bits = READ_ONCE(a->stash_map[w]);
+		bits = READ_ONCE(node->map[w]);
 		if (!bits) {
-			clear_bit(w, &a->stash_sum);
+			clear_bit(w, &node->sum);
 			/* Pairs with the order in anl_stash_push(). */
 			smp_mb__after_atomic();
-			if (READ_ONCE(a->stash_map[w]))
-				set_bit(w, &a->stash_sum);
+			if (READ_ONCE(node->map[w]))
+				set_bit(w, &node->sum);
 			continue;
 		}
 		i = w * BITS_PER_LONG + __ffs(bits);
-		if (!test_and_clear_bit(i, a->stash_map))
+		if (!test_and_clear_bit(i, node->map))
 			continue;
 		atomic_dec(&a->stash_level);
+		if (static_branch_unlikely(&anl_numa))
+			atomic_dec(&node->level);
 		page = READ_ONCE(a->stash[i]);
 		/* Only now can a producer use the pointer again. */
 		smp_store_release(&a->stash[i], NULL);
@@ -272,13 +328,25 @@ static void anl_discard(struct anl_arena *a, struct page *page)
 	anl_kick(a, ANL_KICK_REFILL);
 }
 
-/* Any context. */
-static struct page *anl_stash_pop(struct anl_arena *a)
+/* A page of a node. Any context. */
+static struct page *anl_stash_pop_node(struct anl_arena *a, int nid)
 {
 	struct page *page;
 
-	while ((page = anl_stash_pop_any(a)) && unlikely(PageHWPoison(page)))
+	while ((page = anl_stash_pop_any(a, nid)) && unlikely(PageHWPoison(page)))
 		anl_discard(a, page);
+
+	return page;
+}
+
+/* A page of any node. Any context. */
+static struct page *anl_stash_pop(struct anl_arena *a)
+{
+	struct page *page = NULL;
+	int nid;
+
+	for (nid = 0; nid < anl_nr_nodes() && !page; nid++)
+		page = anl_stash_pop_node(a, nid);
 
 	return page;
 }
@@ -287,6 +355,7 @@ static struct page *anl_stash_pop(struct anl_arena *a)
 static bool anl_stash_push(struct anl_arena *a, struct page *page)
 {
 	u32 words = BITS_TO_LONGS(a->stash_cap), w, i, n;
+	struct anl_stash_node *node = anl_node(a, page_to_nid(page));
 
 	if (!words)
 		return false;
@@ -295,7 +364,7 @@ static bool anl_stash_push(struct anl_arena *a, struct page *page)
 
 		if (w >= words)
 			w = 0;
-		empty = ~READ_ONCE(a->stash_map[w]);
+		empty = ~READ_ONCE(node->map[w]);
 		for_each_set_bit(i, &empty, BITS_PER_LONG) {
 			u32 slot = w * BITS_PER_LONG + i;
 
@@ -305,11 +374,13 @@ static bool anl_stash_push(struct anl_arena *a, struct page *page)
 			    cmpxchg(&a->stash[slot], NULL, page))
 				continue;
 			atomic_inc(&a->stash_level);
-			set_bit(slot, a->stash_map);
+			if (static_branch_unlikely(&anl_numa))
+				atomic_inc(&node->level);
+			set_bit(slot, node->map);
 			/* Who clears the summary's bit looks at the map afterwards. */
 			smp_mb__after_atomic();
-			if (!test_bit(w, &a->stash_sum))
-				set_bit(w, &a->stash_sum);
+			if (!test_bit(w, &node->sum))
+				set_bit(w, &node->sum);
 			if (n)
 				WRITE_ONCE(a->stash_hint, w);
 
@@ -332,17 +403,18 @@ static struct page *anl_alloc_page(struct anl_charge *c, gfp_t gfp, int nid)
  * Up to @cnt pages in a row, to be used as single ones. Larger blocks are cheaper for
  * the page allocator and for the charge; and asked for one page after the other, it
  * takes up to two thousand off its lists at a time, with interrupts off. They must not
- * cost reclaim or compaction. @order is the largest to be tried, and then what there was.
+ * cost reclaim or compaction, nor lead to another node. @order is the largest to be tried, and then what there was.
  */
 static struct page *anl_alloc_block(struct anl_charge *c, gfp_t gfp, u32 cnt, u32 *order, int nid)
 {
 	const gfp_t effort = __GFP_DIRECT_RECLAIM | __GFP_RETRY_MAYFAIL | __GFP_NORETRY;
 	struct page *page;
 
+	nid = anl_mem_node(nid);
 	*order = min_t(u32, *order, ilog2(cnt));
 	for (; *order; --*order) {
 		page = alloc_pages_node(nid, anl_gfp(c, (gfp & ~effort) | __GFP_ZERO |
-						     __GFP_NOWARN), *order);
+						     __GFP_NOWARN | anl_this_node()), *order);
 		if (page) {
 			split_page(page, *order);
 			return page;
@@ -460,7 +532,7 @@ static unsigned long anl_stash_trim(struct anl_arena *a, u32 keep, unsigned long
 	struct page *page;
 
 	while (done < nr && atomic_read(&a->stash_level) > (int)keep) {
-		page = anl_stash_pop_any(a);
+		page = anl_stash_pop(a);
 		if (!page)
 			break;
 		list_add(&page->lru, pages);
@@ -545,6 +617,67 @@ static void anl_refill_result(struct anl_arena *a, bool short_of_memory)
 		WRITE_ONCE(a->stash_goal, max(min(level, goal), a->stash_base));
 }
 
+/* A page that a node has beyond its share, or NULL. */
+static struct page *anl_stash_pop_surplus(struct anl_arena *a, int nid, u32 share)
+{
+	struct anl_stash_node *node = anl_node(a, nid);
+	int keep = READ_ONCE(node->wanted) ? share : 0;
+
+	return atomic_read(&node->level) > keep ? anl_stash_pop_node(a, nid) : NULL;
+}
+
+/*
+ * Pages of each of the nodes that callers have wanted, as far as there are any without
+ * reclaim, instead of pages that others have too many of. The whole stays as it is if
+ * it was at its target.
+ */
+static void anl_refill_nodes(struct anl_arena *a, struct anl_charge *c)
+{
+	u32 target = anl_stash_target(a), share, level, order, i;
+	int nid, from = 0, wanted = 0;
+	struct page *page, *other;
+
+	if (!a->stash_cap)
+		return;
+	for (nid = 0; nid < nr_node_ids; nid++)
+		wanted += READ_ONCE(anl_node(a, nid)->wanted);
+	if (!wanted)
+		return;
+	share = target / wanted;
+	WRITE_ONCE(a->stash_share, share);
+
+	for (nid = 0; nid < nr_node_ids; nid++) {
+		struct anl_stash_node *node = anl_node(a, nid);
+
+		if (!READ_ONCE(node->wanted))
+			continue;
+		order = ANL_BLOCK_ORDER;
+		while ((level = atomic_read(&node->level)) < share) {
+			page = anl_alloc_block(c, GFP_NOWAIT | __GFP_THISNODE, share - level,
+					       &order, nid);
+			WRITE_ONCE(node->retry, jiffies + ANL_DRY_PERIOD);
+			WRITE_ONCE(node->dry, !page);
+			if (!page)
+				break;
+			for (i = 0; i < 1U << order; i++) {
+				while (atomic_read(&a->stash_level) >= (int)target &&
+				       from < nr_node_ids) {
+					other = anl_stash_pop_surplus(a, from, share);
+					if (other)
+						put_page(other);
+					else
+						from++;
+				}
+				if (!anl_stash_push(a, page + i))
+					put_page(page + i);
+			}
+			cond_resched();
+			if (from == nr_node_ids)
+				return;
+		}
+	}
+}
+
 /**
  * anl_reserve_refill() - bring the stash to its target, up or down
  * @a: the arena
@@ -569,6 +702,8 @@ void anl_reserve_refill(struct anl_arena *a)
 	anl_put_pages(&excess);
 
 	anl_charge_begin(a, &c);
+	if (static_branch_unlikely(&anl_numa))
+		anl_refill_nodes(a, &c);
 	while (got > 0 && (missing = (int)anl_stash_target(a) - atomic_read(&a->stash_level)) > 0) {
 		got = anl_refill_some(a, &c, missing, &order);
 		cond_resched();
@@ -722,14 +857,17 @@ static bool anl_may_try_alloc(void)
 	       !IS_ENABLED(CONFIG_PREEMPT_RT);
 }
 
-/* Add pages from the stash to @pages until there are @cnt, or @floor left in stock. */
-static u32 anl_stash_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor,
+/*
+ * Add pages of a node, or of any, from the stash to @pages until there are @cnt, or
+ * @floor left in stock.
+ */
+static u32 anl_stash_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor, int nid,
 			  struct list_head *pages)
 {
 	struct page *page;
 
 	while (n < cnt && atomic_read(&a->stash_level) > (int)floor &&
-	       (page = anl_stash_pop(a))) {
+	       (page = nid == NUMA_NO_NODE ? anl_stash_pop(a) : anl_stash_pop_node(a, nid))) {
 		list_add_tail(&page->lru, pages);
 		n++;
 	}
@@ -737,13 +875,44 @@ static u32 anl_stash_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor,
 	return n;
 }
 
-/* Ask for a refill in time: half is gone. Any context. */
-static void anl_stash_check(struct anl_arena *a)
+/* Half of a node's share is gone, or a caller wants a page of the node for the first time. */
+static bool anl_node_is_low(struct anl_arena *a, int nid)
+{
+	struct anl_stash_node *node = anl_node(a, nid);
+
+	if (!READ_ONCE(node->wanted)) {
+		WRITE_ONCE(node->wanted, true);
+		return true;
+	}
+	if (READ_ONCE(node->dry) && time_before(jiffies, READ_ONCE(node->retry)))
+		return false;
+
+	return atomic_read(&node->level) <= (int)(READ_ONCE(a->stash_share) / 2);
+}
+
+static bool anl_stash_is_low(const struct anl_arena *a)
 {
 	u32 target = anl_stash_target(a);
 
-	if (a->stash_cap && atomic_read(&a->stash_level) <= (int)(target / 2))
+	return a->stash_cap && atomic_read(&a->stash_level) <= (int)(target / 2);
+}
+
+/* Ask for a refill in time: half is gone. Any context. */
+static void anl_stash_check(struct anl_arena *a, int nid)
+{
+	if (anl_stash_is_low(a) ||
+	    (static_branch_unlikely(&anl_numa) && a->stash_cap && anl_node_is_low(a, nid)))
 		anl_kick(a, ANL_KICK_REFILL);
+}
+
+/* More was wanted than there was. A node that no caller has wanted before has no share. */
+static void anl_stash_miss(struct anl_arena *a, int nid)
+{
+	if (static_branch_unlikely(&anl_numa) && a->stash_cap &&
+	    !READ_ONCE(anl_node(a, nid)->wanted))
+		return;
+	if (!READ_ONCE(a->stash_missed))
+		WRITE_ONCE(a->stash_missed, true);
 }
 
 /* Half of what the stash is promised to hold is for those who have nothing else. */
@@ -752,58 +921,97 @@ static u32 anl_stash_floor(const struct anl_arena *a, bool try_alloc)
 	return try_alloc ? a->stash_base / 2 : 0;
 }
 
+static bool anl_stash_can_spare(const struct anl_arena *a)
+{
+	return atomic_read(&a->stash_level) > (int)anl_stash_floor(a, anl_may_try_alloc());
+}
+
+/* anl_get_reserve_page() where there are nodes. */
+static noinline struct page *anl_get_node_page(struct anl_arena *a, int nid)
+{
+	struct page *page;
+
+	if (!anl_stash_can_spare(a))
+		return NULL;
+	nid = anl_mem_node(nid);
+	page = anl_stash_pop_node(a, nid);
+	anl_stash_check(a, nid);
+
+	return page;
+}
+
 /**
  * anl_get_reserve_page() - a page from the reserve, if it has one to spare
  * @a: the arena
+ * @nid: the node that it has to be of, or NUMA_NO_NODE for the caller's own
  *
  * Context: any.
  * Return: a zeroed, charged page, or NULL.
  */
-struct page *anl_get_reserve_page(struct anl_arena *a)
+struct page *anl_get_reserve_page(struct anl_arena *a, int nid)
 {
 	struct page *page;
 
-	if (atomic_read(&a->stash_level) <= (int)anl_stash_floor(a, anl_may_try_alloc()))
+	/* The fast path has no more of the nodes than this. */
+	if (static_branch_unlikely(&anl_numa))
+		return anl_get_node_page(a, nid);
+	if (!anl_stash_can_spare(a))
 		return NULL;
-	page = anl_stash_pop(a);
-	anl_stash_check(a);
+	page = anl_stash_pop_node(a, 0);
+	if (anl_stash_is_low(a))
+		anl_kick(a, ANL_KICK_REFILL);
 
 	return page;
+}
+
+/* Add new pages to @pages until there are @cnt, for a caller that can try it. */
+static u32 anl_try_pages(struct anl_charge *c, gfp_t gfp, u32 n, u32 cnt, int nid,
+			 struct list_head *pages)
+{
+	u32 order = ANL_BLOCK_ORDER, i;
+	struct page *page;
+
+	while (n < cnt && (page = anl_alloc_block(c, gfp, cnt - n, &order, nid))) {
+		for (i = 0; i < 1U << order; i++)
+			list_add_tail(&page[i].lru, pages);
+		n += 1U << order;
+	}
+
+	return n;
 }
 
 /* Add up to @cnt pages to @pages; any context. Returns how many. */
 static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
 {
-	u32 order = ANL_BLOCK_ORDER, n, i;
 	bool try_alloc = anl_may_try_alloc();
 	struct anl_charge c;
 	struct page *page;
+	u32 n;
 
-	n = anl_stash_take(a, 0, cnt, anl_stash_floor(a, try_alloc), pages);
+	n = anl_stash_take(a, 0, cnt, anl_stash_floor(a, try_alloc), nid, pages);
 	if (n == cnt)
 		return n;
-	if (!READ_ONCE(a->stash_missed))
-		WRITE_ONCE(a->stash_missed, true);
+	anl_stash_miss(a, nid);
 
 	rcu_read_lock();
 	c.memcg = anl_objcg_memcg_rcu(a->objcg);
 	anl_charge_enter(&c);
-	while (n < cnt) {
-		page = try_alloc ? anl_alloc_block(&c, 0, cnt - n, &order, nid) : NULL;
-		if (!page) {
-			order = 0;
-			page = anl_alloc_page_nolock(c.gfp, nid);
-		}
-		if (!page)
-			break;
-		for (i = 0; i < 1U << order; i++)
-			list_add_tail(&page[i].lru, pages);
-		n += 1U << order;
+	if (static_branch_unlikely(&anl_numa)) {
+		/* All that the right node has comes first. */
+		if (try_alloc)
+			n = anl_try_pages(&c, __GFP_THISNODE, n, cnt, nid, pages);
+		n = anl_stash_take(a, n, cnt, 0, nid, pages);
+	}
+	if (try_alloc)
+		n = anl_try_pages(&c, 0, n, cnt, nid, pages);
+	while (n < cnt && (page = anl_alloc_page_nolock(c.gfp, nid))) {
+		list_add_tail(&page->lru, pages);
+		n++;
 	}
 	anl_charge_leave(&c);
 	rcu_read_unlock();
 
-	return anl_stash_take(a, n, cnt, 0, pages);
+	return anl_stash_take(a, n, cnt, 0, NUMA_NO_NODE, pages);
 }
 
 /**
@@ -819,9 +1027,11 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
 {
 	LIST_HEAD(got);
-	u32 n = anl_get_pages_atomic(a, cnt, nid, &got);
+	u32 n;
 
-	anl_stash_check(a);
+	nid = anl_mem_node(nid);
+	n = anl_get_pages_atomic(a, cnt, nid, &got);
+	anl_stash_check(a, nid);
 	if (n < cnt) {
 		anl_unget_pages(a, &got);
 		return false;
@@ -963,8 +1173,10 @@ int anl_reserve_init(struct anl_arena *a)
 		return 0;
 
 	a->stash = anl_zalloc(a, a->stash_cap * sizeof(*a->stash));
-	a->stash_map = anl_zalloc(a, BITS_TO_LONGS(a->stash_cap) * sizeof(*a->stash_map));
-	if (!a->stash || !a->stash_map)
+	a->stash_node_size = ALIGN(struct_size(a->stash_nodes, map, BITS_TO_LONGS(a->stash_cap)),
+				   SMP_CACHE_BYTES);
+	a->stash_nodes = anl_zalloc(a, (size_t)nr_node_ids * a->stash_node_size);
+	if (!a->stash || !a->stash_nodes)
 		return -ENOMEM;
 
 	return anl_shrink_add(a);
@@ -985,13 +1197,15 @@ void anl_reserve_prepare(struct anl_arena *a)
 void anl_reserve_exit(struct anl_arena *a)
 {
 	struct page *page;
+	int nid;
 
 	anl_shrink_del(a);
-	while ((page = anl_stash_pop_any(a)))
-		put_page(page);
+	for (nid = 0; a->stash_nodes && nid < anl_nr_nodes(); nid++)
+		while ((page = anl_stash_pop_any(a, nid)))
+			put_page(page);
 	anl_put_discarded(a);
 	kvfree(a->stash);
-	kvfree(a->stash_map);
+	kvfree(a->stash_nodes);
 }
 
 /* Module init and exit. */
@@ -1008,6 +1222,8 @@ int __init anl_shrinker_init(void)
 	anl_shrinker->count_objects = anl_shrink_count;
 	anl_shrinker->scan_objects = anl_shrink_scan;
 	shrinker_register(anl_shrinker);
+	if (num_node_state(N_NORMAL_MEMORY) > 1)
+		static_branch_enable(&anl_numa);
 
 	return 0;
 

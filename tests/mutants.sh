@@ -33,6 +33,7 @@ mutant() {
 	done
 	for g in "$@"; do
 		args+=(--test "$g")
+		[[ "$g" != numa.* ]] || args+=(--numa)
 	done
 	if "$tree/tests/run_qemu.sh" test --kernel "$kernel" --time 120 "${args[@]}" \
 			>"$tree/$name.log" 2>&1; then
@@ -95,6 +96,15 @@ mutant map_elsewhere 'arena_nolock.c arena_vma.c' 's/if (vma->vm_start != a->use
 	s/if (len != size || addr != a->user_start)/if (0)/' 'adopt.*' 'fault.*' 'limits.*'
 mutant unloadable arena_nolock.c 's/__module_get(THIS_MODULE);//; s/module_put(THIS_MODULE);//' 'lifetime.*'
 mutant leak arena_nolock.c 's/^\tanl_put_pages(&u.pages);//' 'lifetime.*'
+mutant memalloc arena_reserve.c 's/c->memalloc = current->flags & PF_MEMALLOC;/c->memalloc = 0;/;s/__GFP_NOMEMALLOC | c->gfp/c->gfp/' 'watermark.*'
+mutant memalloc_charge arena_reserve.c 's/c->memalloc = current->flags & PF_MEMALLOC;/c->memalloc = 0;/' 'watermark.limit*'
+mutant memalloc_victim arena_reserve.c 's/__GFP_NOMEMALLOC | c->gfp/c->gfp/' 'watermark.oom_victim'
+mutant memalloc_lost arena_reserve.c 's/current->flags |= PF_MEMALLOC;/;/' 'watermark.softirq'
+mutant numa_off arena_reserve.c 's/static_branch_enable(&anl_numa);/;/' 'numa.*'
+mutant numa_local arena_reserve.c 's/nid = numa_mem_id();/nid = 0;/' 'numa.local'
+mutant numa_refill arena_reserve.c 's/^\t\tanl_refill_nodes(a, &c);/\t\t;/' 'numa.named'
+mutant numa_any arena_reserve.c 's/anl_try_pages(&c, __GFP_THISNODE, /anl_try_pages(\&c, 0, /;s/page = anl_stash_pop_node(a, nid);/page = anl_stash_pop(a);/' 'numa.*'
+mutant numa_nearest arena_reserve.c 's/if (zonelist_zone_idx(z) <= gfp_zone(GFP_KERNEL))/if (0)/' 'numa.named'
 mutant stash_leak arena_reserve.c '/^void anl_reserve_exit(/,/^}/s/put_page(page);/;/' 'lifetime.*'
 mutant no_growth arena_reserve.c 's/used > goal - goal \/ 4 || READ_ONCE(a->stash_missed)/0/' 'limits.reserve*'
 mutant no_shrinker arena_reserve.c '/^static unsigned long anl_shrink_count(/,/^}/s/return s.nr;/return SHRINK_EMPTY;/' 'limits.reserve*'
@@ -160,6 +170,8 @@ mutant o_reference arena_vma.c 's/err = vm_insert_page(/get_page(page); &/' 'ora
 mutant o_stash_dirty arena_reserve.c 's/^\t\tclear_highpage(page);/\t\t;/' 'oracle.*'
 mutant o_stash_level arena_reserve.c 's/^\t\tatomic_dec(&a->stash_level);/\t\t;/' 'oracle.*'
 mutant o_stash_sum arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/set_bit(w, &a->stash_sum);/;/' 'oracle.*'
+mutant o_stash_level arena_reserve.c '/^static struct page \*anl_stash_pop_node(/,/^}/s/atomic_dec(&a->stash_level);/;/' 'oracle.*'
+mutant o_stash_sum arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/set_bit(w, &node->sum);/;/' 'oracle.*'
 mutant o_stash_pointer arena_reserve.c 's/smp_store_release(&a->stash\[i\], NULL);/;/' 'oracle.*'
 mutant o_spare_kept arena_reserve.c 's/cmpxchg(&a->spares\[i\], spare, ANL_NO_SPARE) != spare)/0)/' 'alloc.whole_arena' 'alloc.limit'
 mutant o_kick_stays arena_free_deferred.c 's/atomic_andnot(ANL_KICK_DRAIN, &a->kicked);/;/' 'oracle.counts'

@@ -40,6 +40,9 @@ usage: tests/run_qemu.sh [test|demo|bench|soak|packages|check|prepare|shell] [op
   --seed N                  where the numbers of a storm come from (default: the clock)
   --cpus N                  CPUs of the guest (default 2; soak 4; bench 2, and 4)
   --memory MIB              memory of the guest (default 2048)
+  --numa                    a guest of three memory nodes, for the tests numa.*: node 0
+                            with a CPU and half of the memory, 1 with the other CPUs,
+                            2 with the other half
   --time SECONDS            limit for one boot (default 1200, bench 3600, debug kernels 7200)
   --jobs N                  guests at a time (default: CPUs of this machine, half of them
                             for debug kernels)
@@ -89,6 +92,7 @@ minutes=${MINUTES:-10}
 seed=${SEED:-}
 jobs=
 verbose=0
+numa=
 declare -A qemu_pids=()
 qemu_extra=()
 while [ $# -gt 0 ]; do
@@ -96,6 +100,7 @@ while [ $# -gt 0 ]; do
 	test | demo | bench | soak | packages | check | prepare | shell) mode=$1 ;;
 	--list) mode=list ;;
 	--verbose) verbose=1 ;;
+	--numa) numa=1 ;;
 	--quick) quick=1 ;;
 	--case) bench_case=${2:?}; shift ;;
 	--kernel) specs+=("${2:?--kernel needs a value}"); shift ;;
@@ -380,15 +385,27 @@ make_initramfs() {
 	initramfs_pack "$dir" "$@"
 }
 
+# How the guest's CPUs and memory are divided. Each CPU is a socket, as the kernel warns
+# about a socket in two nodes; and node 1 is nearer to 2 than to 0.
+machine_args() {
+	echo "-smp $cpus${numa:+,sockets=$cpus,cores=1,threads=1} -m $memory"
+	[ -z "$numa" ] || echo "-object memory-backend-ram,id=ram0,size=$((memory / 2))M" \
+		"-object memory-backend-ram,id=ram2,size=$((memory - memory / 2))M" \
+		"-numa node,nodeid=0,cpus=0,memdev=ram0 -numa node,nodeid=1,cpus=1-$((cpus - 1))" \
+		"-numa node,nodeid=2,memdev=ram2 -numa dist,src=0,dst=1,val=20" \
+		"-numa dist,src=0,dst=2,val=30 -numa dist,src=1,dst=2,val=15"
+}
+
 # Boot what make_initramfs made, in the background: DIR REL. Sets qemu_pids[DIR].
 start_guest() {
-	local dir=/src/${1#"$top"/}
+	local dir=/src/${1#"$top"/} machine
+	read -ra machine <<<"$(machine_args | tr '\n' ' ')"
 	rm -f "$1"/{console,results}.log "$1/monitor"
 	: >"$1/results.log"
 	(
 		as_root_exec='exec'
 		in_root timeout "$boot_time" qemu-system-x86_64 -accel "$accel" "${qemu_extra[@]}" -cpu "$(cpu_model "$2")" \
-			-smp "$cpus" -m "$memory" -display none -no-reboot -nic none \
+			"${machine[@]}" -display none -no-reboot -nic none \
 			-monitor "unix:$dir/monitor,server=on,wait=off" \
 			-serial "file:$dir/console.log" -serial "file:$dir/results.log" \
 			-kernel "/cache/vmlinuz-$2" -initrd "$dir/initramfs.gz" \
@@ -467,7 +484,7 @@ show_results() {
 }
 
 start_kernel() {
-	local rel=$1 dir=$build/boot-$1 args=(--module /arena_nolock.ko) g
+	local rel=$1 dir=$build/boot-$1${numa:+-numa} args=(--module /arena_nolock.ko) g
 	for g in "${globs[@]}"; do
 		args+=(--test "$g")
 	done
@@ -482,7 +499,7 @@ start_kernel() {
 
 # Show what a started kernel does, and count its results: REL
 finish_kernel() {
-	local rel=$1 dir=$build/boot-$1 line rip why=""
+	local rel=$1 dir=$build/boot-$1${numa:+-numa} line rip why=""
 	step "results of $rel"
 	show_guest() { show_results; }
 	follow_guest "$dir"
@@ -519,7 +536,7 @@ finish_kernel() {
 	done < <(grep -a '^ok \|^not ok \|^# [a-z_]*\.c:' "$dir/results.ktap")
 	why=$(judge "$dir" "$qemu_code")
 	[ -z "$why" ] || why+=$'\n'"see $dir/console.log and results.log"
-	result "boot $rel: no splat, no hang, all results, clean power-off" \
+	result "boot $rel${numa:+ with memory nodes}: no splat, no hang, all results, clean power-off" \
 		"$([ -z "$why" ]; echo $?)" "$why"
 }
 
@@ -705,6 +722,9 @@ if [ $whole -eq 1 ]; then
 	for rel in "${rels[@]}"; do
 		[[ $rel = *-rt-* || $(kernel_root "$rel") != build ]] || plain_rels+=("$rel")
 	done
+	numa=1 globs=('numa.*')
+	[ ${#plain_rels[@]} -eq 0 ] || run_kernels "${plain_rels[@]}"
+	numa='' globs=()
 	[ ${#plain_rels[@]} -eq 0 ] || test_bench "${plain_rels[@]}"
 	test_packages "${plain_rels[@]}"
 fi

@@ -105,8 +105,8 @@ struct oracle {
 	void *rt_mem;
 	u32 spares[ANL_NR_SPARES];
 	struct page **stash;
-	unsigned long *stash_map;
-	unsigned long stash_sum;
+	unsigned long *stash_map;	/* of all nodes */
+	struct anl_stash_node *stash_nodes;
 	int stash_level;
 	u32 stash_goal;
 	long nr_populated;
@@ -306,18 +306,25 @@ static void oracle_take_refs(struct oracle *o)
 	}
 }
 
+static struct anl_stash_node *oracle_node(const struct oracle *o, int nid)
+{
+	return (void *)o->stash_nodes + nid * (size_t)o->a->stash_node_size;
+}
+
 static void oracle_take_stash(struct oracle *o)
 {
 	struct anl_arena *a = o->a;
 	u32 i;
 
-	o->stash_sum = a->stash_sum;
 	o->stash_level = atomic_read(&a->stash_level);
 	o->stash_goal = a->stash_goal;
 	if (!a->stash_cap)
 		return;
 	memcpy(o->stash, a->stash, a->stash_cap * sizeof(*o->stash));
-	bitmap_copy(o->stash_map, a->stash_map, a->stash_cap);
+	memcpy(o->stash_nodes, a->stash_nodes, (size_t)nr_node_ids * a->stash_node_size);
+	bitmap_zero(o->stash_map, a->stash_cap);
+	for (i = 0; i < nr_node_ids; i++)
+		bitmap_or(o->stash_map, o->stash_map, oracle_node(o, i)->map, a->stash_cap);
 	for_each_set_bit(i, o->stash_map, a->stash_cap) {
 		struct page *page = o->stash[i];
 
@@ -499,20 +506,34 @@ static bool oracle_check_places(struct oracle *o, u32 nr_pages)
 /* The books of the reserve, which are exact only if nobody is at work. */
 static void oracle_check_stash(struct oracle *o)
 {
-	u32 words = BITS_TO_LONGS(o->a->stash_cap), n = 0, i;
+	bool numa = num_node_state(N_NORMAL_MEMORY) > 1;
+	u32 cap = o->a->stash_cap, n = 0, level, i;
+	struct anl_stash_node *node;
+	int nid;
 
-	for (i = 0; i < o->a->stash_cap; i++) {
+	for (i = 0; i < cap; i++) {
 		bool bit = test_bit(i, o->stash_map);
 
-		n += bit;
 		if (!bit && o->stash[i])
 			bad(o, "slot %u of the reserve has a page and is not marked", i);
 	}
+	for (nid = 0; cap && nid < nr_node_ids; nid++) {
+		node = oracle_node(o, nid);
+		level = bitmap_weight(node->map, cap);
+		n += level;
+		if (numa && atomic_read(&node->level) != level)
+			bad(o, "the reserve counts %d pages of node %d and has %u",
+			    atomic_read(&node->level), nid, level);
+		for (i = 0; i < BITS_TO_LONGS(cap); i++)
+			if (node->map[i] && !(node->sum & BIT(i)))
+				bad(o, "word %u of the reserve is hidden by the summary", i);
+		for_each_set_bit(i, node->map, cap)
+			if (numa && o->stash[i] && page_to_nid(o->stash[i]) != nid)
+				bad(o, "slot %u of the reserve has a page of node %d, not %d", i,
+				    page_to_nid(o->stash[i]), nid);
+	}
 	if (o->stash_level != n)
 		bad(o, "the reserve counts %d pages and has %u", o->stash_level, n);
-	for (i = 0; i < words; i++)
-		if (o->stash_map[i] && !(o->stash_sum & BIT(i)))
-			bad(o, "word %u of the reserve is hidden by the summary", i);
 	if (o->stash_goal < o->a->stash_base || o->stash_goal > o->a->stash_cap)
 		bad(o, "the reserve aims at %u pages, which is not %u to %u", o->stash_goal,
 		    o->a->stash_base, o->a->stash_cap);
@@ -627,11 +648,13 @@ static bool oracle_alloc(struct oracle *o)
 	o->rt_mem = kvzalloc(rtq_mem_size(o->a->nr_limit), GFP_KERNEL);
 	o->stash = kvcalloc(cap, sizeof(*o->stash), GFP_KERNEL);
 	o->stash_map = kvcalloc(BITS_TO_LONGS(cap), sizeof(long), GFP_KERNEL);
+	o->stash_nodes = kvzalloc((size_t)nr_node_ids * max(o->a->stash_node_size, 1U),
+				  GFP_KERNEL);
 	o->mms = kvcalloc(ORACLE_MMS, sizeof(*o->mms), GFP_KERNEL);
 	o->vmas = kvcalloc(ORACLE_MMS, sizeof(*o->vmas), GFP_KERNEL);
 
 	return o->live && o->dying && o->pte && o->users && o->rt_mem && o->stash &&
-	       o->stash_map && o->mms && o->vmas;
+	       o->stash_map && o->stash_nodes && o->mms && o->vmas;
 }
 
 static void oracle_free(struct oracle *o)
@@ -647,6 +670,7 @@ static void oracle_free(struct oracle *o)
 	kvfree(o->rt_mem);
 	kvfree(o->stash);
 	kvfree(o->stash_map);
+	kvfree(o->stash_nodes);
 	kvfree(o->mms);
 	kvfree(o->vmas);
 }
