@@ -403,7 +403,8 @@ static struct page *anl_alloc_page(struct anl_charge *c, gfp_t gfp, int nid)
  * Up to @cnt pages in a row, to be used as single ones. Larger blocks are cheaper for
  * the page allocator and for the charge; and asked for one page after the other, it
  * takes up to two thousand off its lists at a time, with interrupts off. They must not
- * cost reclaim or compaction, nor lead to another node. @order is the largest to be tried, and then what there was.
+ * cost reclaim or compaction, nor lead to another node. @order is the largest to be
+ * tried, and on return that of the block.
  */
 static struct page *anl_alloc_block(struct anl_charge *c, gfp_t gfp, u32 cnt, u32 *order, int nid)
 {

@@ -113,10 +113,10 @@ mutant no_backoff arena_reserve.c 's/if (a->refill_delay \&\& left > 0) {/if (0)
 mutant backoff_stays arena_reserve.c 's/^#define ANL_BACKOFF_\(MIN\|MAX\) .*/#define ANL_BACKOFF_\1 (100UL * HZ)/' 'limits.refill_backoff'
 mutant growth_reclaims arena_reserve.c 's/promised > 0 ? GFP_KERNEL | __GFP_NORETRY : GFP_NOWAIT;/GFP_KERNEL | __GFP_NORETRY;/' 'limits.refill_spares_cache'
 mutant fault_oom compat.h '/^static inline bool anl_task_in_memcg(/,/^}/s/if (!memcg)/if (1)/' 'limits.fault_spares_creator'
-mutant poison_pop arena_reserve.c '/^static struct page \*anl_stash_pop(/,/^}/s/unlikely(PageHWPoison(page))/0/' 'poison.*'
+mutant poison_pop arena_reserve.c '/^static struct page \*anl_stash_pop_node(/,/^}/s/unlikely(PageHWPoison(page))/0/' 'poison.*'
 # Either check keeps a page out that was live when it got its error.
-mutant poison_recycle arena_reserve.c '/^static struct page \*anl_stash_pop(/,/^}/s/unlikely(PageHWPoison(page))/0/; s/if (page_count(page) != 1 || PageHWPoison(page))/if (page_count(page) != 1)/' 'poison.live_hard'
-mutant not_lent arena_reserve.c 's/return anl_stash_take(a, n, cnt, 0, pages);/return n;/' 'limits.reserve*'
+mutant poison_recycle arena_reserve.c '/^static struct page \*anl_stash_pop_node(/,/^}/s/unlikely(PageHWPoison(page))/0/; s/if (page_count(page) != 1 || PageHWPoison(page))/if (page_count(page) != 1)/' 'poison.live_hard'
+mutant not_lent arena_reserve.c 's/return anl_stash_take(a, n, cnt, 0, NUMA_NO_NODE, pages);/return n;/' 'limits.reserve*'
 mutant without_reserve arena_reserve.c '/^static bool anl_stash_push(/,/^}/s/if (!words)/if (0)/' 'limits.without_reserve'
 mutant no_decay arena_reserve.c 's/if (a->stash_used < goal \/ 4)/if (0)/' 'limits.reserve*'
 if [ "$kernel" = stable ]; then

@@ -155,7 +155,7 @@ TEST(numa, many, "many pages at once come from the node that the caller names")
 
 TEST(numa, no_such_node, "a node that does not exist or is offline gives NULL")
 {
-	static const int nodes[] = { 3, 1023, 1 << 20, -2, -1000 };
+	static const int nodes[] = { 3, 1023, 1 << 20, -2, -1000, -1 };
 	enum sem_cx cx;
 	struct sem s;
 	size_t i;
@@ -163,7 +163,7 @@ TEST(numa, no_such_node, "a node that does not exist or is offline gives NULL")
 	needs_nodes();
 	ASSERT(sem_open(&s, 64, 0), "no arena");
 	for (cx = CX_SYS; cx <= CX_IRQ; cx++)
-		for (i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+		for (i = 0; nodes[i] != -1; i++)
 			ASSERT(!sem_alloc_args(&s, cx, NULL, 1, nodes[i], 0), "node %d", nodes[i]);
 	sem_close(&s);
 }
@@ -209,7 +209,7 @@ static pid_t node_ballast(int node, long kib)
 	}
 	close(fds[1]);
 	if (pid > 0 && read(fds[0], &c, 1) != 1)
-		printf("# the ballast is gone\n");
+		printf("# no process holds the memory\n");
 	close(fds[0]);
 
 	return pid;
