@@ -261,7 +261,7 @@ static int anl_nr_nodes(void)
  */
 static int anl_mem_node(int nid)
 {
-	const struct zoneref *z;
+	struct zoneref *z;
 
 	if (!static_branch_unlikely(&anl_numa))
 		return nid;
@@ -927,7 +927,7 @@ static bool anl_stash_can_spare(const struct anl_arena *a)
 	return atomic_read(&a->stash_level) > (int)anl_stash_floor(a, anl_may_try_alloc());
 }
 
-/* anl_get_reserve_page() where there are nodes. */
+/* anl_get_reserve_page() on a machine with several memory nodes. */
 static noinline struct page *anl_get_node_page(struct anl_arena *a, int nid)
 {
 	struct page *page;
@@ -953,7 +953,7 @@ struct page *anl_get_reserve_page(struct anl_arena *a, int nid)
 {
 	struct page *page;
 
-	/* The fast path has no more of the nodes than this. */
+	/* All that memory nodes cost the fast path where there is only one. */
 	if (static_branch_unlikely(&anl_numa))
 		return anl_get_node_page(a, nid);
 	if (!anl_stash_can_spare(a))
