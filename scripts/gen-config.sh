@@ -163,12 +163,12 @@ gen() {
 	members vma_list head ||
 		die "struct vma_list of kernel $krel has an unknown layout."
 	optional vma_list mmap_count
-	for m in scratch_page spinlock free_irq free_work; do
+	for m in scratch_page spinlock free_irq free_work free_spans; do
 		optional bpf_arena "$m"
 	done
 	# Before the range tree (6.12) there are no reservations to import.
 	if members bpf_arena rt; then
-		members range_tree it_root ||
+		members range_tree it_root range_size_root ||
 			die "struct range_tree of kernel $krel has an unknown layout."
 		members range_node rn_rbnode rn_start rn_last ||
 			die "struct range_node of kernel $krel has an unknown layout."

@@ -26,11 +26,13 @@
 #define ANL_ARENA_H
 
 #include <linux/bpf.h>
+#include <linux/completion.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/mm.h>
+#include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -146,6 +148,13 @@ struct anl_stash_node {
  * @drain_ns_max: longest time that slots can have been in the queue; the worker's
  * @stat: counters, see arena_stat.h
  * @stat_file: where people can read them
+ * @seized: the stock kfuncs fail on the map, and mappings are ours from the start
+ * @shared: other programs may have used the stock arena when it was seized
+ * @adopt_work: adoption from the seize on; holds a reference on the map
+ * @adopted: completed when @ready is set
+ * @stock_ranges: root of the stock arena's tree of free ranges, taken in adoption
+ *	and returned to it before it is freed; walked by adoption only
+ * @stock_sizes: root of the same ranges by size
  */
 struct anl_arena {
 	struct bpf_map_ops ops;
@@ -205,6 +214,13 @@ struct anl_arena {
 
 	struct anl_stat __percpu *stat;
 	struct dentry *stat_file;
+
+	bool seized;
+	bool shared;
+	struct work_struct adopt_work;
+	struct completion adopted;
+	struct rb_root_cached stock_ranges;
+	struct rb_root_cached stock_sizes;
 };
 
 /**
@@ -388,7 +404,7 @@ void anl_shrinker_exit(void);
 /* arena_vma.c */
 int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma);
 struct anl_vma *anl_vma_alloc(gfp_t gfp);
-void anl_vma_takeover(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma);
+void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma, struct anl_vma *v);
 bool anl_vma_is_ours(const struct vm_area_struct *vma);
 bool anl_vma_is_stock(const struct vm_area_struct *vma);
 bool anl_zap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,

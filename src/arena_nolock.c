@@ -11,19 +11,25 @@
  * when no program, no mapping and no file refers to the map any more. Each
  * adopted map holds a reference on the module.
  *
- * Locks: one loader at a time adopts a map, others of the same map wait for it, and
- * can be killed. mmap_lock is taken meanwhile, so nothing that runs under mmap_lock
- * (mmap, faults) may wait for an adoption. Kfuncs take no lock here.
+ * Adoption has two parts. What can fail runs in the loader: one at a time for each map,
+ * other loaders of the map wait for it. The rest runs in a worker, which keeps the map
+ * and with it the module: it waits for programs and processes that the loader has no
+ * power over. All loaders of the map wait for that, for a bounded time, and can be
+ * killed. mmap_lock is taken meanwhile, so nothing that runs under mmap_lock (mmap,
+ * faults) may wait for an adoption. Kfuncs take no lock here.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
+#include <linux/completion.h>
 #include <linux/init.h>
 #include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/timekeeping.h>
 #include <linux/utsname.h>
 #include <linux/wait_bit.h>
 
@@ -40,7 +46,12 @@
  */
 struct workqueue_struct *anl_refill_wq, *anl_drain_wq, *anl_wait_wq;
 
-/* Maps that are being adopted, one entry on the stack of each loader that does it. */
+static struct workqueue_struct *anl_adopt_wq;
+
+/* How long a program may be loading until it is refused because adoption takes longer. */
+#define ANL_ADOPT_WAIT_S 10
+
+/* Maps whose adoption is being prepared, an entry on the stack of each loader at it. */
 struct anl_adoption {
 	struct list_head head;
 	struct bpf_map *map;
@@ -54,7 +65,7 @@ static void anl_map_free(struct bpf_map *map);
 /* The arena behind a map if it is one of ours, complete or not. */
 static struct anl_arena *anl_adopted(struct bpf_map *map)
 {
-	/* Pairs with the store in anl_stock_seize(). */
+	/* Pairs with the store in anl_stock_divert(). */
 	const struct bpf_map_ops *ops = smp_load_acquire(&map->ops);
 
 	if (ops->map_free != anl_map_free)
@@ -74,7 +85,7 @@ struct anl_arena *anl_arena_of(struct bpf_map *map)
 {
 	struct anl_arena *a = anl_adopted(map);
 
-	/* Pairs with the store in anl_adopt(). */
+	/* Pairs with the store in anl_adopt_work(). */
 	return a && smp_load_acquire(&a->ready) ? a : NULL;
 }
 
@@ -102,6 +113,25 @@ static unsigned long anl_get_unmapped_area(struct file *filp, unsigned long addr
 		return -EBUSY;
 
 	return addr;
+}
+
+/*
+ * Under mmap_lock. Until the seize the stock arena can map, and its mapping can be used
+ * at once; afterwards it refuses, also a call that was on its way.
+ */
+static int anl_map_mmap(struct bpf_map *map, struct vm_area_struct *vma)
+{
+	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
+	int err;
+
+	/* Both pair with the store in anl_stock_seize(). */
+	if (!smp_load_acquire(&a->seized)) {
+		err = a->stock_ops->map_mmap(map, vma);
+		if (err != -EBUSY || !smp_load_acquire(&a->seized))
+			return err;
+	}
+
+	return anl_vma_mmap(map, vma);
 }
 
 static int anl_direct_value_addr(const struct bpf_map *map, u64 *imm, u32 off)
@@ -146,6 +176,8 @@ static void anl_map_free(struct bpf_map *map)
 	struct anl_span all = { 0, a->nr_slots };
 	struct anl_unmapped u;
 
+	/* It has put the last reference, or one before that; its end may be still to come. */
+	flush_work(&a->adopt_work);
 	anl_stat_hide(a);
 	/* Nobody is left to ask for work but the works themselves, so they go first. */
 	disable_delayed_work_sync(&a->refill_work);
@@ -156,6 +188,7 @@ static void anl_map_free(struct bpf_map *map)
 	anl_put_pages(&u.pages);
 
 	map->ops = stock_ops;
+	anl_stock_return_tree(map, a);
 	stock_ops->map_free(map);
 	anl_arena_destroy(a);
 	module_put(THIS_MODULE);
@@ -166,13 +199,15 @@ static void anl_init_ops(struct anl_arena *a)
 	a->stock_ops = a->map->ops;
 	a->ops = *a->stock_ops;
 	a->ops.map_free = anl_map_free;
-	a->ops.map_mmap = anl_vma_mmap;
+	a->ops.map_mmap = anl_map_mmap;
 	a->ops.map_get_unmapped_area = anl_get_unmapped_area;
 	a->ops.map_direct_value_addr = anl_direct_value_addr;
 	a->ops.map_mem_usage = anl_mem_usage;
 	/* A template of inner maps would be compared by ops, and ours are per map. */
 	a->ops.map_meta_equal = NULL;
 }
+
+static void anl_adopt_work(struct work_struct *work);
 
 /* All that can fail, and nothing that changes the stock arena. */
 static struct anl_arena *anl_arena_create(struct bpf_map *map)
@@ -188,6 +223,8 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	a->objcg = anl_map_get_objcg(map);
 	spin_lock_init(&a->vma_lock);
 	INIT_LIST_HEAD(&a->vmas);
+	INIT_WORK(&a->adopt_work, anl_adopt_work);
+	init_completion(&a->adopted);
 	anl_init_ops(a);
 	anl_reserve_prepare(a);
 
@@ -268,7 +305,7 @@ static void anl_import(struct anl_arena *a)
 {
 	u32 pos = 0, first = 0, cnt;
 
-	while (pos < a->nr_limit && anl_stock_next_free(a->map, &first, &cnt)) {
+	while (pos < a->nr_limit && anl_stock_next_free(a, &first, &cnt)) {
 		u32 end;
 
 		if (first >= a->nr_limit)
@@ -306,6 +343,50 @@ static void anl_adopt_end(struct anl_adoption *self)
 	wake_up_var(&anl_adoptions);
 }
 
+/*
+ * The rest of an adoption, in a worker. What it waits for may take any time: BPF
+ * programs that are running, processes that keep mmap_lock, processes that fork.
+ */
+static void anl_adopt_work(struct work_struct *work)
+{
+	struct anl_arena *a = container_of(work, struct anl_arena, adopt_work);
+	struct bpf_map *map = a->map;
+
+	/*
+	 * A loader that has read the stock operations calls them without sleeping in
+	 * between, and they do not sleep.
+	 */
+	if (!a->seized) {
+		synchronize_rcu_tasks();
+		anl_stock_seize(map, a);
+	}
+	/*
+	 * A stock kfunc that has read the user addresses before the seize is in a BPF
+	 * program, either sleepable or in an RCU read-side section. A tasks-trace grace
+	 * period covers both, since it implies one of RCU; the kernel frees its own maps
+	 * by that. Mappings are taken over afterwards: a sleepable program can be in a
+	 * stock fault.
+	 */
+	if (a->shared)
+		synchronize_rcu_tasks_trace();
+	anl_stock_takeover_vmas(map, a);
+	anl_stock_take_tree(map, a);
+	anl_import(a);
+	anl_reserve_refill(a);
+	/* Pairs with the loads in anl_arena_of() and in the fault handler. */
+	smp_store_release(&a->ready, true);
+	anl_stat_show(a);
+	trace_arena_nolock_adopt(map, atomic_long_read(&a->nr_populated), 0);
+	complete_all(&a->adopted);
+	/* If it is the last, anl_map_free() runs in another work, and waits for this one. */
+	bpf_map_put(map);
+}
+
+/*
+ * Start to adopt the map. Others that may be using the stock arena are to be waited for.
+ * Usually there are none, which spares the loader some 50 ms to half a second. That can
+ * be told by references only here, where the program is known to hold one.
+ */
 static int anl_adopt(struct bpf_map *map, const struct bpf_prog *prog)
 {
 	struct anl_arena *a;
@@ -324,17 +405,39 @@ static int anl_adopt(struct bpf_map *map, const struct bpf_prog *prog)
 	}
 	__module_get(THIS_MODULE);
 
-	anl_stock_seize(map, a);
-	anl_stock_quiesce(map, prog);
-	anl_stock_takeover_vmas(map, a);
-	anl_import(a);
-	anl_reserve_refill(a);
-	/* Pairs with the loads in anl_arena_of() and in the fault handler. */
-	smp_store_release(&a->ready, true);
-	anl_stat_show(a);
-	trace_arena_nolock_adopt(map, atomic_long_read(&a->nr_populated), 0);
+	anl_stock_divert(map, a);
+	a->shared = anl_stock_in_use(map, prog);
+	if (!a->shared) {
+		anl_stock_seize(map, a);
+		a->shared = anl_stock_in_use(map, prog);
+	}
+	bpf_map_inc(map);
+	queue_work(anl_adopt_wq, &a->adopt_work);
 
 	return 0;
+}
+
+/*
+ * Wait until the map is adopted. The verifier may ask once for each call in a program, so
+ * the bound counts from the begin of the load.
+ */
+static int anl_adopt_wait(struct bpf_map *map, const struct bpf_prog *prog)
+{
+	s64 left = prog->aux->load_time + ANL_ADOPT_WAIT_S * NSEC_PER_SEC -
+		   ktime_get_boottime_ns();
+	struct anl_arena *a = anl_adopted(map);
+	long ret;
+
+	ret = wait_for_completion_killable_timeout(&a->adopted,
+						   left > 0 ? nsecs_to_jiffies(left) + 1 : 1);
+	if (ret > 0)
+		return 0;
+	if (ret || left > 0)
+		pr_warn_ratelimited("map %u '%s': %s; its adoption waits for running programs or for processes that map it, and continues in the background\n",
+				    map->id, map->name,
+				    ret ? "a loader was killed" : "a program was refused, load it again later");
+
+	return ret ? -EINTR : -EBUSY;
 }
 
 /*
@@ -372,7 +475,7 @@ static int anl_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
 	err = anl_adopt(map, prog);
 	anl_adopt_end(&self);
 
-	return err;
+	return err ?: anl_adopt_wait(map, prog);
 }
 
 /*
@@ -786,6 +889,9 @@ static int __init anl_init(void)
 	anl_wait_wq = alloc_workqueue("arena_nolock_wait", WQ_UNBOUND, WQ_MAX_ACTIVE);
 	if (!anl_wait_wq)
 		goto no_wait;
+	anl_adopt_wq = alloc_workqueue("arena_nolock_adopt", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (!anl_adopt_wq)
+		goto no_adopt;
 	err = anl_shrinker_init();
 	if (err)
 		goto no_shrinker;
@@ -803,6 +909,8 @@ no_kfuncs:
 	anl_debugfs_exit();
 	anl_shrinker_exit();
 no_shrinker:
+	destroy_workqueue(anl_adopt_wq);
+no_adopt:
 	destroy_workqueue(anl_wait_wq);
 no_wait:
 	destroy_workqueue(anl_drain_wq);
@@ -817,6 +925,7 @@ static void __exit anl_exit(void)
 	synchronize_rcu_tasks();
 	anl_debugfs_exit();
 	anl_shrinker_exit();
+	destroy_workqueue(anl_adopt_wq);
 	destroy_workqueue(anl_wait_wq);
 	destroy_workqueue(anl_drain_wq);
 	destroy_workqueue(anl_refill_wq);

@@ -379,17 +379,22 @@ static void anl_vma_add(struct anl_arena *a, struct anl_vma *v, struct vm_area_s
 /**
  * anl_vma_takeover() - take a mapping over from the stock arena
  * @a: the arena
- * @v: memory of anl_vma_alloc(), which is the mapping's from now on
  * @vma: the mapping
+ * @v: memory of anl_vma_alloc(), which is the mapping's from now on
  *
  * Context: process context, mmap_lock of its mm held for write. Cannot fail.
  */
-void anl_vma_takeover(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
+void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma, struct anl_vma *v)
 {
+	bool inherited = !(vma->vm_flags & VM_DONTCOPY);
+
 	mmap_assert_write_locked(vma->vm_mm);
 	v->stock_ops = vma->vm_ops;
 	v->stock_private = vma->vm_private_data;
 	anl_vma_add(a, v, vma);
+	/* The process has asked for that, with MADV_DOFORK. */
+	if (inherited)
+		vm_flags_clear(vma, VM_DONTCOPY);
 }
 
 /* map_mmap of an adopted arena: mmap_lock is held for write. */

@@ -10,11 +10,13 @@
  * The stock arena has a list of its user mappings, but not one to find them by:
  * where children inherit mappings (6.12, with MADV_DOFORK) it has the first one
  * only, which may be gone. The list has the number of all of them, though. They are
- * found in the tree of mappings (i_mmap) of the inode that the descriptors of all maps
- * share; and if those are as many, none is still being made.
+ * found in the interval tree of mappings (i_mmap) of the inode that the descriptors of
+ * all maps share; and if those are as many, none is still being made. perf, io_uring
+ * and others map the same inode. Only mappings that cover the arena's last page are
+ * visited: every mapping of an arena begins at offset 0.
  *
  * Locks: the stock arena's own mutex, for its list of user mappings and its
- * user addresses; on 7.x its spinlock as well, for its range tree. mmap_lock is
+ * user addresses; where its range tree has a spinlock (7.x), that as well. mmap_lock is
  * taken outside of the mutex, as the kernel does. i_mmap_rwsem nests inside
  * mmap_lock; the mutex, under which the kernel may reclaim memory, is only tried
  * under it.
@@ -23,10 +25,13 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
+#include <linux/interval_tree_generic.h>
 #include <linux/irq_work.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/vmalloc.h>
 
 #include "anl_lock.h"
@@ -53,6 +58,12 @@ static struct mutex *stock_lock(struct bpf_map *map)
 
 /* What all user mappings of all maps are mappings of. */
 static struct address_space *stock_mapping;
+
+/* The tree as the kernel keeps it, by page offset; it is only searched here. */
+#define STOCK_VMA_FIRST(vma)	((vma)->vm_pgoff)
+#define STOCK_VMA_LAST(vma)	((vma)->vm_pgoff + vma_pages(vma) - 1)
+INTERVAL_TREE_DEFINE(struct vm_area_struct, shared.rb, unsigned long, shared.rb_subtree_last,
+		     STOCK_VMA_FIRST, STOCK_VMA_LAST, static inline __maybe_unused, stock_vma)
 
 /* User mappings that the stock arena counts. Called with the stock lock held. */
 static long stock_nr_vmas(struct bpf_map *map)
@@ -85,20 +96,21 @@ struct stock_vmas {
  * not counted any more. So with the tree locked, what is counted beyond what is in
  * there is coming or going.
  */
-static struct stock_vmas stock_look(struct bpf_map *map, u64 start, bool want_mm)
+static struct stock_vmas stock_look(struct bpf_map *map, const struct anl_arena *a, bool want_mm)
 {
+	unsigned long last = a->nr_slots - 1;
 	struct stock_vmas look = {};
-	struct rb_node *rb;
+	struct vm_area_struct *vma;
 	long nr = 0;
 
 	i_mmap_lock_read(stock_mapping);
-	for (rb = rb_first_cached(&stock_mapping->i_mmap); rb && !look.mm; rb = rb_next(rb)) {
-		struct vm_area_struct *vma = rb_entry(rb, struct vm_area_struct, shared.rb);
-
+	for (vma = stock_vma_iter_first(&stock_mapping->i_mmap, last, last); vma && !look.mm;
+	     vma = stock_vma_iter_next(vma, last, last)) {
+		cond_resched();
 		if (vma->vm_file->private_data != map || !anl_vma_is_stock(vma))
 			continue;
 		nr++;
-		if (vma->vm_start != start)
+		if (vma->vm_start != a->user_start)
 			look.elsewhere = true;
 		/* A process without users is exiting and does not fault any more. */
 		else if (want_mm && !anl_vma_is_ours(vma) && mmget_not_zero(vma->vm_mm))
@@ -116,19 +128,24 @@ static struct stock_vmas stock_look(struct bpf_map *map, u64 start, bool want_mm
 /* How long mappings that come and go may keep an arena from being adopted. */
 #define STOCK_LOOK_TRIES 1000
 
-/* Before anything is changed: can all user mappings be found? */
-static bool stock_finds_vmas(struct bpf_map *map, u64 start)
+/*
+ * Before anything is changed: can all user mappings be found? 0, -EBUSY if not, or
+ * -EINTR if the loader was killed.
+ */
+static int stock_finds_vmas(struct bpf_map *map, const struct anl_arena *a)
 {
 	int tries = STOCK_LOOK_TRIES;
 	struct stock_vmas look;
 
 	for (;;) {
 		/* For a moment there is one elsewhere in each mremap() that fails. */
-		look = stock_look(map, start, false);
+		look = stock_look(map, a, false);
 		if (look.all && !look.elsewhere)
-			return true;
+			return 0;
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		if (!--tries)
-			return false;
+			return -EBUSY;
 		anl_nap(1000, 2000);
 	}
 }
@@ -145,12 +162,14 @@ static bool stock_finds_vmas(struct bpf_map *map, u64 start)
  * before anything is changed.
  *
  * Context: process context, may sleep.
- * Return: 0; or -EINVAL or -EBUSY after saying what is wrong.
+ * Return: 0; -EINVAL or -EBUSY after saying what is wrong; -EINTR if the loader was
+ * killed.
  */
 int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 {
 	struct vm_struct *vm = *STOCK(map, kern_vm, struct vm_struct *);
 	u64 start, end;
+	int err;
 
 	mutex_lock(stock_lock(map));
 	start = *stock_user_vm_start(map);
@@ -168,11 +187,6 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 				    map->id, map->name, start, end);
 		return -EINVAL;
 	}
-	if (!stock_finds_vmas(map, start)) {
-		pr_warn_ratelimited("map %u '%s': cannot find all of its user mappings at %#llx\n",
-				    map->id, map->name, start);
-		return -EBUSY;
-	}
 
 	a->user_start = start;
 	a->nr_slots = (end - start) >> PAGE_SHIFT;
@@ -182,18 +196,42 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 	a->scratch = *STOCK(map, scratch_page, struct page *);
 #endif
 
-	return 0;
+	err = stock_finds_vmas(map, a);
+	if (err == -EBUSY)
+		pr_warn_ratelimited("map %u '%s': cannot find all of its user mappings at %#llx\n",
+				    map->id, map->name, start);
+
+	return err;
 }
 
 /**
- * anl_stock_seize() - make the stock kfuncs fail on this map, and ours work
+ * anl_stock_divert() - make new users of the map's operations come to the module
  * @map: the map
  * @a: the arena that takes it over
  *
+ * The stock kfuncs, faults of stock mappings, and calls that have read the stock
+ * operations before work on until anl_stock_seize(). There is no way back, and nothing
+ * after this can fail.
+ *
+ * Context: process context.
+ */
+void anl_stock_divert(struct bpf_map *map, struct anl_arena *a)
+{
+	/* Pairs with the load in anl_adopted(). */
+	smp_store_release(&map->ops, &a->ops);
+}
+
+/**
+ * anl_stock_seize() - make the stock kfuncs fail on this map
+ * @map: a map whose operations are ours
+ * @a: its arena
+ *
  * An arena without user addresses has no room for allocations and
  * reservations, and nothing to free. The end is moved to the start; a start of
- * 0 would wrap. From here on mmap comes to us, so the stock arena gets no mappings
- * but by fork. There is no way back, and nothing after this can fail.
+ * 0 would wrap. A stock map_direct_value_addr() fails now, for all offsets but 0, and
+ * with it the program that is being loaded. So the caller has waited for the loaders
+ * that may have read the stock operations. From here on the stock arena gets no
+ * mappings but by fork.
  *
  * Context: process context, may sleep.
  */
@@ -201,8 +239,8 @@ void anl_stock_seize(struct bpf_map *map, struct anl_arena *a)
 {
 	mutex_lock(stock_lock(map));
 	WRITE_ONCE(*stock_user_vm_end(map), *stock_user_vm_start(map));
-	/* Pairs with the load in anl_arena_of(). */
-	smp_store_release(&map->ops, &a->ops);
+	/* Pairs with the loads in anl_map_mmap(). */
+	smp_store_release(&a->seized, true);
 	mutex_unlock(stock_lock(map));
 }
 
@@ -227,20 +265,30 @@ static s64 stock_kernel_refs(struct bpf_map *map)
 	return max(most, refs - users);
 }
 
-/*
- * Can a BPF program be running that works on this map with stock kfuncs? Those
- * that have the map hold a reference until nobody runs in them any more, and so
- * do maps of maps in which others can find it; one is of @prog. Sleepable programs
- * are counted apart. A map that left a map of maps may still be in the hands of
- * a program that found it there, and was marked when it left. And a program on the
- * hook of bpf_map (LSM) is given maps of which somebody gets another descriptor.
+/**
+ * anl_stock_in_use() - may others be working with the stock arena?
+ * @map: the map, after the change to the stock arena that they are to be judged by
+ * @prog: the program that is being verified
+ *
+ * They are BPF programs that call stock kfuncs, and loaders that have read the stock
+ * operations. A program holds a reference on its map from before the verifier calls
+ * the map's operations until it has stopped running, and so do maps of maps in which
+ * programs can find it; one of them is @prog's. Sleepable programs are counted
+ * apart. A map that left a map of maps was marked when it left: a program that found
+ * it there may still have it. And a program on the hook of bpf_map (LSM) is given maps
+ * of which a task gets another descriptor.
+ *
+ * Context: process context, of the task that loads @prog.
+ * Return: false if there is none, and the next one sees the change.
  */
-static bool stock_may_be_in_use(struct bpf_map *map, const struct bpf_prog *prog)
+bool anl_stock_in_use(struct bpf_map *map, const struct bpf_prog *prog)
 {
 	unsigned long flags;
 	bool others = false;
 	int i;
 
+	/* The change is before the look at who is there. */
+	smp_mb();
 	if (atomic64_read(&map->sleepable_refcnt) > prog->sleepable ||
 	    atomic64_read(&map->usercnt) > 1 ||
 	    READ_ONCE(map->free_after_mult_rcu_gp) || READ_ONCE(map->free_after_rcu_gp))
@@ -254,40 +302,11 @@ static bool stock_may_be_in_use(struct bpf_map *map, const struct bpf_prog *prog
 }
 
 /**
- * anl_stock_quiesce() - wait until no stock kfunc works on the arena's pages
- * @map: a map that was seized
- * @prog: the program that is being verified
- *
- * A call that read the user addresses before they were moved is in a BPF
- * program: either sleepable, or in an RCU read-side section. A tasks-trace grace
- * period covers both, since it implies one of RCU; the kernel frees its own maps
- * by that. If no other program has the map there is nothing to wait for: one that
- * comes later reads the addresses as they are now. That is the usual case, and
- * spares it some 50 ms on 6.12.
- *
- * This is no time to hold up faults: a sleepable program can be in one. So mappings
- * are taken over afterwards.
- *
- * Context: process context, not in a sleepable BPF program.
- */
-void anl_stock_quiesce(struct bpf_map *map, const struct bpf_prog *prog)
-{
-	/* The addresses were moved before we look who is there. */
-	smp_mb();
-	if (stock_may_be_in_use(map, prog))
-		synchronize_rcu_tasks_trace();
-#ifdef ANL_OFF_bpf_arena_free_work
-	irq_work_sync(STOCK(map, free_irq, struct irq_work));
-	flush_work(STOCK(map, free_work, struct work_struct));
-#endif
-}
-
-/**
  * anl_stock_takeover_vmas() - take over the user mappings that exist
  * @map: a map that was seized
  * @a: the arena that takes them over
  *
- * Under mmap_lock for write nobody is in a fault of that process, nor in a fork, so
+ * With mmap_lock held for write no fault of that process is in flight, nor a fork, so
  * after this no stock fault handler runs on the arena, and copies come to us.
  *
  * Context: process context, may sleep.
@@ -300,31 +319,31 @@ void anl_stock_takeover_vmas(struct bpf_map *map, struct anl_arena *a)
 	struct mm_struct *mm;
 
 	for (;;) {
-		look = stock_look(map, a->user_start, true);
+		/* Before mmap_lock is taken, which reclaim may have to wait for. */
+		if (!v)
+			v = anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
+		look = stock_look(map, a, true);
 		mm = look.mm;
-		if (!mm && look.all) {
-			kfree(v);
-			return;
-		}
+		if (!mm && look.all)
+			break;
 		if (!mm) {
 			anl_nap(100, 500);
 			continue;
 		}
-		v = v ?: anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
 		mmap_write_lock(mm);
 		vma = find_vma(mm, a->user_start);
 		if (vma && vma->vm_start == a->user_start && vma->vm_mm == mm &&
 		    !anl_vma_is_ours(vma) && vma->vm_file && vma->vm_file->private_data == map) {
-			anl_vma_takeover(a, v, vma);
+			anl_vma_takeover(a, vma, v);
 			v = NULL;
 		}
 		mmap_write_unlock(mm);
 		mmput_async(mm);
 	}
+	kfree(v);
 }
 
 #ifdef ANL_OFF_bpf_arena_rt
-/* Not all 7.x kernels look closely at what a free is told once there is no room. */
 static void stock_lock_tree(struct bpf_map *map, unsigned long *flags)
 {
 #ifdef ANL_OFF_bpf_arena_spinlock
@@ -343,11 +362,82 @@ static void stock_unlock_tree(struct bpf_map *map, unsigned long flags)
 	mutex_unlock(stock_lock(map));
 #endif
 }
+
+static struct rb_root_cached *stock_ranges(struct bpf_map *map)
+{
+	return (struct rb_root_cached *)(STOCK(map, rt, char) + ANL_OFF_range_tree_it_root);
+}
+
+static struct rb_root_cached *stock_sizes(struct bpf_map *map)
+{
+	return (struct rb_root_cached *)(STOCK(map, rt, char) +
+					 ANL_OFF_range_tree_range_size_root);
+}
+
+/* No stock free comes any more. Wait for those that were deferred. */
+static void stock_wait_frees(struct bpf_map *map)
+{
+#ifdef ANL_OFF_bpf_arena_free_work
+	struct work_struct *work = STOCK(map, free_work, struct work_struct);
+
+	do {
+		irq_work_sync(STOCK(map, free_irq, struct irq_work));
+		flush_work(work);
+		/* It starts itself anew, with nothing done, if the lock times out. */
+	} while (!llist_empty(STOCK(map, free_spans, struct llist_head)) || work_busy(work));
+#endif
+}
 #endif
 
 /**
+ * anl_stock_take_tree() - take the range tree away from the stock arena
+ * @map: a map that was seized, whose mappings are ours, and which no BPF program uses
+ *	with stock kfuncs any more
+ * @a: its arena, which keeps the tree
+ *
+ * What is left are allocations of the kernel itself (sched_ext), which no grace period
+ * covers. One that read the user addresses before the seize can still be on its way to
+ * the lock. It holds that from before it searches the tree until its PTEs are set. So
+ * it has either done all of that by now, or finds an empty tree and fails. Nothing puts
+ * ranges into the empty tree: frees and faults are over.
+ *
+ * Kernels without a range tree allocate under the mutex that the seize has taken.
+ *
+ * Context: process context, may sleep.
+ */
+void anl_stock_take_tree(struct bpf_map *map, struct anl_arena *a)
+{
+#ifdef ANL_OFF_bpf_arena_rt
+	unsigned long flags;
+
+	stock_wait_frees(map);
+	stock_lock_tree(map, &flags);
+	a->stock_ranges = *stock_ranges(map);
+	a->stock_sizes = *stock_sizes(map);
+	*stock_ranges(map) = RB_ROOT_CACHED;
+	*stock_sizes(map) = RB_ROOT_CACHED;
+	stock_unlock_tree(map, flags);
+#endif
+}
+
+/**
+ * anl_stock_return_tree() - give the stock arena its range tree, to free it
+ * @map: a map without users
+ * @a: its arena
+ *
+ * Context: map_free.
+ */
+void anl_stock_return_tree(struct bpf_map *map, struct anl_arena *a)
+{
+#ifdef ANL_OFF_bpf_arena_rt
+	*stock_ranges(map) = a->stock_ranges;
+	*stock_sizes(map) = a->stock_sizes;
+#endif
+}
+
+/**
  * anl_stock_next_free() - the next run of pages that the stock arena has free
- * @map: a map that was seized and has become quiet
+ * @a: an arena that has the stock arena's range tree
  * @pgoff: where to start looking; set to the first page of the run
  * @cnt: set to the length of the run
  *
@@ -357,16 +447,11 @@ static void stock_unlock_tree(struct bpf_map *map, unsigned long flags)
  * Context: process context.
  * Return: false if there is no further run.
  */
-bool anl_stock_next_free(struct bpf_map *map, u32 *pgoff, u32 *cnt)
+bool anl_stock_next_free(struct anl_arena *a, u32 *pgoff, u32 *cnt)
 {
 #ifdef ANL_OFF_bpf_arena_rt
-	struct rb_root_cached *root =
-		(struct rb_root_cached *)(STOCK(map, rt, char) + ANL_OFF_range_tree_it_root);
-	struct rb_node *rb, *best = NULL;
-	unsigned long flags;
+	struct rb_node *rb = a->stock_ranges.rb_root.rb_node, *best = NULL;
 
-	stock_lock_tree(map, &flags);
-	rb = root->rb_root.rb_node;
 	/* The nodes are disjoint, so those that end later also start later. */
 	while (rb) {
 		char *rn = (char *)rb - ANL_OFF_range_node_rn_rbnode;
@@ -386,13 +471,12 @@ bool anl_stock_next_free(struct bpf_map *map, u32 *pgoff, u32 *cnt)
 		*pgoff = max(*pgoff, first);
 		*cnt = last - *pgoff + 1;
 	}
-	stock_unlock_tree(map, flags);
 
 	return best;
 #else
-	if (*pgoff >= map->max_entries)
+	if (*pgoff >= a->map->max_entries)
 		return false;
-	*cnt = map->max_entries - *pgoff;
+	*cnt = a->map->max_entries - *pgoff;
 
 	return true;
 #endif

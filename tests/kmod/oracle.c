@@ -114,6 +114,7 @@ struct oracle {
 	int draining;
 	u64 stock_start;
 	u64 stock_end;
+	bool stock_tree;	/* the stock arena has free ranges of its own */
 	u32 nr_discard;
 	struct page *discard[64];
 	struct mm_struct **mms;
@@ -342,6 +343,19 @@ static void oracle_take_stash(struct oracle *o)
 	}
 }
 
+/* Adoption takes the range tree away, so that no stock allocation can find a range. */
+static bool oracle_stock_tree(const struct oracle *o)
+{
+#ifdef ANL_OFF_bpf_arena_rt
+	char *rt = (char *)o->map - ANL_OFF_bpf_arena_map + ANL_OFF_bpf_arena_rt;
+
+	return !RB_EMPTY_ROOT((struct rb_root *)(rt + ANL_OFF_range_tree_it_root)) ||
+	       !RB_EMPTY_ROOT((struct rb_root *)(rt + ANL_OFF_range_tree_range_size_root));
+#else
+	return false;
+#endif
+}
+
 static int oracle_take(void *data)
 {
 	struct oracle *o = data;
@@ -361,6 +375,7 @@ static int oracle_take(void *data)
 				  ANL_OFF_bpf_arena_user_vm_start);
 	o->stock_end = *(u64 *)((char *)o->map - ANL_OFF_bpf_arena_map +
 				ANL_OFF_bpf_arena_user_vm_end);
+	o->stock_tree = oracle_stock_tree(o);
 
 	o->rt = a->rt;
 	memcpy(o->rt_mem, a->rt_mem, rtq_mem_size(a->nr_limit));
@@ -577,6 +592,8 @@ static bool oracle_judge(struct oracle *o)
 	oracle_say_found(o);
 	if (o->stock_start != a->user_start || o->stock_end != o->stock_start)
 		bad(o, "the kernel's own kfuncs are not shut out");
+	if (o->stock_tree)
+		bad(o, "the kernel's own arena has free ranges");
 	oracle_check_spares(o);
 	for (slot = 0; slot < a->nr_slots; slot++) {
 		oracle_check_slot(o, slot);
