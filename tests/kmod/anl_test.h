@@ -14,4 +14,8 @@ void anl_test_nmi_exit(void);
 int anl_test_oracle_init(void);
 void anl_test_oracle_exit(void);
 
+/* stock.c */
+int anl_test_stock_init(void);
+void anl_test_stock_exit(void);
+
 #endif

@@ -17,6 +17,9 @@ static int __init anl_test_init(void)
 	err = anl_test_nmi_init();
 	if (err)
 		goto no_nmi;
+	err = anl_test_stock_init();
+	if (err)
+		goto no_stock;
 	err = anl_test_kfuncs_init();
 	if (err)
 		goto no_kfuncs;
@@ -24,6 +27,8 @@ static int __init anl_test_init(void)
 	return 0;
 
 no_kfuncs:
+	anl_test_stock_exit();
+no_stock:
 	anl_test_nmi_exit();
 no_nmi:
 	anl_test_oracle_exit();
@@ -32,6 +37,7 @@ no_nmi:
 
 static void __exit anl_test_exit(void)
 {
+	anl_test_stock_exit();
 	anl_test_nmi_exit();
 	anl_test_oracle_exit();
 }
