@@ -86,7 +86,9 @@ mutant segv_flag arena_vma.c 's/ || a->map->map_flags \& BPF_F_SEGV_ON_FAULT//' 
 mutant oom_sigsegv arena_vma.c '/anl_get_fault_page/,/rtq_claim/s/VM_FAULT_SIGBUS/VM_FAULT_SIGSEGV/' 'limits.*'
 mutant fault_lock arena_vma.c 's/^\t\tmmap_read_unlock(vmf->vma->vm_mm);/\t\t*ret = VM_FAULT_NOPAGE;/' 'fault.gup_and_drain'
 mutant fault_tries arena_vma.c 's/^#define ANL_FAULT_TRIES .*/#define ANL_FAULT_TRIES 1000000/' 'fault.mem_and_drain'
-mutant adopt_order 'arena_nolock.c arena_vma.c' 's/^\tanl_stock_quiesce(map, prog);//; s/^\tanl_stock_takeover_vmas(map, a);/&\n\tanl_stock_quiesce(map, prog);/; s/if (!anl_in_trace_reader())/if (1)/' 'adopt.during_copy'
+mutant adopt_order 'arena_nolock.c arena_vma.c' '/^static void anl_adopt_work(struct work_struct \*work)$/,/^}/{/if (a->shared)/,+1d; s/^\tanl_stock_takeover_vmas(map, a);/&\n\tif (a->shared) synchronize_rcu_tasks_trace();/}; s/if (!anl_in_trace_reader())/if (1)/' 'adopt.during_copy'
+mutant seize_first arena_nolock.c 's/^\tanl_stock_divert(map, a);/\tanl_stock_seize(map, a);\n\tanl_nap(20000, 30000);\n&/' 'adopt.referrers'
+mutant vma_search stock_arena.c 's/unsigned long last = a->nr_slots - 1;/unsigned long last = a->nr_slots;/' 'adopt.faulted_*'
 mutant memlock arena_nolock.c 's/return (u64)atomic_long_read(&a->nr_populated) << PAGE_SHIFT;/return 0;/' 'limits.*' 'alloc.*'
 mutant uncharged arena_reserve.c 's/c->gfp = c->memcg ? __GFP_ACCOUNT : 0;/c->gfp = 0;/' 'limits.*'
 mutant oom_kill arena_reserve.c 's/GFP_KERNEL | __GFP_RETRY_MAYFAIL/GFP_KERNEL/' 'limits.*'
@@ -122,9 +124,13 @@ mutant no_decay arena_reserve.c 's/if (a->stash_used < goal \/ 4)/if (0)/' 'limi
 if [ "$kernel" = stable ]; then
 	# Later kernels can do without the reserve, and know what is taken.
 	mutant no_stash arena_reserve.c 's/a->stash_cap = min(.*/a->stash_cap = 0;/' 'ctx.*'
+	mutant adopt_kill arena_nolock.c 's/wait_for_completion_killable_timeout/wait_for_completion_timeout/' 'hostile.fork_loop'
+	mutant adopt_bound arena_nolock.c 's/^#define ANL_ADOPT_WAIT_S .*/#define ANL_ADOPT_WAIT_S 1000/' 'hostile.fork_loop'
+	mutant disinherit arena_vma.c 's/^\tif (inherited)/\tif (0)/' 'hostile.fork_loop'
 	mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
 fi
 if [ "$kernel" = backports ]; then
+	mutant kernel_allocates stock_arena.c 's/^\t\*stock_[a-z]*(map) = RB_ROOT_CACHED;/\t;/' 'adopt.kernel_allocates'
 	mutant raw_reader compat.h 's/ || READ_ONCE(current->bpf_ctx)//' 'adopt.during_copy_raw'
 	mutant import_taken arena_nolock.c '/^static void anl_import_taken(/,/^}/s/anl_set_live(a, pgoff, 1);/;/' 'adopt.*'
 	mutant reservations arena_nolock.c '/^static void anl_import_taken(/,/^}/s/else if (pgoff >= a->nr_limit)/else/' 'adopt.*'
@@ -179,6 +185,8 @@ mutant o_never_drained arena_free_deferred.c 's/mod_delayed_work(anl_drain_wq, \
 mutant o_draining arena_free_deferred.c 's/^\tatomic_dec(&a->draining);/\t;/' 'oracle.counts'
 mutant o_vma_unlisted arena_vma.c 's/list_add_tail(&v->head, &a->vmas);/INIT_LIST_HEAD(\&v->head);/' 'oracle.counts'
 mutant o_stock_open stock_arena.c 's/WRITE_ONCE(\*stock_user_vm_end(map), .*/;/' 'oracle.counts'
+[ "$kernel" != backports ] ||
+	mutant o_stock_tree stock_arena.c 's/^\t\*stock_[a-z]*(map) = RB_ROOT_CACHED;/\t;/' 'oracle.counts'
 mutant o_tree_sum range_tree_rqs.c 's/n->max = max3(l->max, r->max, l->suf + r->pre);/n->max = max(l->max, r->max);/' 'oracle.counts'
 mutant o_tree_low range_tree_rqs.c 's/^\trt->low = min(rt->low, first);/\t;/' 'oracle.*' 'alloc.*'
 mutant o_tree_count range_tree_rqs.c 's/WRITE_ONCE(rt->nr_free, rt->nr_free + cnt);/WRITE_ONCE(rt->nr_free, rt->nr_free + cnt + 1);/' 'oracle.counts'

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,11 +15,13 @@
 #include <unistd.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/bpf.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "oracle.h"
 #include "runner.h"
 #include "sem_user.h"
 #include "globals.skel.h"
@@ -526,6 +529,236 @@ TEST(adopt, many_loaders, "several processes load programs for one arena at once
 	ASSERT(adopt(&s, &raw), "load");
 	ASSERT(sem_alloc(&s, CX_SYS, NULL, 44) == sem_page(&s, 20), "alloc of the rest");
 	sem_close(&s);
+}
+
+/* What the kernel itself does with a stock arena, see tests/kmod/stock.c. */
+#define STOCK_FILE "/proc/anl_stock"
+
+struct kernel_user {
+	const char *what;
+	int fd, ms;
+	int err;
+	__u64 page;
+};
+
+/* Is something held up? */
+static bool kernel_held(__u64 *page)
+{
+	const char *text = read_file(STOCK_FILE);
+	unsigned long long val = 0;
+	int held = 0;
+
+	if (text && sscanf(text, "%d %llx", &held, &val) == 2 && page)
+		*page = val;
+
+	return held;
+}
+
+static void *kernel_user_main(void *arg)
+{
+	struct kernel_user *k = arg;
+	int fd = open(STOCK_FILE, O_RDWR | O_CLOEXEC);
+	char buf[64];
+	int len = snprintf(buf, sizeof(buf), "%s %d %d", k->what, k->fd, k->ms);
+
+	k->err = fd < 0 || write(fd, buf, len) != len ? errno : 0;
+	kernel_held(&k->page);
+	if (fd >= 0)
+		close(fd);
+
+	return NULL;
+}
+
+/* On return it is held up, or has ended with an error. */
+static bool kernel_user_start(struct kernel_user *k, pthread_t *t, const char *what, int fd, int ms)
+{
+	*k = (struct kernel_user){ .what = what, .fd = fd, .ms = ms };
+
+	return thread_on(t, nr_cpus - 1, kernel_user_main, k) &&
+	       wait_for(kernel_held(NULL) || k->err, 10000);
+}
+
+TEST(adopt, kernel_allocates, "an allocation of the kernel's own, begun before the adoption and ended after, takes no page")
+{
+	struct kernel_user k;
+	struct sem raw, s;
+	pthread_t t;
+	int late;
+
+	if (nr_cpus < 2)
+		SKIP("one CPU");
+	/* Once it ends before: the page that it gets is one of the arena's. */
+	for (late = 0; late < 2; late++) {
+		ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+		ASSERT(kernel_user_start(&k, &t, "alloc", raw.fd, 30000), "the kernel does not allocate");
+		if (k.err == EOPNOTSUPP)
+			SKIP("the kernel allocates nothing by itself");
+		if (late)
+			ASSERT(adopt(&s, &raw), "load");
+		write_file(STOCK_FILE, "go");
+		pthread_join(t, NULL);
+		ASSERT_EQ(k.err, 0, "error of the allocation");
+		if (!late)
+			ASSERT(adopt(&s, &raw), "load");
+		ASSERT(k.page == (late ? 0 : (__u64)raw.base), "page at %#llx", k.page);
+		ASSERT_EQ(sem_pages(&s), !late, "populated pages");
+		ASSERT(oracle_rest(s.fd), "after all");
+		ASSERT(sem_alloc(&s, CX_SYS, NULL, 1) == sem_page(&s, !late), "alloc");
+		sem_close(&s);
+		munmap(raw.base, raw.pages * PAGE);
+		close(raw.fd);
+	}
+}
+
+TEST_LONG(adopt, frees_delayed, 120, "stock frees that the arena's lock holds up are done when the arena has been adopted")
+{
+	struct stock_bpf *stock;
+	struct kernel_user k;
+	struct sem raw, s;
+	pthread_t t;
+	int round;
+
+	if (!has_intree_nonsleepable)
+		SKIP("the kernel defers no frees");
+	for (round = 0; round < 3; round++) {
+		ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+		stock = stock_open(&raw);
+		ASSERT(stock, "load of the stock program");
+		ASSERT(stock_call(stock, true, SEM_ALLOC, NULL, 64) == (__u64)raw.base, "stock alloc");
+		user_mark(raw.base, 64, 1);
+		ASSERT(kernel_user_start(&k, &t, "hold", raw.fd, 4000), "the lock cannot be held");
+		stock_call(stock, true, SEM_FREE, raw.base, 60);
+		ASSERT(wait_for(adopt(&s, &raw), 20000), "load");
+		pthread_join(t, NULL);
+		ASSERT_EQ(k.err, 0, "error of who held the lock");
+		ASSERT_EQ(sem_pages(&s), 4, "populated pages");
+		ASSERT_EQ(sem_unmarked(&s, CX_SYS, sem_page(&s, 60), 4, 61), 0, "pages that differ");
+		ASSERT(oracle_rest(s.fd), "after all");
+		ASSERT(sem_alloc(&s, CX_SYS, NULL, 60) == s.base, "alloc");
+		ASSERT_EQ(user_diff(s.base, 60, 0), 0, "words that are not zero");
+		sem_close(&s);
+		stock_bpf__destroy(stock);
+		munmap(raw.base, raw.pages * PAGE);
+		close(raw.fd);
+	}
+}
+
+/* Loads a program that refers to a word of the arena, again and again. */
+struct referrer {
+	int fd;
+	atomic_int *stop;
+	long loads;
+	int err;
+};
+
+static void *referrer_main(void *arg)
+{
+	struct referrer *r = arg;
+	const struct bpf_insn insns[] = {
+		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = BPF_REG_1,
+		  .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = r->fd },
+		{ .imm = 8 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+
+	while (!atomic_load(r->stop) && !r->err) {
+		int prog = bpf_prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, "referrer", "GPL", insns,
+					 sizeof(insns) / sizeof(insns[0]), NULL);
+
+		if (prog < 0)
+			r->err = errno;
+		else
+			close(prog);
+		r->loads++;
+	}
+
+	return NULL;
+}
+
+#define REFERRERS 2
+
+TEST_LONG(adopt, referrers, 120, "no program that refers to a variable in the arena is refused because it is being adopted")
+{
+	struct referrer r[REFERRERS];
+	atomic_int stop = 0;
+	pthread_t t[REFERRERS];
+	struct sem raw, s;
+	int round, i;
+	long loads = 0;
+
+	for (round = 0; round < 6; round++) {
+		ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+		atomic_store(&stop, 0);
+		for (i = 0; i < REFERRERS; i++) {
+			r[i] = (struct referrer){ .fd = raw.fd, .stop = &stop };
+			ASSERT(thread_on(&t[i], i % nr_cpus, referrer_main, &r[i]), "thread");
+		}
+		ASSERT(adopt(&s, &raw), "load");
+		atomic_store(&stop, 1);
+		for (i = 0; i < REFERRERS; i++) {
+			pthread_join(t[i], NULL);
+			loads += r[i].loads;
+			ASSERT_EQ(r[i].err, 0, "error of a loader");
+		}
+		ASSERT(sem_alloc(&s, CX_RCU, NULL, 1) == s.base, "alloc");
+		sem_close(&s);
+		munmap(raw.base, raw.pages * PAGE);
+		close(raw.fd);
+	}
+	printf("# %ld programs were loaded meanwhile\n", loads);
+}
+
+/* Milliseconds that the load of a first program takes, or -1. */
+static long adopt_ms(bool others)
+{
+	struct stock_bpf *stock = NULL;
+	struct sem raw, s;
+	long begin, end;
+
+	if (!sem_stock(&raw, "timed", 256, 0) || (others && !(stock = stock_open(&raw))))
+		return -1;
+	user_mark(raw.base, 256, 3);
+	begin = now_ms();
+	if (!adopt(&s, &raw))
+		return -1;
+	end = now_ms();
+	if (sem_unmarked(&s, CX_SYS, s.base, 256, 3))
+		return -1;
+	sem_free(&s, CX_SYS, s.base, 256);
+	if (user_diff(s.base, 256, 0))
+		return -1;
+	sem_close(&s);
+	stock_bpf__destroy(stock);
+	munmap(raw.base, raw.pages * PAGE);
+	close(raw.fd);
+
+	return end - begin;
+}
+
+#define MANY_MAPPINGS 30000
+
+TEST(adopt, many_mappings, "mappings of other descriptors neither hold an adoption up nor confuse it")
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, 8, 1, &opts);
+	long alone, among, shared;
+	int i;
+
+	ASSERT(fd >= 0, "array");
+	ASSERT(adopt_ms(false) >= 0, "adoption");
+	alone = adopt_ms(false);
+	ASSERT(alone >= 0, "adoption");
+	for (i = 0; i < MANY_MAPPINGS; i++)
+		ASSERT(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED, "mapping %d", i);
+	among = adopt_ms(false);
+	ASSERT(among >= 0, "adoption among %d mappings", i);
+	shared = adopt_ms(true);
+	ASSERT(shared >= 0, "adoption with another program");
+	printf("# adopted in %ld ms, among %d mappings in %ld ms, with another program in %ld ms\n",
+	       alone, i, among, shared);
+	ASSERT(among < 4 * alone + 1000, "%ld ms, alone %ld ms", among, alone);
+	close(fd);
 }
 
 static void *opener_main(void *arg)

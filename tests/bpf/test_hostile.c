@@ -908,3 +908,134 @@ TEST(hostile, heir_meanwhile, "children that are born while the arena is adopted
 		close(a.raw.fd);
 	}
 }
+
+/*
+ * Mappings that are passed on from process to process while the arena is adopted. Each
+ * process of a chain forks the next one and exits.
+ */
+#define CHAINS 4
+
+struct chains {
+	pid_t owner;			/* nothing goes on without the test */
+	volatile int stop;
+	volatile int ended;		/* chains whose last process waits */
+	volatile int look;
+	volatile __u64 seen[CHAINS];	/* what that reads when told to look */
+	volatile int answered;
+	volatile long links;
+};
+
+/* A word of the arena, or the signal that it takes, negative. */
+static __u64 chain_read(const struct sem *s)
+{
+	__u64 val = 0;
+	int sig = user_read_sig(s->base + 3 * PAGE, &val);
+
+	return sig ? -(__u64)sig : val;
+}
+
+static void chain_main(struct chains *c, const struct sem *s, int nr)
+{
+	while (!c->stop && !kill(c->owner, 0)) {
+		pid_t pid = fork();
+
+		if (pid > 0)
+			_exit(0);
+		if (!pid)
+			__atomic_fetch_add(&c->links, 1, __ATOMIC_SEQ_CST);
+	}
+	c->seen[nr] = chain_read(s);
+	__atomic_fetch_add(&c->ended, 1, __ATOMIC_SEQ_CST);
+	while (!c->look && !kill(c->owner, 0))
+		usleep(1000);
+	c->seen[nr] = chain_read(s);
+	__atomic_fetch_add(&c->answered, 1, __ATOMIC_SEQ_CST);
+	while (c->look && !kill(c->owner, 0))
+		usleep(1000);
+	munmap(s->base, s->pages * PAGE);
+	_exit(0);
+}
+
+/* Did each of them read that? */
+static bool chains_saw(struct chains *c, __u64 expect)
+{
+	int i;
+
+	for (i = 0; i < CHAINS; i++) {
+		if (c->seen[i] != expect) {
+			printf("# chain %d reads %lld\n", i, (long long)c->seen[i]);
+			return false;
+		}
+	}
+
+	return true;
+}
+
+TEST_LONG(hostile, fork_loop, 180, "processes that fork all the time hold up neither a loader nor its end, and lose no page")
+{
+	struct chains *c = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	libbpf_print_fn_t print;
+	long begin, took;
+	struct sem raw, s;
+	bool adopted;
+	pid_t pid;
+	int i;
+
+	ASSERT(c != MAP_FAILED, "mmap");
+	ASSERT(stock_to_inherit(&raw), "arena");
+	oracle_pause(true);
+	fflush(stdout);
+	/* Orphans of the chains become ours, and do not stay as zombies. */
+	c->owner = getpid();
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	signal(SIGCHLD, SIG_IGN);
+	for (i = 0; i < CHAINS; i++) {
+		pid = fork();
+		ASSERT(pid >= 0, "fork");
+		if (!pid)
+			chain_main(c, &raw, i);
+	}
+	ASSERT(wait_for(c->links > 100, 20000), "%ld forks", c->links);
+
+	/* A loader is killed, wherever it is. */
+	pid = fork();
+	if (!pid) {
+		libbpf_set_print(no_print);
+		sem_attach(&s, raw.fd, raw.base, raw.pages);
+		pause();
+	}
+	usleep(3000000);
+	kill(pid, SIGKILL);
+	ASSERT(wait_for(kill(pid, 0) && errno == ESRCH, 5000), "a loader cannot be killed");
+
+	/* Another returns, with a program or without. */
+	print = libbpf_set_print(no_print);
+	begin = now_ms();
+	adopted = sem_attach(&s, raw.fd, raw.base, raw.pages);
+	took = now_ms() - begin;
+	printf("# the loader was %s after %ld ms\n", adopted ? "served" : "refused", took);
+	if (adopted)
+		sem_close(&s);
+	/* libbpf loads once more, for the verifier's log. */
+	ASSERT(took < 30000 * patience, "%ld ms", took);
+
+	c->stop = 1;
+	ASSERT(wait_for(c->ended == CHAINS, 10000), "chains that have ended: %d", c->ended);
+	printf("# %ld forks\n", c->links);
+	ASSERT(chains_saw(c, 9 + 3), "a process does not see what was there");
+	ASSERT(wait_for(sem_attach(&s, raw.fd, raw.base, raw.pages), 20000), "load afterwards");
+	libbpf_set_print(print);
+	oracle_pause(false);
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 9), 0, "pages that differ");
+	sem_free(&s, CX_SYS, s.base, 64);
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc");
+	sem_write(&s, CX_SYS, sem_page(&s, 3), 55);
+	c->look = 1;
+	ASSERT(wait_for(c->answered == CHAINS, 5000), "only %d answers", c->answered);
+	ASSERT(chains_saw(c, 55), "a process does not see what is there now");
+	c->look = 0;
+	while (wait(NULL) > 0)
+		;
+	ASSERT(oracle_rest(raw.fd), "after all");
+	sem_close(&s);
+}
