@@ -20,4 +20,4 @@ die() {
 [ -n "$readelf" ] ||
 	die "readelf not found, so the module's BTF cannot be checked. Install it (Debian: apt install binutils) or name another: make READELF=llvm-readelf"
 LC_ALL=C "$readelf" -SW "$ko" 2>/dev/null | grep -q '[] ]\.BTF ' ||
-	die "$ko came out without BTF, so it has been deleted: no program could call its kfuncs. The lines \"BTF\" of the build's output say what pahole or resolve_btfids of the headers did not like. Build with a pahole that is as new as the kernel, and with BTF of that kernel: make VMLINUX_BTF=<vmlinux, or a copy of /sys/kernel/btf/vmlinux>"
+	die "$ko came out without BTF, so it has been deleted: no program could call its kfuncs. The build's output has the error of pahole or of the headers' resolve_btfids. Build with a pahole that is as new as the kernel, and with BTF of that kernel: make VMLINUX_BTF=<vmlinux, or a copy of /sys/kernel/btf/vmlinux>"

@@ -107,7 +107,7 @@ static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
 }
 
 #ifdef CONFIG_MEMCG
-/* Whom a map's memory is charged to, with a reference, or NULL. */
+/* The objcg that a map's memory is charged to, with a reference, or NULL. */
 static inline struct obj_cgroup *anl_map_get_objcg(const struct bpf_map *map)
 {
 	if (map->objcg)
