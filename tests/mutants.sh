@@ -149,7 +149,6 @@ mutant misfit_layout stock_layout.c 's/err = layout_walk(&b) ?: layout_verdict()
 mutant misfit_release arena_nolock.c 's/if (strcmp(init_utsname()->release, ANL_TARGET_RELEASE)) {/if (0) {/' 'misfit.*'
 mutant misfit_btf arena_nolock.c 's/if (!THIS_MODULE->btf_data) {/if (0) {/' 'misfit.*'
 mutant insmod_sys stock_layout.c 's|file_open_root_mnt(mnt, BTF_FILE, |filp_open("/sys/" BTF_FILE, |' 'insmod.*'
-mutant leftover_open stock_arena.c 's/WRITE_ONCE(\*stock_user_vm_end(map), .*/;/' 'porting.*'
 mutant heir_unlisted arena_vma.c 's/^\tanl_vma_list(from->arena, v, vma);/\tINIT_LIST_HEAD(\&v->head); v->arena = from->arena; v->vma = vma; vma->vm_private_data = v;/' 'hostile.heir'
 mutant heir_of_stock stock_arena.c '/^void anl_stock_takeover_vmas(/,/^}/s/^\t\tmmput_async(mm);/&\n\t\treturn;/' 'hostile.heir_of_stock'
 mutant fuzz_reserve arena_nolock.c 's/if (!(addr & ~PAGE_MASK) \&\& pgoff < a->nr_limit/if (pgoff < a->nr_limit/' 'hostile.arguments'
