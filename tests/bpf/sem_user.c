@@ -15,6 +15,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -419,6 +420,65 @@ int user_write_sig(void *addr, __u64 val)
 	*(volatile __u64 *)addr = val;
 
 	return 0;
+}
+
+bool has_bpf_lsm(void)
+{
+	const char *lsms;
+
+	if (access("/sys/kernel/security/lsm", F_OK))
+		mount("security", "/sys/kernel/security", "securityfs", 0, NULL);
+	lsms = read_file("/sys/kernel/security/lsm");
+
+	return lsms && strstr(lsms, "bpf");
+}
+
+static int module_btf(void)
+{
+	struct bpf_btf_info info;
+	__u32 id = 0, len;
+	char name[64];
+	int fd;
+
+	while (!bpf_btf_get_next_id(id, &id)) {
+		fd = bpf_btf_get_fd_by_id(id);
+		if (fd < 0)
+			continue;
+		memset(&info, 0, sizeof(info));
+		info.name = (__u64)name;
+		info.name_len = sizeof(name);
+		len = sizeof(info);
+		if (!bpf_btf_get_info_by_fd(fd, &info, &len) && !strcmp(name, "arena_nolock"))
+			return fd;
+		close(fd);
+	}
+
+	return -1;
+}
+
+int prog_for_arena(const struct bpf_program *prog, int map_fd)
+{
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE);
+	const struct bpf_insn *from = bpf_program__insns(prog);
+	size_t n = bpf_program__insn_cnt(prog), i;
+	struct bpf_insn insns[64];
+	static int btf = -1;
+	int fds[16];
+
+	if (btf < 0)
+		btf = module_btf();
+	if (n > 64)
+		return -1;
+	for (i = 0; i < 16; i++)
+		fds[i] = btf;
+	opts.fd_array = fds;
+	memcpy(insns, from, n * sizeof(*insns));
+	for (i = 0; i < n; i++)
+		if (insns[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
+		    insns[i].src_reg == BPF_PSEUDO_MAP_FD)
+			insns[i].imm = map_fd;
+
+	return bpf_prog_load(BPF_PROG_TYPE_SYSCALL, "copy", "GPL", insns, n, &opts);
 }
 
 bool map_at(int map_fd, void *addr, __u32 pages)

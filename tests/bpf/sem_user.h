@@ -108,6 +108,16 @@ int user_write_sig(void *addr, __u64 val);
 /* All processes have to map an arena at the same address. */
 bool map_at(int map_fd, void *addr, __u32 pages);
 
+/* Does this kernel run LSM programs? */
+bool has_bpf_lsm(void);
+
+/*
+ * Load a small program for another arena, which adopts it: a "syscall" program of a
+ * loaded skeleton that refers to nothing but its arena. Takes milliseconds.
+ */
+struct bpf_program;
+int prog_for_arena(const struct bpf_program *prog, int map_fd);
+
 /*
  * A child process that does what it is told, one command at a time. It maps
  * the arena at the same address. Children die with their parent.
