@@ -1,0 +1,816 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the module allocates can make the kernel reclaim memory, in the same task.
+ * Reclaim destroys inodes, and runs LSM programs that may use the very arena for
+ * which the memory is meant. So no allocation may be made where such a program would
+ * wait for its own task.
+ *
+ * Each test makes one path of the module allocate in a process of its own, the
+ * victim, when memory is short and there are inodes to reclaim. A program attached to
+ * the destruction of inodes allocates, reserves and frees in two arenas, and frees the
+ * page that the victim is about to get.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <malloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/types.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "oracle.h"
+#include "reclaim.h"
+#include "runner.h"
+#include "sem_user.h"
+#include "bounded.skel.h"
+#include "reclaim.skel.h"
+
+#define CGROOT "/sys/fs/cgroup"
+#define CGROUP CGROOT "/reclaim"
+#define TABLE_PAGES 512L
+
+/* A page table of user space for each of this many accesses. */
+#define TABLES 128
+#define PAGES (TABLES * TABLE_PAGES)
+
+/* How long a victim tries to get its path into reclaim, and may stand still. */
+#define TRY_MS (8000L * patience)
+#define STUCK_MS (15000L * patience)
+
+/* Runs of the program that use the arenas, in each round. */
+#define BUDGET 64
+
+/* Enough runs inside the path under test. */
+#define ENOUGH 64
+
+struct progress {
+	volatile long steps;	/* the victim's */
+	volatile long rounds;
+};
+
+struct stage {
+	struct sem s[2];		/* the arena of the path under test, and another one */
+	struct reclaim_bpf *skel[2];	/* the program for each of them */
+	struct progress *p;
+};
+
+typedef void act_fn(struct stage *st, int round);
+
+static struct reclaim_shared *sh(struct stage *st, int i)
+{
+	return &st->skel[i]->bss->sh;
+}
+
+/* Runs inside the module, in either program: one inode runs both. */
+static unsigned long long inside(struct stage *st)
+{
+	return *(volatile __u64 *)&sh(st, 0)->in_module;
+}
+
+/*
+ * The kernel
+ */
+
+/* Where the module's code is. */
+static bool module_text(__u64 *from, __u64 *to)
+{
+	const char *text = read_file("/proc/modules"), *p = text;
+	unsigned long long size, base;
+
+	while (p && strncmp(p, "arena_nolock ", 13))
+		p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL;
+	if (!p || sscanf(p, "%*s %llu %*s %*s %*s %llx", &size, &base) != 2 || !base)
+		return false;
+	*from = base;
+	*to = base + size;
+
+	return true;
+}
+
+/* The name of the module's function at @ip, in a static buffer. */
+static const char *module_symbol(__u64 ip)
+{
+	static char best[64];
+	unsigned long long addr, at = 0;
+	char line[256], name[64];
+	FILE *f = fopen("/proc/kallsyms", "r");
+
+	snprintf(best, sizeof(best), "?");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strstr(line, "[arena_nolock]") ||
+		    sscanf(line, "%llx %*c %63s", &addr, name) != 2 || addr > ip || addr < at)
+			continue;
+		at = addr;
+		snprintf(best, sizeof(best), "%s", name);
+	}
+	if (f)
+		fclose(f);
+
+	return best;
+}
+
+static void show_stack(pid_t pid)
+{
+	char path[64], *t;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	t = read_file(path);
+	for (t = t ? strtok(t, "\n") : NULL; t; t = strtok(NULL, "\n"))
+		printf("# %s\n", t);
+}
+
+/* The kernel reports what it does about a full cgroup; the host has to know. */
+static void oom_expected(bool begin)
+{
+	write_file("/dev/kmsg", begin ? "anl_test: expect oom begin" : "anl_test: expect oom end");
+}
+
+/*
+ * Memory that can be reclaimed, and none besides
+ */
+
+static int walk(const char *dir, int depth, int most)
+{
+	struct dirent *de;
+	char path[512];
+	struct stat st;
+	int n = 0;
+	DIR *d;
+
+	d = depth < 6 ? opendir(dir) : NULL;
+	while (d && n < most && (de = readdir(d))) {
+		if (de->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
+		if (lstat(path, &st))
+			continue;
+		n++;
+		if (S_ISDIR(st.st_mode))
+			n += walk(path, depth + 1, most - n);
+	}
+	if (d)
+		closedir(d);
+
+	return n;
+}
+
+/* Inodes that belong to our cgroup if they were not in memory before. */
+static int make_inodes(void)
+{
+	return walk("/sys/devices", 0, 8000) + walk("/sys/class", 0, 4000) +
+	       walk("/proc/sys", 0, 4000);
+}
+
+static bool write_long(const char *path, long val)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", val);
+
+	return write_file(path, text);
+}
+
+static bool cg_write(const char *file, long val)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUP "/%s", file);
+
+	return write_long(path, val);
+}
+
+static long cg_usage(void)
+{
+	const char *text = read_file(CGROUP "/memory.current");
+
+	return text ? atol(text) : -1;
+}
+
+static bool make_cgroup(void)
+{
+	if (access(CGROOT "/cgroup.controllers", F_OK) &&
+	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
+		return false;
+
+	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
+	       (!mkdir(CGROUP, 0755) || errno == EEXIST) &&
+	       write_file(CGROUP "/memory.max", "max");
+}
+
+/* Fill our cgroup with inodes, and leave it next to nothing else. */
+static void tighten(void)
+{
+	make_inodes();
+	cg_write("memory.max", cg_usage() + 256 * 1024);
+}
+
+static void loosen(void)
+{
+	write_file(CGROUP "/memory.max", "max");
+}
+
+/*
+ * What the kernel charges to no cgroup makes it reclaim only if all memory is short.
+ * So the min watermark is put above the free memory for as long as the operation takes,
+ * and pages that the kernel may drop (MADV_FREE) are what is left to reclaim besides
+ * inodes. A process keeps a CPU so busy that kswapd does not get in before the victim.
+ */
+
+#define LAZY_BYTES (128L << 20)
+#define LAZY_LOW_KIB (48L << 10)
+
+/*
+ * Kilobytes that put the min watermark of each zone but DMA above its free pages. The
+ * kernel divides them among the zones by size.
+ */
+static long min_free_kib(void)
+{
+	const char *p = read_file("/proc/zoneinfo");
+	long free = 0, managed, total = 0, i, n = 0;
+	struct { long free, managed; } zones[16];
+	char zone[16] = "";
+
+	for (; p && *p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
+		if (sscanf(p, "Node %*d, zone %15s", zone) == 1 ||
+		    sscanf(p, " pages free %ld", &free) == 1 ||
+		    sscanf(p, " managed %ld", &managed) != 1 || !managed)
+			continue;
+		total += managed;
+		if (n < 16 && strcmp(zone, "DMA")) {
+			zones[n].free = free;
+			zones[n++].managed = managed;
+		}
+	}
+	for (free = 0, i = 0; i < n; i++)
+		if ((zones[i].free + 256) * total / zones[i].managed > free)
+			free = (zones[i].free + 256) * total / zones[i].managed;
+
+	return free * 4;
+}
+
+static pid_t kswapd(void)
+{
+	struct dirent *de;
+	char path[300];
+	pid_t pid = 0;
+	DIR *d = opendir("/proc");
+
+	while (d && !pid && (de = readdir(d))) {
+		const char *comm;
+
+		if (atoi(de->d_name) <= 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", de->d_name);
+		comm = read_file(path);
+		if (comm && !strncmp(comm, "kswapd", 6))
+			pid = atoi(de->d_name);
+	}
+	if (d)
+		closedir(d);
+
+	return pid;
+}
+
+#define MIN_FREE "/proc/sys/vm/min_free_kbytes"
+#define RESERVES "/proc/sys/vm/lowmem_reserve_ratio"
+#define CACHE_PRESSURE "/proc/sys/vm/vfs_cache_pressure"
+
+static struct {
+	char min_free[32], reserves[64], pressure[32];
+	pid_t kswapd, presser;
+	char *lazy;
+} scarce;
+
+/* Runs on CPU 0 as long as the victim lives. */
+static void press(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pin_cpu(0);
+	for (;;)
+		getppid();
+}
+
+static bool scarce_open(void)
+{
+	const struct sched_param none = {};
+	cpu_set_t cpu0;
+
+	snprintf(scarce.min_free, sizeof(scarce.min_free), "%s", read_file(MIN_FREE) ?: "");
+	snprintf(scarce.reserves, sizeof(scarce.reserves), "%s", read_file(RESERVES) ?: "");
+	snprintf(scarce.pressure, sizeof(scarce.pressure), "%s", read_file(CACHE_PRESSURE) ?: "");
+	scarce.kswapd = kswapd();
+	CPU_ZERO(&cpu0);
+	CPU_SET(0, &cpu0);
+	if (!scarce.kswapd || sched_setscheduler(scarce.kswapd, SCHED_IDLE, &none) ||
+	    sched_setaffinity(scarce.kswapd, sizeof(cpu0), &cpu0))
+		return false;
+	write_file(CACHE_PRESSURE, "100000");
+	/* No other allocation than for DMA comes from the zone of that name. */
+	write_file(RESERVES, "1");
+	fflush(stdout);
+	scarce.presser = fork();
+	if (!scarce.presser)
+		press();
+
+	return scarce.presser > 0;
+}
+
+static void scarce_close(void)
+{
+	const struct sched_param none = {};
+	cpu_set_t all;
+
+	kill(scarce.presser, SIGKILL);
+	waitpid(scarce.presser, NULL, 0);
+	write_file(MIN_FREE, scarce.min_free);
+	write_file(RESERVES, scarce.reserves);
+	write_file(CACHE_PRESSURE, scarce.pressure);
+	memset(&all, 0xff, sizeof(all));
+	sched_setaffinity(scarce.kswapd, sizeof(all), &all);
+	sched_setscheduler(scarce.kswapd, SCHED_OTHER, &none);
+}
+
+/* The victim: everything is there that can be reclaimed. */
+static void scarce_fill(void)
+{
+	if (!scarce.lazy) {
+		scarce.lazy = mmap(NULL, LAZY_BYTES, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		madvise(scarce.lazy, LAZY_BYTES, MADV_DONTFORK);
+		if (nr_cpus > 1)
+			pin_cpu(1);
+	}
+	if (read_meminfo("Inactive(file)") < LAZY_LOW_KIB) {
+		long i;
+
+		for (i = 0; i < LAZY_BYTES; i += PAGE)
+			scarce.lazy[i] = 1;
+		madvise(scarce.lazy, LAZY_BYTES, MADV_FREE);
+	}
+	make_inodes();
+}
+
+static void scarce_begin(void)
+{
+	write_long(MIN_FREE, min_free_kib());
+}
+
+static void scarce_end(void)
+{
+	write_file(MIN_FREE, scarce.min_free);
+}
+
+/*
+ * Small objects of the kernel, a key each: with them, what an operation takes from a
+ * slab and returns does not come from the same slab for ever.
+ */
+static void take_objects(void)
+{
+	static const size_t sizes[] = { 32, 64, 96, 128, 192 };
+	static const char data[192];
+	static int serial;
+	char name[32];
+	size_t i;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		snprintf(name, sizeof(name), "anl%d", serial++);
+		syscall(SYS_add_key, "user", name, data, sizes[i] - 24,
+			-2 /* KEY_SPEC_PROCESS_KEYRING */);
+	}
+}
+
+/* The same, of a page. */
+static void take_page(void)
+{
+	static const char data[PAGE];
+	static int serial;
+	char name[32];
+
+	snprintf(name, sizeof(name), "anlpage%d", serial++);
+	syscall(SYS_add_key, "user", name, data, PAGE - 24, -2);
+}
+
+/*
+ * The stage
+ */
+
+static bool stage_program(struct stage *st, int i)
+{
+	struct reclaim_bpf *skel = reclaim_bpf__open();
+
+	st->skel[i] = skel;
+	if (!skel || bpf_map__set_max_entries(skel->maps.arena, st->s[i].pages) ||
+	    bpf_map__reuse_fd(skel->maps.arena, st->s[i].fd) || reclaim_bpf__load(skel))
+		return false;
+	sh(st, i)->hole = (__u64)sem_page(&st->s[i], st->s[i].pages - 1);
+
+	return module_text(&sh(st, i)->text, &sh(st, i)->text_end) && !reclaim_bpf__attach(skel);
+}
+
+/* Arenas that the cgroup pays for, and their programs. */
+static void stage_open(struct stage *st)
+{
+	int i;
+
+	if (!has_bpf_lsm())
+		SKIP("this kernel runs no LSM programs");
+	memset(st, 0, sizeof(*st));
+	st->p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT(st->p != MAP_FAILED, "mmap");
+	ASSERT(make_cgroup() && cg_write("cgroup.procs", getpid()), "cgroup");
+	for (i = 0; i < 2; i++)
+		ASSERT(sem_open(&st->s[i], i ? 1024 : PAGES, 0), "arena %d", i);
+	ASSERT(write_file(CGROOT "/cgroup.procs", "0"), "cgroup");
+	for (i = 0; i < 2; i++)
+		ASSERT(stage_program(st, i), "program %d", i);
+}
+
+/* The program runs for this process from now on. */
+static void become_victim(struct stage *st, bool workers)
+{
+	int i;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (i = 0; i < 2; i++) {
+		sh(st, i)->workers = workers;
+		sh(st, i)->target = getpid();
+	}
+}
+
+static void spend(struct stage *st)
+{
+	sh(st, 0)->budget = BUDGET;
+	sh(st, 1)->budget = BUDGET;
+}
+
+/* About to use a page of the first arena. */
+static void step(struct stage *st, char *page)
+{
+	sh(st, 0)->addr = (__u64)page;
+	st->p->steps++;
+}
+
+static void stage_victim(struct stage *st, act_fn *act, bool workers)
+{
+	long end = now_ms() + TRY_MS;
+	int round;
+
+	become_victim(st, workers);
+	if (!cg_write("cgroup.procs", getpid()))
+		_exit(101);
+	for (round = 0; round < 2 || (now_ms() < end && inside(st) < ENOUGH); round++) {
+		spend(st);
+		act(st, round);
+		st->p->rounds++;
+	}
+	_exit(0);
+}
+
+/* Wait for the victim as long as something happens. False if it had to be killed. */
+static bool watch(struct stage *st, pid_t pid)
+{
+	long since = now_ms(), last = -1;
+	int status = 0;
+
+	while (waitpid(pid, &status, WNOHANG) != pid) {
+		long now = st->p->steps + sh(st, 0)->calls;
+
+		if (now != last)
+			since = now_ms();
+		last = now;
+		if (now_ms() - since > STUCK_MS) {
+			test_fail(__FILE__, __LINE__, "no progress in round %ld, step %ld",
+				  st->p->rounds, st->p->steps);
+			show_stack(pid);
+			kill(pid, SIGKILL);
+			if (!wait_for(waitpid(pid, &status, WNOHANG) == pid, 5000))
+				printf("# and it survives SIGKILL\n");
+			return false;
+		}
+		usleep(20000);
+	}
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		/* As its user faults may be, unlike all else that the module allocates. */
+		printf("# the victim was killed with its cgroup full\n");
+	else if (status)
+		test_fail(__FILE__, __LINE__, "the victim ended with %#x", status);
+
+	return !test_failed();
+}
+
+/* After all that, both arenas are as good as new. */
+static void check_arena(struct sem *s)
+{
+	char *p;
+
+	sem_free(s, CX_SYS, s->base, s->pages);
+	ASSERT(sem_settle(s, 0), "%ld pages left", sem_pages(s));
+	ASSERT(oracle_rest(s->fd), "books");
+	ASSERT(sem_alloc(s, CX_SYS, NULL, 4) == s->base, "alloc");
+	p = sem_alloc(s, CX_RCU, NULL, 1);
+	ASSERT(p == sem_page(s, 4), "alloc under rcu");
+	ASSERT_EQ(user_write_sig(sem_page(s, 5), 1), 0, "signal at a fault");
+	ASSERT_EQ(user_diff(s->base, 5, 0), 0, "words that are not zero");
+	sem_free(s, CX_RCU, s->base, 6);
+	ASSERT(sem_settle(s, 0), "free not finished");
+}
+
+static void report(struct stage *st)
+{
+	int i;
+
+	printf("# %ld rounds, %ld steps; the program ran %llu times, %llu of them in reclaim, %llu of these inside the module\n",
+	       st->p->rounds, st->p->steps, (unsigned long long)sh(st, 0)->calls,
+	       (unsigned long long)sh(st, 0)->in_reclaim, inside(st));
+	for (i = 0; i < 2; i++)
+		printf("# arena %d: %llu allocations, %llu reservations, %llu frees\n", i,
+		       (unsigned long long)sh(st, i)->allocs,
+		       (unsigned long long)sh(st, i)->reserves,
+		       (unsigned long long)sh(st, i)->frees);
+	for (i = 0; i < RECLAIM_DEPTH && inside(st); i++)
+		if (sh(st, 0)->stack[i] >= sh(st, 0)->text &&
+		    sh(st, 0)->stack[i] < sh(st, 0)->text_end)
+			printf("# inside %s\n", module_symbol(sh(st, 0)->stack[i]));
+}
+
+static void stage_close(struct stage *st)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		reclaim_bpf__detach(st->skel[i]);
+	for (i = 0; i < 2 && !test_failed(); i++) {
+		ASSERT_EQ(sh(st, i)->dirty, 0, "pages that were not zero");
+		ASSERT(inside(st) < 8 || sh(st, i)->allocs, "the program has got no page");
+		check_arena(&st->s[i]);
+	}
+	ASSERT_OK();
+	for (i = 0; i < 2; i++) {
+		reclaim_bpf__destroy(st->skel[i]);
+		sem_close(&st->s[i]);
+	}
+}
+
+/* Run @act in a victim until it has been in reclaim often enough. */
+static void in_reclaim(struct stage *st, act_fn *act, bool workers, const char *path)
+{
+	unsigned long long seen;
+	static char why[128];
+	pid_t pid;
+	bool ok;
+
+	oom_expected(true);
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		stage_victim(st, act, workers);
+	ok = watch(st, pid);
+	oom_expected(false);
+	loosen();
+	if (scarce.presser)
+		scarce_close();
+	report(st);
+	if (!ok)
+		return;
+	seen = inside(st);
+	stage_close(st);
+	ASSERT_OK();
+	snprintf(why, sizeof(why), "the kernel has not reclaimed inside of %s", path);
+	if (!seen)
+		SKIP(why);
+}
+
+/*
+ * Paths
+ */
+
+/* A user fault allocates a page, and a page table of the process. */
+static void act_fault(struct stage *st, int round)
+{
+	struct sem *s = &st->s[0];
+	int i;
+
+	/* In every other round the pages are there, and only page tables are not. */
+	if (round % 2)
+		for (i = 0; i < TABLES; i++)
+			sem_alloc_once(s, CX_SYS, sem_page(s, i * TABLE_PAGES), 1);
+	if (!map_at(s->fd, s->base, s->pages))
+		_exit(102);
+	tighten();
+	for (i = 0; i < TABLES; i++) {
+		step(st, sem_page(s, i * TABLE_PAGES));
+		user_write_sig(sem_page(s, i * TABLE_PAGES), i);
+	}
+	loosen();
+	step(st, NULL);
+	munmap(s->base, s->pages * PAGE);
+	sem_free(s, CX_SYS, s->base, s->pages);
+}
+
+TEST_LONG(reclaim, fault, 120, "an LSM program uses an arena in reclaim of a user fault on it")
+{
+	struct stage st;
+
+	stage_open(&st);
+	ASSERT_OK();
+	in_reclaim(&st, act_fault, false, "user faults");
+}
+
+/* A sleepable allocation of many pages. */
+static void act_populate(struct stage *st, int round)
+{
+	struct sem *s = &st->s[0];
+	int i;
+
+	tighten();
+	for (i = 0; i < 8; i++) {
+		step(st, sem_page(s, i * 64));
+		sem_alloc_once(s, CX_SYS, sem_page(s, i * 64), round % 2 ? 1 : 48);
+	}
+	loosen();
+	step(st, NULL);
+	sem_free(s, CX_SYS, s->base, s->pages);
+}
+
+TEST_LONG(reclaim, populate, 120, "an LSM program uses an arena in reclaim of an allocation from it")
+{
+	struct stage st;
+
+	stage_open(&st);
+	ASSERT_OK();
+	in_reclaim(&st, act_populate, false, "sleepable allocations");
+}
+
+/* The worker refills the pool of ready pages. */
+static void act_refill(struct stage *st, int round)
+{
+	struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 1024, .node = -1 };
+	struct sem *s = &st->s[0];
+	int i;
+
+	tighten();
+	for (i = 0; i < 8; i++) {
+		step(st, sem_page(s, i));
+		sem_run(s, nr_cpus > 1 ? CX_IRQ : CX_RCU, 0, &r);
+		usleep(20000);
+	}
+	loosen();
+	step(st, NULL);
+	sem_free(s, CX_SYS, s->base, s->pages);
+}
+
+TEST_LONG(reclaim, refill, 120, "an LSM program uses an arena in reclaim of the worker that fills its pool")
+{
+	struct stage st;
+
+	stage_open(&st);
+	ASSERT_OK();
+	in_reclaim(&st, act_refill, true, "the worker");
+}
+
+/* Adoption allocates the module's own data and the first ready pages. */
+static void act_adopt(struct stage *st, int round)
+{
+	struct sem s;
+
+	oracle_pause(true);
+	/* libbpf needs more memory than the module: at first that without a limit. */
+	if (!round) {
+		mallopt(M_MMAP_THRESHOLD, 1 << 30);
+		mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	} else {
+		tighten();
+	}
+	step(st, st->s[0].base);
+	if (sem_open(&s, 4096, 0)) {
+		step(st, st->s[0].base);
+		sem_close(&s);
+		munmap(s.base, s.pages * PAGE);
+	}
+	loosen();
+	step(st, NULL);
+}
+
+TEST_LONG(reclaim, adopt, 120, "an LSM program uses arenas in reclaim of the adoption of another one")
+{
+	struct stage st;
+
+	stage_open(&st);
+	ASSERT_OK();
+	in_reclaim(&st, act_adopt, false, "adoption");
+}
+
+/*
+ * Mappings: the module's data about them is charged to no cgroup, and there are so many
+ * that one of them needs a page for more of its kind.
+ */
+#define MAPPINGS 80
+
+static struct {
+	int map, prog;
+	char *base;
+} more[MAPPINGS];
+
+static bool open_more(struct stage *st)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
+	struct bounded_bpf *skel = bounded_bpf__open_and_load();
+	int i;
+
+	for (i = 0; skel && i < MAPPINGS; i++) {
+		more[i].map = bpf_map_create(BPF_MAP_TYPE_ARENA, "more", 0, 0, 16, &mopts);
+		more[i].base = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+				    more[i].map, 0);
+		more[i].prog = prog_for_arena(skel->progs.free_page, more[i].map);
+		st->p->steps++;
+		if (more[i].prog < 0)
+			return false;
+		munmap(more[i].base, 16 * PAGE);
+	}
+
+	return skel;
+}
+
+static void act_mmap(struct stage *st, int round)
+{
+	char *p;
+	int i;
+
+	if (!round && !open_more(st))
+		_exit(104);
+	for (i = 0; i < (round ? MAPPINGS : 20 * MAPPINGS); i++)
+		take_objects();
+	/* The kernel's own data about mappings is there. */
+	for (i = 0; i < MAPPINGS; i++) {
+		p = mmap(more[i].base, 16 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+			 -1, 0);
+		mprotect(p, PAGE, PROT_NONE);
+	}
+	for (i = 0; i < MAPPINGS; i++)
+		munmap(more[i].base, 16 * PAGE);
+	scarce_fill();
+	step(st, st->s[0].base);
+	for (i = 0; i < MAPPINGS; i++) {
+		scarce_begin();
+		map_at(more[i].map, more[i].base, 16);
+		scarce_end();
+		st->p->steps++;
+	}
+	step(st, NULL);
+	for (i = 0; i < MAPPINGS; i++)
+		munmap(more[i].base, 16 * PAGE);
+}
+
+static void in_scarcity(act_fn *act, const char *path)
+{
+	struct stage st;
+
+	stage_open(&st);
+	ASSERT_OK();
+	if (!scarce_open())
+		SKIP("memory cannot be made short");
+	in_reclaim(&st, act, false, path);
+}
+
+TEST_LONG(reclaim, mmap, 120, "an LSM program uses arenas in reclaim of an mmap() of one of them")
+{
+	in_scarcity(act_mmap, "mmap()");
+}
+
+/* A sleepable free of many spans. */
+static void act_free(struct stage *st, int round)
+{
+	struct sem *s = &st->s[1];
+	int i, k;
+
+	for (i = 0; i < (round ? 8 : 200); i++)
+		take_page();
+	scarce_fill();
+	for (k = 0; k < 512; k += 2)
+		sem_reserve(s, CX_SYS, sem_page(s, k), 1);
+	step(st, st->s[0].base);
+	for (i = 0; i < 12; i++) {
+		scarce_begin();
+		sem_free(s, CX_SYS, sem_page(s, i * 40), 64);
+		scarce_end();
+		take_page();
+	}
+	step(st, NULL);
+	sem_free(s, CX_SYS, s->base, s->pages);
+}
+
+TEST_LONG(reclaim, free, 120, "an LSM program uses arenas in reclaim of a sleepable free of many pages")
+{
+	in_scarcity(act_free, "sleepable frees");
+}
