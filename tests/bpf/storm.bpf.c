@@ -16,6 +16,8 @@ extern __u64 anl_test_peek(__u64 kaddr) __ksym;
 /* An arena's kernel area begins with a guard for 16 bit offsets. */
 #define LOWER_GUARD 32768
 
+#define PF_MEMALLOC 0x800
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -299,6 +301,18 @@ SEC("raw_tp/nmi_handler")
 int storm_nmi(void *ctx)
 {
 	return storm(STORM_NMI, 2);
+}
+
+/* It can sleep, and below it is an allocation, maybe one of the module's for this arena. */
+SEC("?lsm.s/inode_free_security")
+int storm_reclaim(void *ctx)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+
+	if (t->flags & PF_MEMALLOC)
+		__sync_fetch_and_add(&sh.in_reclaim, 1);
+
+	return now_and_then(STORM_RECLAIM);
 }
 
 /* What is left in an owned arena. */

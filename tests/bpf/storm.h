@@ -20,6 +20,7 @@ enum storm_cx {
 	STORM_TIMER,	/* hard interrupt */
 	STORM_SOFTIRQ,
 	STORM_NMI,
+	STORM_RECLAIM,	/* an inode is destroyed, mostly in direct reclaim */
 	STORM_CXS,
 	STORM_CX_MASK = 7,
 };
@@ -55,6 +56,7 @@ struct storm_shared {
 	__u64 wrong;	/* pages that did not keep what was written there */
 	__u64 bad_entry; /* the first of those */
 	__u64 outside;	/* allocations that are not in the arena */
+	__u64 in_reclaim; /* inodes destroyed in direct reclaim */
 	struct storm_count count[STORM_CX_MASK + 1];
 	__u64 entry[STORM_ENTRIES];
 };

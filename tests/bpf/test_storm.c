@@ -14,6 +14,7 @@
  * them differs all the same.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
@@ -37,6 +38,7 @@
 
 #define CGROOT "/sys/fs/cgroup"
 #define CGROUP CGROOT "/storm"
+#define CGROUP_HIGH CGROOT "/storm_high"
 #define MIB (1024 * 1024L)
 
 /* What the third arena may cost at first. It wants four times as much. */
@@ -65,6 +67,7 @@ struct arena {
 };
 
 static struct arena arenas[ARENAS];
+static bool has_lsm;
 static long round_end;
 static long limit;
 
@@ -100,6 +103,7 @@ static bool arena_open(struct arena *a, int kind)
 		return false;
 	if (bpf_map__set_max_entries(skel->maps.arena, kinds[kind].pages) ||
 	    bpf_map__set_map_flags(skel->maps.arena, BPF_F_MMAPABLE | kinds[kind].flags) ||
+	    bpf_program__set_autoload(skel->progs.storm_reclaim, has_lsm) ||
 	    storm_bpf__load(skel)) {
 		storm_bpf__destroy(skel);
 		return false;
@@ -336,6 +340,55 @@ static void work_memory(void)
 	write_file(CGROUP "/memory.max", "max");
 }
 
+static bool move_to(const char *procs)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+
+	return write_file(procs, pid);
+}
+
+/* Inodes that belong to our cgroup, and that it can reclaim. */
+static void make_inodes(const char *dir)
+{
+	struct dirent *de;
+	char path[300];
+	struct stat st;
+	DIR *d = opendir(dir);
+
+	while (d && !over() && (de = readdir(d))) {
+		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
+		lstat(path, &st);
+	}
+	if (d)
+		closedir(d);
+}
+
+/*
+ * A process that the kernel throttles in its faults, and makes reclaim: page tables and
+ * inodes are charged to it.
+ */
+static void work_throttled(void)
+{
+	struct arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
+	int i;
+
+	ASSERT(move_to(CGROUP_HIGH "/cgroup.procs"), "cgroup");
+	while (!over()) {
+		static const char *const dirs[] = {
+			"/sys/module", "/sys/class/tty", "/proc/sys/vm", "/proc/sys/kernel",
+		};
+
+		make_inodes(dirs[rnd() % 4]);
+		if (!map_at(a->fd, a->base, a->pages))
+			continue;
+		for (i = 0; i < 32 && !over(); i++)
+			user_read_sig(a->base + rnd() % a->pages * PAGE, NULL);
+		munmap(a->base, a->pages * PAGE);
+	}
+}
+
 /* As long as there are arenas the module stays, whoever wants it to go. */
 static void work_module(void)
 {
@@ -349,7 +402,7 @@ static void work_module(void)
 
 static void (*const workers[])(void) = {
 	work_sys, work_raw, work_user, work_user, work_fork, work_life, work_cpus, work_memory,
-	work_module,
+	work_module, work_throttled,
 };
 
 #define WORKERS (int)(sizeof(workers) / sizeof(*workers))
@@ -365,16 +418,9 @@ static bool make_cgroup(void)
 		return false;
 
 	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
-	       (!mkdir(CGROUP, 0755) || errno == EEXIST) && write_file(CGROUP "/memory.max", "max");
-}
-
-static bool move_to(const char *procs)
-{
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-
-	return write_file(procs, pid);
+	       (!mkdir(CGROUP, 0755) || errno == EEXIST) && write_file(CGROUP "/memory.max", "max") &&
+	       (!mkdir(CGROUP_HIGH, 0755) || errno == EEXIST) &&
+	       write_file(CGROUP_HIGH "/memory.high", "65536");
 }
 
 static void open_all(void)
@@ -444,13 +490,13 @@ static void blow(void)
 static const char *const cx_names[STORM_CXS] = {
 	[STORM_SYS] = "sleepable", [STORM_RAW] = "test run", [STORM_ENTER] = "sys_enter",
 	[STORM_SWITCH] = "sched_switch", [STORM_TIMER] = "hrtimer",
-	[STORM_SOFTIRQ] = "softirq", [STORM_NMI] = "NMI",
+	[STORM_SOFTIRQ] = "softirq", [STORM_NMI] = "NMI", [STORM_RECLAIM] = "reclaim",
 };
 
 /* It did blow: something was asked for in each context, and often given. */
 static void check_force(int round)
 {
-	unsigned long long ops = 0, got = 0, none = 0, nmi = 0;
+	unsigned long long ops = 0, got = 0, none = 0, nmi = 0, reclaim = 0;
 	int i, cx;
 
 	for (cx = 0; cx < STORM_CXS; cx++) {
@@ -465,11 +511,14 @@ static void check_force(int round)
 		}
 		ops += here;
 		nmi = cx == STORM_NMI ? here : nmi;
-		ASSERT(here || (cx == STORM_NMI && nr_cpus < 2), "nothing was done in context %s",
+		ASSERT(here || (cx == STORM_NMI && nr_cpus < 2) ||
+		       (cx == STORM_RECLAIM && !has_lsm), "nothing was done in context %s",
 		       cx_names[cx]);
 	}
-	printf("# storm: round %d: %llu operations, %llu in NMIs; %llu allocations, %llu had nothing\n",
-	       round + 1, ops, nmi, got, none);
+	for (i = 0; i < ARENAS; i++)
+		reclaim += arenas[i].sh->in_reclaim;
+	printf("# storm: round %d: %llu operations, %llu in NMIs; %llu allocations, %llu had nothing; %llu runs in reclaim\n",
+	       round + 1, ops, nmi, got, none, reclaim);
 	ASSERT(got > 100, "%llu allocations", got);
 }
 
@@ -597,6 +646,9 @@ TEST_LONG(storm, all, 300, "everything at once at random breaks nothing and lose
 		hold[i] = storm_hold_bpf__open_and_load();
 		ASSERT(hold[i] && !storm_hold_bpf__attach(hold[i]), "hold the tracepoints");
 	}
+	has_lsm = has_bpf_lsm();
+	if (!has_lsm)
+		printf("# storm: this kernel runs no LSM programs\n");
 	printf("# storm: seed %llu\n", storm_seed);
 	for (round = 0; round < 4096 && !test_failed(); round++) {
 		if (soak_minutes ? now_ms() >= end : round >= ROUNDS)
