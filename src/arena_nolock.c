@@ -588,11 +588,12 @@ static long anl_alloc_one(struct anl_arena *a, int nid)
 
 /*
  * Give back claimed slots of which some may have been populated. The exception is a
- * slot with a page that the arena did not know, see anl_keep_stray().
+ * slot with a page that the arena did not know, see anl_keep_stray(). Returns whether
+ * there was one.
  */
-static void anl_unpopulate(struct anl_arena *a, u32 pgoff, u32 cnt)
+static bool anl_unpopulate(struct anl_arena *a, u32 pgoff, u32 cnt)
 {
-	u32 end = pgoff + cnt;
+	u32 end = pgoff + cnt, left = cnt;
 
 	while (pgoff < end) {
 		struct anl_span span = { pgoff, 0 };
@@ -606,7 +607,10 @@ static void anl_unpopulate(struct anl_arena *a, u32 pgoff, u32 cnt)
 		anl_unmap_spans(a, &span, 1, &u);
 		anl_put_pages(&u.pages);
 		anl_release(a, span.pgoff, span.cnt);
+		left -= span.cnt;
 	}
+
+	return left;
 }
 
 /* Leave claimed slots to the drain, of which slot @bad holds what is in the way. */
@@ -655,6 +659,22 @@ static long anl_populate_atomic(struct anl_arena *a, long pgoff, u32 cnt, int ni
 	return pgoff;
 }
 
+/* The same for a caller that can sleep, which only a stray page can drive elsewhere. */
+static long anl_populate_sleeping(struct anl_arena *a, long pgoff, u32 cnt, int nid, bool here)
+{
+	int tries = ANL_SCRATCH_TRIES;
+
+	while (!anl_populate(a, pgoff, cnt, nid)) {
+		if (!anl_unpopulate(a, pgoff, cnt) || here || !--tries)
+			return -ENOMEM;
+		pgoff = anl_claim(a, ANL_ANYWHERE, cnt, true);
+		if (pgoff < 0)
+			return pgoff;
+	}
+
+	return pgoff;
+}
+
 /* The first slot, or -EINVAL, -ENOSPC, -EBUSY, -ENOMEM, -EAGAIN or what the lock said. */
 static long anl_alloc_slots(struct anl_arena *a, unsigned long addr, u32 cnt, int nid,
 			    bool may_sleep)
@@ -683,9 +703,10 @@ static long anl_alloc_slots(struct anl_arena *a, unsigned long addr, u32 cnt, in
 		pgoff = anl_populate_atomic(a, pgoff, cnt, nid, addr);
 		if (pgoff < 0)
 			return pgoff;
-	} else if (!anl_populate(a, pgoff, cnt, nid)) {
-		anl_unpopulate(a, pgoff, cnt);
-		return -ENOMEM;
+	} else {
+		pgoff = anl_populate_sleeping(a, pgoff, cnt, nid, addr);
+		if (pgoff < 0)
+			return pgoff;
 	}
 	anl_set_live(a, pgoff, cnt);
 

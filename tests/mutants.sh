@@ -58,7 +58,9 @@ mkdir -p "$tree"
 mutant zero arena_reserve.c 's/ | __GFP_ZERO//' 'alloc.zeroed*'
 mutant lowest range_tree_rqs.c 's/if (l->max >= cnt) {/if (r->max < cnt \&\& l->max >= cnt) {/' 'alloc.*'
 mutant half_done arena_nolock.c 's/^\t\tanl_unclaim(a, pgoff, cnt);/\t\t;/' 'alloc.*' 'limits.*'
-mutant half_populated arena_nolock.c 's/^\t\tanl_unpopulate(a, pgoff, cnt);/\t\tanl_unclaim(a, pgoff, cnt);/' 'alloc.*' 'limits.*'
+mutant half_populated arena_nolock.c 's/if (!anl_unpopulate(a, pgoff, cnt) || here/anl_unclaim(a, pgoff, cnt); if (1/' 'alloc.*' 'limits.*'
+mutant stray arena_pgtable.c '/^bool anl_keep_stray(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'alloc.stray'
+mutant stray_silent arena_pgtable.c '/^bool anl_keep_stray(/,/^}/s/pr_err_ratelimited(/no_printk(/' 'alloc.stray'
 mutant flags arena_nolock.c 's/if (!flags \&\& cnt)/if (cnt)/' 'alloc.*'
 mutant node arena_nolock.c 's/nid != NUMA_NO_NODE \&\&/0 \&\&/' 'alloc.*'
 mutant misaligned arena_nolock.c 's/if (cnt > a->nr_limit || addr \& ~PAGE_MASK)/if (cnt > a->nr_limit)/' 'alloc.*'
@@ -194,7 +196,7 @@ mutant o_tree_count range_tree_rqs.c 's/WRITE_ONCE(rt->nr_free, rt->nr_free + cn
 by=
 if [[ $kernel == *:debug ]]; then
 	mutant i_unclaim arena_nolock.c '/^static long anl_populate_atomic(/,/^}/s/anl_unclaim(a, pgoff, cnt);/;/' 'inject.starved'
-	mutant i_unpopulate arena_nolock.c 's/^\t\tanl_unpopulate(a, pgoff, cnt);/\t\tanl_unclaim(a, pgoff, cnt);/' 'inject.alloc_sleepable'
+	mutant i_unpopulate arena_nolock.c 's/if (!anl_unpopulate(a, pgoff, cnt) || here/anl_unclaim(a, pgoff, cnt); if (1/' 'inject.alloc_sleepable'
 	mutant i_batch arena_free_deferred.c 's/if (cnt > 2 \* ANL_STACK_SPANS)/if (cnt)/; s/^\tif (!b) {/\tif (0) {/' 'inject.free_sleepable'
 	mutant i_fault arena_vma.c '/anl_get_fault_page/,/rtq_claim/s/VM_FAULT_SIGBUS/VM_FAULT_SIGSEGV/' 'inject.fault'
 	mutant i_fault_lost arena_vma.c '/anl_get_fault_page/,/rtq_claim/s/if (!page) {/if (!page \&\& rtq_claim(\&a->rt, pgoff, 1)) return 0; if (!page) {/' 'inject.fault'
@@ -204,7 +206,7 @@ if [[ $kernel == *:debug ]]; then
 	mutant i_seize_early stock_arena.c '/^int anl_stock_probe(/,/^}/s/^\tend = .*/&\n\tWRITE_ONCE(*stock_user_vm_end(map), start);/' 'inject.adopt'
 	mutant i_prefill arena_pgtable.c '/^int anl_pgtable_prefill(/,/^}/s/if (err)/if (0)/' 'inject.adopt_no_pages'
 	mutant i_unget arena_reserve.c '/^bool anl_get_pages(/,/^}/s/anl_unget_pages(a, &got);/;/' 'inject.pages_come_back'
-	mutant i_put arena_nolock.c '/^static void anl_unpopulate(/,/^}/s/anl_put_pages(&u.pages);/;/' 'inject.pages_come_back'
+	mutant i_put arena_nolock.c '/^static bool anl_unpopulate(/,/^}/s/anl_put_pages(&u.pages);/;/' 'inject.pages_come_back'
 fi
 
 echo

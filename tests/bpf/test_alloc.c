@@ -423,3 +423,41 @@ TEST(alloc, stock_arena, "an arena that was never adopted gives NULL and -EINVAL
 	close(fd);
 	odd_bpf__destroy(skel);
 }
+
+#define STRAY_WORD 0x5a5a5a5a5a5a5a5aULL
+
+/* Map a page behind the module's back, see tests/kmod/stray.c. */
+static bool put_stray(struct sem *s, int pgoff)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d %d", s->fd, pgoff);
+
+	return write_file("/proc/anl_stray", text);
+}
+
+TEST_EACH(alloc, stray, 64, 0,
+	  "a page that something else left in a free slot is reported and kept, and allocations go elsewhere")
+{
+	long mark = klog_mark(), before = sem_pages(s);
+	char *p;
+
+	if (access("/proc/anl_stray", F_OK))
+		SKIP("the test module cannot leave pages behind");
+	ASSERT(put_stray(s, 0) && put_stray(s, 3), "put");
+	p = sem_alloc(s, cx, NULL, 1);
+	ASSERT(p == sem_page(s, 1), "got %p, arena at %p", p, s->base);
+	p = sem_alloc(s, cx, NULL, 3);
+	ASSERT(p == sem_page(s, 4), "got %p, arena at %p", p, s->base);
+	ASSERT_EQ(sem_diff(s, cx, sem_page(s, 3), 1, STRAY_WORD), 0, "words that changed");
+	ASSERT_EQ(user_diff(s->base, 1, STRAY_WORD), 0, "words that user space sees changed");
+	ASSERT(wait_for(sem_pages(s) == before + 6, 5000), "%ld pages", sem_pages(s));
+	ASSERT(strstr(klog_since(mark), "something else is mapped there"), "nothing in the log");
+
+	/* It is the arena's now. */
+	sem_free(s, cx, s->base, 1);
+	ASSERT(sem_freed(s, cx, s->base, 1), "free not finished");
+	p = sem_alloc(s, cx, NULL, 1);
+	ASSERT(p == s->base, "got %p, arena at %p", p, s->base);
+	ASSERT_EQ(sem_diff(s, cx, p, 1, 0), 0, "words that are not zero");
+}

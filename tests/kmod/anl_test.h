@@ -18,4 +18,8 @@ void anl_test_oracle_exit(void);
 int anl_test_stock_init(void);
 void anl_test_stock_exit(void);
 
+/* stray.c */
+int anl_test_stray_init(void);
+void anl_test_stray_exit(void);
+
 #endif

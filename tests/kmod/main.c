@@ -20,6 +20,9 @@ static int __init anl_test_init(void)
 	err = anl_test_stock_init();
 	if (err)
 		goto no_stock;
+	err = anl_test_stray_init();
+	if (err)
+		goto no_stray;
 	err = anl_test_kfuncs_init();
 	if (err)
 		goto no_kfuncs;
@@ -27,6 +30,8 @@ static int __init anl_test_init(void)
 	return 0;
 
 no_kfuncs:
+	anl_test_stray_exit();
+no_stray:
 	anl_test_stock_exit();
 no_stock:
 	anl_test_nmi_exit();
@@ -37,6 +42,7 @@ no_nmi:
 
 static void __exit anl_test_exit(void)
 {
+	anl_test_stray_exit();
 	anl_test_stock_exit();
 	anl_test_nmi_exit();
 	anl_test_oracle_exit();
