@@ -114,6 +114,13 @@ TEST_LONG(numa, named, 120, "a page comes from the node that the caller names")
 	sem_each(4096, 0, CX_ALL, named);
 }
 
+/* Nothing but the worker has put pages there. */
+TEST(numa, ready, "pages of each node that is wanted are kept ready for interrupts")
+{
+	needs_nodes();
+	sem_each(4096, 0, 1U << CX_IRQ, named);
+}
+
 static void local(struct sem *s, enum sem_cx cx)
 {
 	int cpu, runs_on;
