@@ -89,6 +89,8 @@ mutant oom_sigsegv arena_vma.c '/anl_get_fault_page/,/rtq_claim/s/VM_FAULT_SIGBU
 mutant fault_lock arena_vma.c 's/^\t\tmmap_read_unlock(vmf->vma->vm_mm);/\t\t*ret = VM_FAULT_NOPAGE;/' 'fault.gup_and_drain'
 mutant fault_tries arena_vma.c 's/^#define ANL_FAULT_TRIES .*/#define ANL_FAULT_TRIES 1000000/' 'fault.mem_and_drain'
 mutant adopt_order 'arena_nolock.c arena_vma.c' '/^static void anl_adopt_work(struct work_struct \*work)$/,/^}/{/if (a->shared)/,+1d; s/^\tanl_stock_takeover_vmas(map, a);/&\n\tif (a->shared) synchronize_rcu_tasks_trace();/}; s/if (!anl_in_trace_reader())/if (1)/' 'adopt.during_copy'
+mutant adopt_kill arena_nolock.c 's/wait_for_completion_killable_timeout/wait_for_completion_timeout/' 'hostile.lock_holder'
+mutant adopt_bound arena_nolock.c 's/^#define ANL_ADOPT_WAIT_S .*/#define ANL_ADOPT_WAIT_S 1000/' 'hostile.lock_holder'
 mutant seize_first arena_nolock.c 's/^\tanl_stock_divert(map, a);/\tanl_stock_seize(map, a);\n\tanl_nap(20000, 30000);\n&/' 'adopt.referrers'
 mutant vma_search stock_arena.c 's/unsigned long last = a->nr_slots - 1;/unsigned long last = a->nr_slots;/' 'adopt.faulted_*'
 mutant memlock arena_nolock.c 's/return (u64)atomic_long_read(&a->nr_populated) << PAGE_SHIFT;/return 0;/' 'limits.*' 'alloc.*'
@@ -126,8 +128,6 @@ mutant no_decay arena_reserve.c 's/if (a->stash_used < goal \/ 4)/if (0)/' 'limi
 if [ "$kernel" = stable ]; then
 	# Later kernels can do without the reserve, and know what is taken.
 	mutant no_stash arena_reserve.c 's/a->stash_cap = min(.*/a->stash_cap = 0;/' 'ctx.*'
-	mutant adopt_kill arena_nolock.c 's/wait_for_completion_killable_timeout/wait_for_completion_timeout/' 'hostile.fork_loop'
-	mutant adopt_bound arena_nolock.c 's/^#define ANL_ADOPT_WAIT_S .*/#define ANL_ADOPT_WAIT_S 1000/' 'hostile.fork_loop'
 	mutant disinherit arena_vma.c 's/^\tif (inherited)/\tif (0)/' 'hostile.fork_loop'
 	mutant import_pages arena_nolock.c '/^static void anl_import_free(/,/^}/s/if (!anl_pte_page(a, pgoff))/if (1)/' 'adopt.*'
 fi

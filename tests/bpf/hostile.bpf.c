@@ -39,4 +39,21 @@ int hostile_maps(struct bpf_iter__bpf_map *ctx)
 	return 0;
 }
 
+/* Keeps mmap_lock of the process that it visits for as long as this memory takes to come. */
+__u64 hold_at;
+__u32 held;
+
+SEC("?iter.s/task_vma")
+int hostile_hold(struct bpf_iter__task_vma *ctx)
+{
+	__u64 val;
+
+	if (!ctx->vma || held)
+		return 0;
+	held = 1;
+	bpf_copy_from_user(&val, sizeof(val), (void *)hold_at);
+
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";

@@ -16,6 +16,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/types.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -1037,5 +1039,124 @@ TEST_LONG(hostile, fork_loop, 180, "processes that fork all the time hold up nei
 	while (wait(NULL) > 0)
 		;
 	ASSERT(oracle_rest(raw.fd), "after all");
+	sem_close(&s);
+}
+
+/*
+ * A process whose mmap_lock is not to be had: a program that visits its mappings sleeps in
+ * a fault of ours, which waits for us.
+ */
+struct lock_holder {
+	struct hostile_bpf *skel;
+	struct bpf_link *link;
+	pthread_t thread;
+	char *page;
+	int uffd;
+};
+
+static void *lock_holder_main(void *arg)
+{
+	struct lock_holder *h = arg;
+
+	iterate(h->link);
+
+	return NULL;
+}
+
+static bool lock_holder_start(struct lock_holder *h, pid_t pid)
+{
+	union bpf_iter_link_info info = { .task.pid = pid };
+	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+
+	h->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (h->uffd < 0)
+		SKIP("no userfaultfd");
+	h->page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	reg.range.start = (uintptr_t)h->page;
+	reg.range.len = PAGE;
+	if (h->page == MAP_FAILED || ioctl(h->uffd, UFFDIO_API, &api) ||
+	    ioctl(h->uffd, UFFDIO_REGISTER, &reg))
+		return false;
+	h->skel = hostile_bpf__open();
+	if (!h->skel)
+		return false;
+	bpf_program__set_autoload(h->skel->progs.hostile_maps, false);
+	bpf_program__set_autoload(h->skel->progs.hostile_hold, true);
+	if (hostile_bpf__load(h->skel))
+		return false;
+	h->skel->bss->hold_at = (uintptr_t)h->page;
+	h->link = bpf_program__attach_iter(h->skel->progs.hostile_hold, &opts);
+
+	return h->link && thread_on(&h->thread, nr_cpus > 1, lock_holder_main, h) &&
+	       wait_for(*(volatile __u32 *)&h->skel->bss->held, 5000);
+}
+
+static void lock_holder_stop(struct lock_holder *h)
+{
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)h->page, PAGE } };
+
+	ioctl(h->uffd, UFFDIO_ZEROPAGE, &zero);
+	pthread_join(h->thread, NULL);
+	bpf_link__destroy(h->link);
+	hostile_bpf__destroy(h->skel);
+	close(h->uffd);
+}
+
+TEST_LONG(hostile, lock_holder, 120, "a process whose mmap_lock is not to be had holds up neither a loader nor its end")
+{
+	struct lock_holder h = {};
+	libbpf_print_fn_t print;
+	struct sem raw, s;
+	struct peer peer;
+	long mark, begin;
+	__u64 val = 0;
+	int status;
+	pid_t pid;
+	bool ok;
+
+	if (has_lockdep())
+		SKIP("lockdep takes the kernel's own iterator for a deadlock");
+	ASSERT(sem_stock(&raw, "locked", 64, 0), "arena");
+	user_mark(raw.base, 64, 9);
+	ASSERT(peer_start(&peer, &raw), "peer");
+	ASSERT(!peer_read(&peer, sem_page(&raw, 3), &val) && val == 9 + 3, "the peer reads %llu", val);
+	ASSERT(lock_holder_start(&h, peer.pid), "the lock is not held");
+	oracle_pause(true);
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		libbpf_set_print(no_print);
+		_exit(sem_attach(&s, raw.fd, raw.base, raw.pages));
+	}
+	usleep(2000000 * patience);
+	ASSERT(!waitpid(pid, &status, WNOHANG), "the loader has not waited: %#x", status);
+	kill(pid, SIGKILL);
+	ok = wait_for(waitpid(pid, &status, WNOHANG) == pid, 5000);
+
+	mark = klog_mark();
+	print = libbpf_set_print(no_print);
+	begin = now_ms();
+	if (ok) {
+		ok = !sem_attach(&s, raw.fd, raw.base, raw.pages);
+		printf("# a loader was refused after %ld ms\n", now_ms() - begin);
+	}
+	libbpf_set_print(print);
+	/* libbpf loads twice, the second time for the verifier's log. */
+	ok = ok && now_ms() - begin < 30000 * patience;
+	lock_holder_stop(&h);
+	oracle_pause(false);
+	ASSERT(ok, "a loader could not be killed, or has not returned, or was not refused");
+	ASSERT(strstr(klog_since(mark), "'locked'"), "the log does not name the map: %s", klog_since(mark));
+
+	ASSERT(sem_attach(&s, raw.fd, raw.base, raw.pages), "load afterwards");
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 9), 0, "pages that differ");
+	sem_free(&s, CX_SYS, s.base, 64);
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc");
+	ASSERT(!peer_read(&peer, sem_page(&s, 3), &val) && !val, "the peer reads %llu", val);
+	ASSERT(oracle_rest(raw.fd), "after all");
+	peer_stop(&peer);
 	sem_close(&s);
 }
