@@ -593,7 +593,7 @@ TEST_LONG(bounded, stuck, 120, "a process whose mmap_lock stays taken holds up n
  */
 
 #define MANY_MAX 300
-#define MANY_7X 100
+#define MANY_7X 40
 
 static struct many {
 	int map, prog;
