@@ -407,7 +407,7 @@ int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma)
 	if (vma->vm_start != a->user_start || vma->vm_end != anl_uaddr(a, a->nr_slots))
 		return -EBUSY;
 
-	v = anl_vma_alloc(GFP_KERNEL | __GFP_NOMEMALLOC);
+	v = anl_vma_alloc(GFP_KERNEL_ACCOUNT | __GFP_NOMEMALLOC);
 	if (!v)
 		return -ENOMEM;
 	anl_vma_add(a, v, vma);
