@@ -524,5 +524,5 @@ TEST_LONG(reclaim, adopt, 120, "an LSM program uses arenas in reclaim of the ado
 
 	stage_open(&st);
 	ASSERT_OK();
-	in_reclaim(&st, act_adopt, false, "adoption");
+	in_reclaim(&st, act_adopt, true, "adoption");
 }
