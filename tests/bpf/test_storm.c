@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "oracle.h"
@@ -47,6 +49,10 @@
 /* Length of a round, and how many there are if nobody says how long. */
 #define ROUND_MS (3000L * patience)
 #define ROUNDS (patience > 1 ? 2 : 3)
+
+/* Pages that the machine loses to memory errors in a round. */
+#define POISONED 2
+#define HARD_OFFLINE "/sys/devices/system/memory/hard_offline_page"
 
 enum { WILD, OWNED, LIMITED, ARENAS };
 
@@ -389,6 +395,55 @@ static void work_throttled(void)
 	}
 }
 
+static uint64_t pfn_of(void *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t v = 0;
+
+	if (pread(fd, &v, sizeof(v), (uintptr_t)page / PAGE * sizeof(v)) != sizeof(v))
+		v = 0;
+	close(fd);
+
+	return v >> 63 ? v & ((1ULL << 55) - 1) : 0;
+}
+
+/*
+ * A memory error in a page of the wild arena. A pipe refers to the page meanwhile: a
+ * program may free it, but it stays the same page.
+ */
+static void poison(struct arena *a)
+{
+	char *page = a->base + rnd() % a->pages * PAGE, text[32];
+	struct iovec iov = { page, PAGE };
+	uint64_t pfn;
+	int p[2];
+
+	if (pipe(p))
+		return;
+	if (!user_write_sig(page, 1)) {
+		pfn = pfn_of(page);
+		if (pfn && vmsplice(p[1], &iov, 1, 0) == (ssize_t)PAGE && pfn_of(page) == pfn) {
+			snprintf(text, sizeof(text), "%#llx\n", (unsigned long long)pfn * PAGE);
+			write_file(HARD_OFFLINE, text);
+		}
+	}
+	close(p[0]);
+	close(p[1]);
+}
+
+static void work_poison(void)
+{
+	struct arena *a = &arenas[WILD];
+	int n;
+
+	if (access(HARD_OFFLINE, W_OK) || !map_at(a->fd, a->base, a->pages))
+		return;
+	for (n = 0; n < POISONED && !over(); n++) {
+		usleep(rnd() % (ROUND_MS * 300));
+		poison(a);
+	}
+}
+
 /* As long as there are arenas the module stays, whoever wants it to go. */
 static void work_module(void)
 {
@@ -402,7 +457,7 @@ static void work_module(void)
 
 static void (*const workers[])(void) = {
 	work_sys, work_raw, work_user, work_user, work_fork, work_life, work_cpus, work_memory,
-	work_module, work_throttled,
+	work_module, work_throttled, work_poison,
 };
 
 #define WORKERS (int)(sizeof(workers) / sizeof(*workers))
@@ -420,7 +475,7 @@ static bool make_cgroup(void)
 	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
 	       (!mkdir(CGROUP, 0755) || errno == EEXIST) && write_file(CGROUP "/memory.max", "max") &&
 	       (!mkdir(CGROUP_HIGH, 0755) || errno == EEXIST) &&
-	       write_file(CGROUP_HIGH "/memory.high", "65536");
+	       write_file(CGROUP_HIGH "/memory.high", "4096");
 }
 
 static void open_all(void)
@@ -572,7 +627,8 @@ static struct usage usage(void)
 
 	write_file("/proc/sys/vm/drop_caches", "3");
 	u = (struct usage){
-		.free = free_kib(),
+		/* Pages with memory errors do not come back. */
+		.free = free_kib() + read_meminfo("HardwareCorrupted"),
 		.slab = read_meminfo("Slab"),
 		.percpu = read_meminfo("Percpu"),
 		.pagetables = read_meminfo("PageTables"),
