@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <bpf/bpf.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -114,11 +115,43 @@ TEST_LONG(numa, named, 120, "a page comes from the node that the caller names")
 	sem_each(4096, 0, CX_ALL, named);
 }
 
-/* Nothing but the worker has put pages there. */
-TEST(numa, ready, "pages of each node that is wanted are kept ready for interrupts")
+/* How often the reserve was filled, or -1. */
+static long refills(const struct sem *s)
 {
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	char path[64], *text;
+
+	if (bpf_map_get_info_by_fd(s->fd, &info, &len))
+		return -1;
+	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", info.id);
+	text = read_file(path);
+	text = text ? strstr(text, "refills ") : NULL;
+
+	return text ? atol(text + 8) : -1;
+}
+
+TEST(numa, ready, "pages of a node are kept ready once a caller has wanted one")
+{
+	struct sem s;
+	long before;
+	int i;
+
 	needs_nodes();
-	sem_each(4096, 0, 1U << CX_IRQ, named);
+	/* All that is ready at first is of the loader's node. */
+	ASSERT(pin_cpu(0), "pin");
+	ASSERT(sem_open(&s, 4096, 0), "no arena");
+	before = refills(&s);
+	ASSERT(before > 0, "refills");
+	ASSERT(sem_alloc_args(&s, CX_IRQ, NULL, 1, 2, 0), "the first page");
+	ASSERT(wait_for(refills(&s) > before, 10000), "the worker has not come");
+	for (i = 0; i < 48; i++) {
+		void *p = sem_alloc_args(&s, CX_IRQ, NULL, 1, 2, 0);
+
+		ASSERT(p, "page %d", i);
+		ASSERT_EQ(node_of(p), 2, "node of a page");
+	}
+	sem_close(&s);
 }
 
 static void local(struct sem *s, enum sem_cx cx)

@@ -72,10 +72,15 @@ static long slack(long min)
 	return min / 8 + nr_cpus * 3 * 125;
 }
 
-/* The kernel reports what it does about a lack of memory; the host has to know. */
+/*
+ * The kernel reports what it does about a lack of memory, and which of the allocations of
+ * a victim of the OOM killer have failed; the host has to know.
+ */
 static void oom_expected(bool begin)
 {
 	write_file("/dev/kmsg", begin ? "anl_test: expect oom begin" : "anl_test: expect oom end");
+	write_file("/dev/kmsg", begin ? "anl_test: expect allocation failures begin" :
+		   "anl_test: expect allocation failures end");
 }
 
 static bool take(long pages)
