@@ -212,7 +212,7 @@ static void anl_adopt_work(struct work_struct *work);
 /* All that can fail, and nothing that changes the stock arena. */
 static struct anl_arena *anl_arena_create(struct bpf_map *map)
 {
-	struct anl_arena *a = kvzalloc(sizeof(*a), GFP_KERNEL);
+	struct anl_arena *a = kvzalloc(sizeof(*a), GFP_KERNEL | __GFP_NOMEMALLOC);
 	unsigned long tables;
 	int err = -ENOMEM;
 

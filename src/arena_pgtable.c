@@ -21,7 +21,7 @@
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 
 #include "arena.h"
 #include "compat.h"
@@ -53,7 +53,7 @@ static int anl_prefill_pte(pte_t *ptep, unsigned long addr, void *data)
  * there is nothing to undo when adoption fails later.
  *
  * Context: process context, may sleep.
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, or -EINTR if the task is being killed.
  */
 int anl_pgtable_prefill(struct anl_arena *a)
 {
@@ -63,6 +63,9 @@ int anl_pgtable_prefill(struct anl_arena *a)
 
 	/* One PTE of each table is enough to have the table built. */
 	for (; addr < end; addr = ALIGN(addr + 1, PMD_SIZE)) {
+		/* A task that the OOM killer has chosen would take reserves for them. */
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		err = apply_to_page_range(anl_init_mm, addr, PAGE_SIZE, anl_prefill_pte, a);
 		if (err)
 			return err;

@@ -936,7 +936,9 @@ static noinline struct page *anl_get_node_page(struct anl_arena *a, int nid)
 		return NULL;
 	nid = anl_mem_node(nid);
 	page = anl_stash_pop_node(a, nid);
-	anl_stash_check(a, nid);
+	/* Without a page, anl_get_pages() checks, after anl_stash_miss(). */
+	if (page)
+		anl_stash_check(a, nid);
 
 	return page;
 }
