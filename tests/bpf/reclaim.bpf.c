@@ -102,4 +102,18 @@ int BPF_PROG(inode_gone, struct inode *inode)
 	return 0;
 }
 
+/* The same with mmap_lock held for write, which the kernel does where it asks this hook. */
+SEC("?lsm.s/file_mprotect")
+int BPF_PROG(protected, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+
+	if (t->tgid != sh.target)
+		return 0;
+	__sync_fetch_and_add(&sh.calls, 1);
+	use_arena();
+
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";

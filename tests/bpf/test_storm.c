@@ -41,6 +41,7 @@
 #define CGROOT "/sys/fs/cgroup"
 #define CGROUP CGROOT "/storm"
 #define CGROUP_HIGH CGROOT "/storm_high"
+#define CGROUP_RECLAIM CGROOT "/storm_reclaim"
 #define MIB (1024 * 1024L)
 
 /* What the third arena may cost at first. It wants four times as much. */
@@ -76,6 +77,7 @@ static struct arena arenas[ARENAS];
 static bool has_lsm;
 static long round_end;
 static long limit;
+static unsigned long long in_reclaim;
 
 static uint64_t rng_state;
 
@@ -395,6 +397,20 @@ static void work_throttled(void)
 	}
 }
 
+/* A process whose inodes are reclaimed, in itself, so that LSM programs run in reclaim. */
+static void work_reclaim(void)
+{
+	ASSERT(move_to(CGROUP_RECLAIM "/cgroup.procs"), "cgroup");
+	while (!over()) {
+		make_inodes("/sys/module");
+		make_inodes("/sys/class/tty");
+		make_inodes("/sys/kernel/slab");
+		make_inodes("/proc/sys/net/ipv4");
+		make_inodes("/proc/sys/kernel");
+		write_file(CGROUP_RECLAIM "/memory.reclaim", "4M");
+	}
+}
+
 static uint64_t pfn_of(void *page)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -457,7 +473,7 @@ static void work_module(void)
 
 static void (*const workers[])(void) = {
 	work_sys, work_raw, work_user, work_user, work_fork, work_life, work_cpus, work_memory,
-	work_module, work_throttled, work_poison,
+	work_module, work_throttled, work_reclaim, work_poison,
 };
 
 #define WORKERS (int)(sizeof(workers) / sizeof(*workers))
@@ -474,6 +490,7 @@ static bool make_cgroup(void)
 
 	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
 	       (!mkdir(CGROUP, 0755) || errno == EEXIST) && write_file(CGROUP "/memory.max", "max") &&
+	       (!mkdir(CGROUP_RECLAIM, 0755) || errno == EEXIST) &&
 	       (!mkdir(CGROUP_HIGH, 0755) || errno == EEXIST) &&
 	       write_file(CGROUP_HIGH "/memory.high", "4096");
 }
@@ -574,6 +591,7 @@ static void check_force(int round)
 		reclaim += arenas[i].sh->in_reclaim;
 	printf("# storm: round %d: %llu operations, %llu in NMIs; %llu allocations, %llu had nothing; %llu runs in reclaim\n",
 	       round + 1, ops, nmi, got, none, reclaim);
+	in_reclaim += reclaim;
 	ASSERT(got > 100, "%llu allocations", got);
 }
 
@@ -719,5 +737,6 @@ TEST_LONG(storm, all, 300, "everything at once at random breaks nothing and lose
 	if (!mod_loaded())
 		mod_load("");
 	ASSERT_OK();
+	ASSERT(in_reclaim || !has_lsm, "no program ran in reclaim");
 	check_usage(u, round);
 }
