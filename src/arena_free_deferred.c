@@ -244,8 +244,8 @@ static void anl_retire_spans(struct anl_arena *a, struct anl_batch *b, struct an
 
 	if (!b->nr)
 		return;
-	/* The live bits, this counter, the PTEs: pairs with smp_rmb() in anl_fault_live(). */
 	atomic_inc(&a->retire_seq);
+	/* The live bits, this counter, the PTEs: pairs with smp_rmb() in anl_fault_live(). */
 	smp_mb__after_atomic();
 	anl_unmap_spans(a, b->spans, b->nr, &u);
 	for (i = 0; i < b->nr; i++)
@@ -277,11 +277,12 @@ static void anl_batch_slot(struct anl_batch *b, u32 pgoff)
 static void anl_retire_reached(struct anl_arena *a, struct anl_batch *b, struct anl_reach *reach)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, part, spans, ANL_STACK_SPANS);
-	u32 i, pgoff;
+	u32 i, pgoff, end;
 
 	*part = (struct anl_batch){ .cap = ANL_STACK_SPANS };
 	for (i = 0; i < b->nr; i++) {
-		for (pgoff = b->spans[i].pgoff; pgoff < b->spans[i].pgoff + b->spans[i].cnt; pgoff++) {
+		end = b->spans[i].pgoff + b->spans[i].cnt;
+		for (pgoff = b->spans[i].pgoff; pgoff < end; pgoff++) {
 			if (anl_slot_users(a, pgoff) != ANL_USERS_NONE) {
 				anl_queue_word(a, BIT_WORD(pgoff), BIT_MASK(pgoff));
 				reach->stuck++;
@@ -438,7 +439,8 @@ static struct anl_batch *anl_batch_get(struct anl_batch *fallback, u32 cnt)
 
 	/* Every other slot is a span at most. */
 	if (cnt > 2 * ANL_STACK_SPANS)
-		b = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOMEMALLOC | __GFP_NOWARN);
+		b = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOMEMALLOC |
+			    __GFP_NOWARN);
 	if (!b) {
 		*fallback = (struct anl_batch){ .cap = ANL_STACK_SPANS };
 		return fallback;

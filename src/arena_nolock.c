@@ -124,9 +124,10 @@ static int anl_map_mmap(struct bpf_map *map, struct vm_area_struct *vma)
 	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
 	int err;
 
-	/* Both pair with the store in anl_stock_seize(). */
+	/* Pairs with the store in anl_stock_seize(). */
 	if (!smp_load_acquire(&a->seized)) {
 		err = a->stock_ops->map_mmap(map, vma);
+		/* The same. */
 		if (err != -EBUSY || !smp_load_acquire(&a->seized))
 			return err;
 	}

@@ -534,7 +534,8 @@ static bool anl_any_coming(const struct anl_arena *a, const struct anl_span *spa
 
 	for (i = 0; i < nr; i++) {
 		end = spans[i].pgoff + spans[i].cnt;
-		for (pgoff = spans[i].pgoff; (pgoff = anl_next_mapped(a, pgoff, end)) < end; pgoff++)
+		pgoff = anl_next_mapped(a, spans[i].pgoff, end);
+		for (; pgoff < end; pgoff = anl_next_mapped(a, pgoff + 1, end))
 			if (anl_slot_users(a, pgoff) == ANL_USERS_COMING)
 				return true;
 	}

@@ -62,6 +62,7 @@ static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 #else
 	if (!pte_none(ptep_get(ptep)))
 		return false;
+	/* Pairs with the address dependency of the access through the PTE. */
 	smp_wmb();
 	set_pte(ptep, pte);
 	return true;

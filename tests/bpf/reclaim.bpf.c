@@ -30,6 +30,9 @@ struct {
 	__type(value, struct stack);
 } stacks SEC(".maps");
 
+extern __u32 anl_test_begin_reclaim(void) __ksym __weak;
+extern void anl_test_end_reclaim(__u32 flags) __ksym __weak;
+
 struct reclaim_shared sh;
 
 typedef __u64 __arena *word_ptr;
@@ -102,16 +105,15 @@ int BPF_PROG(inode_gone, struct inode *inode)
 	return 0;
 }
 
-/* The same with mmap_lock held for write, which the kernel does where it asks this hook. */
-SEC("?lsm.s/file_mprotect")
-int BPF_PROG(protected, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)
+/* The same where an allocation in mmap() or fork() would have entered reclaim. */
+SEC("?syscall")
+int in_mmap(void *ctx)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
+	__u32 flags = anl_test_begin_reclaim();
 
-	if (t->tgid != sh.target)
-		return 0;
 	__sync_fetch_and_add(&sh.calls, 1);
 	use_arena();
+	anl_test_end_reclaim(flags);
 
 	return 0;
 }
