@@ -578,6 +578,7 @@ TEST_LONG(bounded, stuck, 120, "a process whose mmap_lock stays taken holds up n
 	sem_free(&r.s, CX_RCU, page, 1);
 	usleep(200000);
 	ASSERT(!sem_alloc_once(&r.s, CX_RCU, page, 1), "a page that is still mapped was reused");
+	ASSERT(queued_free(&r.s, 102), "a free that is queued behind it");
 	end_stuck(&r);
 	ASSERT_OK();
 	ASSERT(range_freed(&r.s, page), "a free does not end with its obstacle");
