@@ -233,7 +233,7 @@ struct anl_arena {
  * @start: its user address, in bytes
  * @id: its place in the list
  * @misses: passes of the drain worker in a row that did not get mmap_lock
- * @wait: waits for mmap_lock when the drain worker has missed it too often
+ * @wait: waits for mmap_lock when the drain worker has failed to get it too often
  * @stock_ops: what the stock arena had in vm_ops, NULL for a mapping of our own
  * @stock_private: what it had in vm_private_data
  */

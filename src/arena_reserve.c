@@ -946,7 +946,7 @@ static noinline struct page *anl_get_node_page(struct anl_arena *a, int nid)
 /**
  * anl_get_reserve_page() - a page from the reserve, if it has one to spare
  * @a: the arena
- * @nid: the node that it has to be of, or NUMA_NO_NODE for the caller's own
+ * @nid: the node that it must be of, or NUMA_NO_NODE for the caller's own
  *
  * Context: any.
  * Return: a zeroed, charged page, or NULL.

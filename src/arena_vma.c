@@ -30,7 +30,7 @@
  *
  * Zapping takes mmap_lock for read, by trylock. A process whose lock cannot be had is
  * left out, and only the slots that are mapped somewhere wait for it. The drain worker
- * tries again later. When it has missed a mapping ANL_WAIT_AFTER times in a row, a work
+ * tries again later. When it has failed for a mapping ANL_WAIT_AFTER times in a row, a work
  * item of that mapping waits for the lock in its stead, so that a process which always
  * has a writer queued cannot keep its pages in the queue for ever.
  */
@@ -466,7 +466,7 @@ static struct vm_area_struct *anl_vma_find(const struct anl_vma *v)
 	return vma && anl_vma_is_ours(vma) && vma->vm_private_data == v ? vma : NULL;
 }
 
-/* Passes that a mapping may be missed in before its work waits for it. */
+/* Passes that may fail to lock a mapping before its work waits for the lock. */
 #define ANL_WAIT_AFTER 6
 
 /* The drain worker did not get the mapping's mmap_lock. */

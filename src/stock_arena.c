@@ -287,7 +287,7 @@ bool anl_stock_in_use(struct bpf_map *map, const struct bpf_prog *prog)
 	bool others = false;
 	int i;
 
-	/* The change is before the look at who is there. */
+	/* The change comes before the counts are read. */
 	smp_mb();
 	if (atomic64_read(&map->sleepable_refcnt) > prog->sleepable ||
 	    atomic64_read(&map->usercnt) > 1 ||
