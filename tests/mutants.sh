@@ -78,7 +78,6 @@ mutant all_stuck arena_free_deferred.c '/^static void anl_retire_reached(/,/^}/s
 mutant zaps_all arena_pgtable.c 's/return folio_mapped(page_folio(page)) ? .*/return ANL_USERS_MAPPED;/' 'free.zaps*'
 mutant zaps_singly arena_vma.c 's/while (last < end \&\& anl_slot_users(a, last) .*/while (0)/' 'free.zaps*'
 mutant no_retry arena_free_deferred.c 's/^\tqueue_delayed_work(anl_drain_wq, .*/\t;/' 'bounded.stuck'
-mutant no_waiter arena_vma.c 's/if (misses < ANL_WAIT_AFTER)/if (1)/' 'bounded.restless'
 mutant spare_order arena.h '/^static inline bool anl_spare_below/,/^}/s/< pgoff)/< 0)/' 'alloc.*'
 mutant defers arena_nolock.c '/^static void anl_free(/,/^}/s/found = may_sleep ?/found = 0 ?/' 'free.*'
 mutant sleeps arena.h 's/return !preempt_count() .*/return true;/' 'ctx.*'
