@@ -136,6 +136,20 @@ static inline struct mem_cgroup *anl_objcg_memcg_rcu(struct obj_cgroup *objcg)
 {
 	return objcg ? obj_cgroup_memcg(objcg) : NULL;
 }
+
+/* Does the current task belong to @memcg, or to one below it? NULL is the root. */
+static inline bool anl_task_in_memcg(struct mem_cgroup *memcg)
+{
+	bool in;
+
+	if (!memcg)
+		return true;
+	rcu_read_lock();
+	in = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
+	rcu_read_unlock();
+
+	return in;
+}
 #else
 /* Maps have no objcg then, and nothing is charged. */
 static inline struct obj_cgroup *anl_map_get_objcg(const struct bpf_map *map)
@@ -156,21 +170,12 @@ static inline struct mem_cgroup *anl_objcg_memcg_rcu(struct obj_cgroup *objcg)
 {
 	return NULL;
 }
-#endif
 
-/* Does the current task belong to @memcg, or to one below it? NULL is the root. */
 static inline bool anl_task_in_memcg(struct mem_cgroup *memcg)
 {
-	bool in;
-
-	if (!memcg)
-		return true;
-	rcu_read_lock();
-	in = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
-	rcu_read_unlock();
-
-	return in;
+	return true;
 }
+#endif
 
 /* Parameters of a list_lru_walk_cb. Where the node's lock covers all lists it is one. */
 #ifdef ANL_HAVE_LIST_LRU_ONE_LOCK

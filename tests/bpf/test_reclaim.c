@@ -446,6 +446,8 @@ TEST_LONG(reclaim, fault, 120, "an LSM program uses an arena in reclaim of a use
 {
 	struct stage st;
 
+	if (has_lockdep())
+		SKIP("lockdep takes any sleepable program under mmap_lock for a deadlock");
 	stage_open(&st);
 	ASSERT_OK();
 	in_reclaim(&st, act_fault, false, "user faults");
