@@ -314,6 +314,9 @@ static void be_limited(struct room *r)
 
 	if (!enter_cgroup("limited", "memory.swap.max", 0))
 		enter_cgroup("limited", "memory.low", 0);
+	/* The arenas first: what is mapped elsewhere must not lie at their addresses. */
+	if (!map_all(r))
+		_exit(2);
 	lazy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (;;) {
 		for (i = 0; i < bytes; i += PAGE)

@@ -106,8 +106,11 @@ static void take_all(volatile __u32 *state)
 		;
 }
 
-/* A process that holds memory until it is killed, so that @target pages are free. */
-static pid_t ballast(long target)
+/*
+ * A process that holds memory until it is killed, so that @target pages are free; 0 if
+ * it took too much, and was killed for that.
+ */
+static pid_t try_ballast(long target)
 {
 	int fds[2];
 	pid_t pid;
@@ -119,17 +122,33 @@ static pid_t ballast(long target)
 	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		write_file("/proc/self/oom_score_adj", "-1000");
+		write_file("/proc/self/oom_score_adj", "1000");
 		take_down_to(target);
+		write_file("/proc/self/oom_score_adj", "-1000");
 		if (write(fds[1], "x", 1) != 1)
 			_exit(1);
 		for (;;)
 			pause();
 	}
 	close(fds[1]);
-	if (pid > 0 && read(fds[0], &c, 1) != 1)
-		printf("# no process holds the memory\n");
+	if (pid > 0 && read(fds[0], &c, 1) != 1) {
+		waitpid(pid, NULL, 0);
+		pid = 0;
+	}
 	close(fds[0]);
+
+	return pid;
+}
+
+static pid_t ballast(long target)
+{
+	int tries = 3;
+	pid_t pid;
+
+	while (!(pid = try_ballast(target)) && --tries)
+		;
+	if (!pid)
+		printf("# no process holds the memory\n");
 
 	return pid;
 }
