@@ -737,6 +737,7 @@ TEST_LONG(storm, all, 300, "everything at once at random breaks nothing and lose
 	if (!mod_loaded())
 		mod_load("");
 	ASSERT_OK();
-	ASSERT(in_reclaim || !has_lsm, "no program ran in reclaim");
+	/* A few rounds may all be without. */
+	ASSERT(in_reclaim || !has_lsm || !soak_minutes, "no program ran in reclaim");
 	check_usage(u, round);
 }
