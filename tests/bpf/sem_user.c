@@ -422,6 +422,11 @@ int user_write_sig(void *addr, __u64 val)
 	return 0;
 }
 
+void oom_expected(bool begin)
+{
+	write_file("/dev/kmsg", begin ? "anl_test: expect oom begin" : "anl_test: expect oom end");
+}
+
 bool has_bpf_lsm(void)
 {
 	const char *lsms;

@@ -108,6 +108,9 @@ int user_write_sig(void *addr, __u64 val);
 /* All processes have to map an arena at the same address. */
 bool map_at(int map_fd, void *addr, __u32 pages);
 
+/* The kernel reports what it does about a full cgroup or machine; the host has to know. */
+void oom_expected(bool begin);
+
 /* Does this kernel run LSM programs? */
 bool has_bpf_lsm(void);
 

@@ -101,12 +101,6 @@ static bool enter_cgroup(const char *name, const char *file, long val)
 	return write_file(path, text);
 }
 
-/* The kernel reports what it does about a full cgroup; the host has to know. */
-static void oom_expected(bool begin)
-{
-	write_file("/dev/kmsg", begin ? "anl_test: expect oom begin" : "anl_test: expect oom end");
-}
-
 /*
  * Measuring
  */

@@ -233,12 +233,6 @@ TEST(limits, without_reserve, "without any reserve, what a failed call has got i
 	mod_load("");
 }
 
-/* The kernel reports what it does about a full cgroup; the host has to know. */
-static void oom_expected(bool begin)
-{
-	write_file("/dev/kmsg", begin ? "anl_test: expect oom begin" : "anl_test: expect oom end");
-}
-
 /* Touches pages; the exit code is the signal that ended it, or 0. */
 static pid_t toucher(struct sem *s, const char *cgroup)
 {

@@ -135,12 +135,6 @@ static void show_stack(pid_t pid)
 		printf("# %s\n", t);
 }
 
-/* The kernel reports what it does about a full cgroup; the host has to know. */
-static void oom_expected(bool begin)
-{
-	write_file("/dev/kmsg", begin ? "anl_test: expect oom begin" : "anl_test: expect oom end");
-}
-
 /*
  * Memory that can be reclaimed, and none besides
  */

@@ -76,9 +76,9 @@ static long slack(long min)
  * The kernel reports what it does about a lack of memory, and which of the allocations of
  * a victim of the OOM killer have failed; the host has to know.
  */
-static void oom_expected(bool begin)
+static void shortage_expected(bool begin)
 {
-	write_file("/dev/kmsg", begin ? "anl_test: expect oom begin" : "anl_test: expect oom end");
+	oom_expected(begin);
 	write_file("/dev/kmsg", begin ? "anl_test: expect allocation failures begin" :
 		   "anl_test: expect allocation failures end");
 }
@@ -218,14 +218,14 @@ TEST_LONG(watermark, kswapd, 180, "a program in kswapd leaves the emergency rese
 	pid_t held, pid;
 
 	ASSERT(skel, "load");
-	oom_expected(true);
+	shortage_expected(true);
 	held = ballast(near_low());
 	skel->bss->wm.armed = WM_KSWAPD;
 	pid = glutton(skel);
 	wait_for(skel->bss->wm.state == WM_DONE, 60000);
 	end_process(pid);
 	end_process(held);
-	oom_expected(false);
+	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	judge(&skel->bss->wm);
 	watermark_bpf__destroy(skel);
@@ -238,13 +238,13 @@ TEST_LONG(watermark, reclaim, 180, "a program in direct reclaim leaves the emerg
 
 	ASSERT(skel, "load");
 	ASSERT(!access(CG "memory.reclaim", W_OK), "no memory.reclaim");
-	oom_expected(true);
+	shortage_expected(true);
 	held = ballast(near_low());
 	skel->bss->wm.tgid = getpid();
 	skel->bss->wm.armed = WM_RECLAIM;
 	wait_for((write_file(CG "memory.reclaim", "64K"), skel->bss->wm.state == WM_DONE), 60000);
 	end_process(held);
-	oom_expected(false);
+	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	judge(&skel->bss->wm);
 	watermark_bpf__destroy(skel);
@@ -256,12 +256,12 @@ static void interrupt(const char *which)
 	pid_t held;
 
 	ASSERT(skel, "load");
-	oom_expected(true);
+	shortage_expected(true);
 	held = ballast(near_low());
 	skel->bss->wm.armed = WM_INTERRUPT;
 	write_file(MEMALLOC, which);
 	end_process(held);
-	oom_expected(false);
+	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	judge(&skel->bss->wm);
 	watermark_bpf__destroy(skel);
@@ -301,7 +301,7 @@ TEST_LONG(watermark, oom_victim, 180, "a program and user faults in an OOM victi
 	skel->bss->wm.fault_at = (unsigned long)base + (WM_ARENA_PAGES / 2) * PAGE;
 	skel->bss->wm.fault_max = WM_ARENA_PAGES / 2;
 	skel->bss->wm.armed = WM_VICTIM;
-	oom_expected(true);
+	shortage_expected(true);
 	held = ballast(near_low());
 	fflush(stdout);
 	pid = fork();
@@ -321,7 +321,7 @@ TEST_LONG(watermark, oom_victim, 180, "a program and user faults in an OOM victi
 	skel->bss->wm.cancel = 1;
 	end_process(pid);
 	end_process(held);
-	oom_expected(false);
+	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	ASSERT(skel->bss->wm.was_victim, "the process was not killed");
 	judge(&skel->bss->wm);
@@ -365,13 +365,13 @@ static void limit(const char *which)
 	skel->bss->wm.max = 16 * MIB / PAGE;
 	skel->bss->wm.tgid = getpid();
 	skel->bss->wm.armed = which ? WM_INTERRUPT : WM_RECLAIM;
-	oom_expected(true);
+	shortage_expected(true);
 	if (which)
 		write_file(MEMALLOC, which);
 	else
 		wait_for((write_file(CG "memory.reclaim", "64K"),
 			  skel->bss->wm.state == WM_DONE), 60000);
-	oom_expected(false);
+	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	printf("# memory.max %ld; %llu pages\n", max, skel->bss->wm.got);
 	ASSERT(skel->bss->wm.nulls == 1, "no end at memory.max after %llu pages",
