@@ -12,6 +12,7 @@
 #include "watermark.h"
 
 #define PF_MEMALLOC 0x00000800
+#define PF_KSWAPD 0x00020000
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -80,10 +81,16 @@ static __always_inline bool victim(void)
 	return bpf_get_current_task_btf()->signal->oom_mm;
 }
 
+static __always_inline bool kswapd(void)
+{
+	return bpf_get_current_task_btf()->flags & PF_KSWAPD;
+}
+
+/* When it wakes up; and later, as it may have been awake when the test began. */
 SEC("raw_tp/mm_vmscan_kswapd_wake")
 int in_kswapd(void *ctx)
 {
-	if (!memalloc() || !begin(WM_KSWAPD))
+	if (!kswapd() || !memalloc() || !begin(WM_KSWAPD))
 		return 0;
 	take();
 	wm.state = WM_DONE;
@@ -94,6 +101,8 @@ int in_kswapd(void *ctx)
 SEC("raw_tp/mm_shrink_slab_start")
 int in_reclaim(void *ctx)
 {
+	if (kswapd())
+		return in_kswapd(ctx);
 	if (wm.armed != WM_RECLAIM || wm.tgid != bpf_get_current_pid_tgid() >> 32 ||
 	    !memalloc() || !begin(WM_RECLAIM))
 		return 0;
