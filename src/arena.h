@@ -37,7 +37,7 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
-#include "arena_stat.h"
+#include "stat.h"
 #include "range_tree_rqs.h"
 
 /* A run of slots. */
@@ -146,7 +146,7 @@ struct anl_stash_node {
  * @draining: drains of the queue that are in progress
  * @kick_ns: when @drain_work was last asked for
  * @drain_ns_max: longest time that slots can have been in the queue; the worker's
- * @stat: counters, see arena_stat.h
+ * @stat: counters, see stat.h
  * @stat_file: where people can read them
  * @seized: the stock kfuncs fail on the map, and mappings are ours from the start
  * @shared: other programs may have used the stock arena when it was seized
@@ -401,7 +401,7 @@ void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size);
 int anl_shrinker_init(void);
 void anl_shrinker_exit(void);
 
-/* arena_vma.c */
+/* vma.c */
 int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma);
 struct anl_vma *anl_vma_alloc(gfp_t gfp);
 void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma, struct anl_vma *v);

@@ -4,7 +4,7 @@
 
 #ifdef __KERNEL__
 #include <linux/types.h>
-#include "anl_lock.h"
+#include "lock.h"
 #else
 #include "user_shim.h"
 #endif

@@ -34,7 +34,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "anl_lock.h"
+#include "lock.h"
 #include "compat.h"
 #include "stock_arena.h"
 

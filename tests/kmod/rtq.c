@@ -5,5 +5,5 @@
  * not contain.
  */
 #include "oracle_rtq.h"
-#include "anl_lock.c"
+#include "lock.c"
 #include "range_tree_rqs.c"

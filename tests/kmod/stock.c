@@ -25,7 +25,7 @@
 #include <linux/uaccess.h>
 
 #include "anl_config.h"
-#include "anl_lock.h"
+#include "lock.h"
 #include "anl_test.h"
 
 static bool stock_go, stock_held;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What src/anl_lock.c needs of the kernel, for user space, included before it. A
+ * What src/lock.c needs of the kernel, for user space, included before it. A
  * thread plays a CPU; whether its interrupts are off is a flag.
  *
  * A test can run code between any two steps of the lock: @step of a CPU is called before

@@ -92,8 +92,8 @@ for mutant in "${mutants[@]}"; do
 	[[ $name == *"${ONLY:-}"* ]] || continue
 	made=$((made + 1))
 	case $name in
-	"lock order:"*) var=LOCK src=../../src/anl_lock.c target=test_lock_tsan ;;
-	lock:*) var=LOCK src=../../src/anl_lock.c target=test_lock ;;
+	"lock order:"*) var=LOCK src=../../src/lock.c target=test_lock_tsan ;;
+	lock:*) var=LOCK src=../../src/lock.c target=test_lock ;;
 	*)	var=TREE src=../../src/range_tree_rqs.c target=$TREE_TEST ;;
 	esac
 	sed "${mutant#*|}" "$src" >"$OUT/mutant.c"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests of src/anl_lock.c, the lock for kernels without rqspinlock. Threads play
+ * Tests of src/lock.c, the lock for kernels without rqspinlock. Threads play
  * CPUs, and the main thread plays several of them in turn. A call of the lock from a
  * hook of lock_shim.h plays the NMI.
  */
@@ -16,7 +16,7 @@
 
 #include "lock_shim.h"
 /* Not only the header: all waiters have to be idle after each test. */
-#include "anl_lock.c"
+#include "lock.c"
 
 #define NR_THREADS	4
 #define NR_ROUNDS	50000

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the module counts about an arena; see arena_stat.c for who reads it.
+ * What the module counts about an arena; see stat.c for who reads it.
  */
-#ifndef ANL_ARENA_STAT_H
-#define ANL_ARENA_STAT_H
+#ifndef ANL_STAT_H
+#define ANL_STAT_H
 
 #include <linux/errno.h>
 #include <linux/percpu.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The lock of anl_lock.h for kernels that do not export rqspinlock.
+ * The lock of lock.h for kernels that do not export rqspinlock.
  *
  * The lock is one word: the owner (a CPU number plus 1, or 0) and the tail of a queue. One
  * instruction takes a free lock without a queue and names the owner, so an NMI never finds
@@ -40,7 +40,7 @@
 #include <linux/threads.h>
 #include <linux/timekeeping.h>
 
-#include "anl_lock.h"
+#include "lock.h"
 
 #ifndef ANL_HAVE_RQSPINLOCK
 

@@ -9,7 +9,7 @@
  * -ETIMEDOUT if the lock could not be taken within 250 ms
  *
  * This is the contract of the kernel's rqspinlock, which is used where it is
- * exported; elsewhere anl_lock.c has a lock of our own.
+ * exported; elsewhere lock.c has a lock of our own.
  */
 #ifndef ANL_LOCK_H
 #define ANL_LOCK_H
