@@ -102,8 +102,8 @@ struct anl_stash_node {
  * @nr_slots: pages in the user mapping, and bits in @live and @dying
  * @nr_limit: pages that may be populated: @nr_slots or max_entries if less
  * @nr_populated: slots that hold a page
- * @rt: which slots are taken; locks itself
- * @rt_mem: memory of @rt
+ * @tree: which slots are taken; locks itself
+ * @tree_mem: memory of @tree
  * @live: slots whose owner is the user of the arena
  * @dying: slots waiting for the drain
  * @dying_sum: one bit per word of @dying that may be non-zero
@@ -169,8 +169,8 @@ struct anl_arena {
 	u32 nr_limit;
 	atomic_long_t nr_populated;
 
-	struct rtq rt;
-	void *rt_mem;
+	struct anl_tree tree;
+	void *tree_mem;
 	atomic_long_t *live;
 	atomic_long_t *dying;
 	atomic_long_t *dying_sum;

@@ -85,7 +85,7 @@ void anl_kick(struct anl_arena *a, int what)
 /* Is there so much room that slots may stay in the queue for a moment? */
 static bool anl_has_room(const struct anl_arena *a)
 {
-	return rtq_nr_free(&a->rt) >= a->nr_limit / 4;
+	return anl_tree_nr_free(&a->tree) >= a->nr_limit / 4;
 }
 
 static enum hrtimer_restart anl_pause_over(struct hrtimer *timer)
@@ -231,7 +231,7 @@ void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt)
 
 	for (; pgoff < end; pgoff += n) {
 		n = min(end - pgoff, ANL_RELEASE_SLOTS);
-		while (rtq_release(&a->rt, pgoff, n))
+		while (anl_tree_release(&a->tree, pgoff, n))
 			cond_resched();
 	}
 }

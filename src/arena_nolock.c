@@ -164,7 +164,7 @@ static void anl_arena_destroy(struct anl_arena *a)
 	anl_free_exit(a);
 	anl_stat_exit(a);
 	kvfree(a->tables);
-	kvfree(a->rt_mem);
+	kvfree(a->tree_mem);
 	anl_objcg_put(a->objcg);
 	kvfree(a);
 }
@@ -246,11 +246,11 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	tables = ((anl_kaddr(a, a->nr_slots) - 1) >> PMD_SHIFT) -
 		 (a->kern_start >> PMD_SHIFT) + 1;
 	a->tables = anl_zalloc(a, tables * sizeof(*a->tables));
-	a->rt_mem = anl_zalloc(a, rtq_mem_size(a->nr_limit));
+	a->tree_mem = anl_zalloc(a, anl_tree_mem_size(a->nr_limit));
 	err = -ENOMEM;
-	if (!a->tables || !a->rt_mem)
+	if (!a->tables || !a->tree_mem)
 		goto fail;
-	rtq_init(&a->rt, a->rt_mem, a->nr_limit);
+	anl_tree_init(&a->tree, a->tree_mem, a->nr_limit);
 
 	err = anl_pgtable_prefill(a);
 	if (err)
@@ -496,7 +496,7 @@ static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
 
 	for (; cnt; pgoff += n, cnt -= n) {
 		n = min(cnt, ANL_RELEASE_SLOTS);
-		if (rtq_release(&a->rt, pgoff, n)) {
+		if (anl_tree_release(&a->tree, pgoff, n)) {
 			anl_queue_slots(a, pgoff, cnt);
 			return;
 		}
@@ -518,9 +518,9 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 
 	for (;;) {
 		if (pgoff == ANL_ANYWHERE)
-			ret = rtq_alloc(&a->rt, cnt);
+			ret = anl_tree_alloc(&a->tree, cnt);
 		else
-			ret = rtq_claim(&a->rt, pgoff, cnt) ?: pgoff;
+			ret = anl_tree_claim(&a->tree, pgoff, cnt) ?: pgoff;
 		if (ret >= 0) {
 			/* It has to be the lowest address; a spare may be on that. */
 			if (pgoff != ANL_ANYWHERE || !anl_spare_below(a, ret) || !tries--)
@@ -566,7 +566,7 @@ static long anl_alloc_one(struct anl_arena *a, int nid)
 
 	if (!page)
 		return -ENOMEM;
-	pgoff = rtq_alloc(&a->rt, 1);
+	pgoff = anl_tree_alloc(&a->tree, 1);
 	if (pgoff >= 0 && anl_spare_below(a, pgoff)) {
 		/* The long way knows what to do then. */
 		anl_unclaim(a, pgoff, 1);

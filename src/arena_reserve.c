@@ -483,7 +483,7 @@ bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt)
 		if (spare == ANL_NO_SPARE || spare < pgoff || spare - pgoff >= cnt ||
 		    cmpxchg(&a->spares[i], spare, ANL_NO_SPARE) != spare)
 			continue;
-		if (rtq_release(&a->rt, spare, 1))
+		if (anl_tree_release(&a->tree, spare, 1))
 			anl_queue_slots(a, spare, 1);
 		any = true;
 	}
@@ -505,7 +505,7 @@ bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt)
  */
 void anl_spares_fill(struct anl_arena *a)
 {
-	u32 want = rtq_nr_free(&a->rt) / (4 * ANL_SPARE_CHOICE);
+	u32 want = anl_tree_nr_free(&a->tree) / (4 * ANL_SPARE_CHOICE);
 	u32 i, k, pgoff;
 
 	WRITE_ONCE(a->spares_missing, false);
@@ -514,13 +514,13 @@ void anl_spares_fill(struct anl_arena *a)
 			continue;
 		for (k = 1; k <= ANL_SPARE_CHOICE; k++) {
 			pgoff = a->nr_limit - i * ANL_SPARE_CHOICE - k;
-			if (!rtq_claim(&a->rt, pgoff, 1))
+			if (!anl_tree_claim(&a->tree, pgoff, 1))
 				break;
 		}
 		if (k > ANL_SPARE_CHOICE)
 			continue;
 		if (cmpxchg(&a->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE &&
-		    rtq_release(&a->rt, pgoff, 1))
+		    anl_tree_release(&a->tree, pgoff, 1))
 			anl_queue_slots(a, pgoff, 1);
 	}
 }

@@ -28,7 +28,7 @@
  * Owns: the bitmap and the tree, under @lock with interrupts off. The lock
  * reports re-entry on its own CPU and too long a wait as errors instead of
  * hanging; then nothing was changed. Every function here runs in any context,
- * except for rtq_init(). This file also compiles in user space, where
+ * except for anl_tree_init(). This file also compiles in user space, where
  * tests/user compares it with a naive model.
  */
 #include "range_tree_rqs.h"
@@ -45,50 +45,50 @@
 #define LEAF_WORDS	(LEAF_PAGES / BITS_PER_LONG)
 #define NO_LEAF		(~0u)
 
-static u32 rtq_leaves(u32 nr_pages)
+static u32 anl_tree_leaves(u32 nr_pages)
 {
 	return roundup_pow_of_two((nr_pages + LEAF_PAGES - 1) / LEAF_PAGES);
 }
 
-static size_t rtq_map_size(u32 nr_pages)
+static size_t anl_tree_map_size(u32 nr_pages)
 {
-	return (size_t)rtq_leaves(nr_pages) * (LEAF_PAGES / 8);
+	return (size_t)anl_tree_leaves(nr_pages) * (LEAF_PAGES / 8);
 }
 
 /**
- * rtq_mem_size() - memory that a range needs
+ * anl_tree_mem_size() - memory that a range needs
  * @nr_pages: pages in the range, 1 to 2^20
  *
  * Context: any.
  * Return: bytes.
  */
-size_t rtq_mem_size(u32 nr_pages)
+size_t anl_tree_mem_size(u32 nr_pages)
 {
-	return rtq_map_size(nr_pages) + 2 * rtq_leaves(nr_pages) * sizeof(struct rtq_node);
+	return anl_tree_map_size(nr_pages) + 2 * anl_tree_leaves(nr_pages) * sizeof(struct anl_tree_node);
 }
 
 /**
- * rtq_init() - a range with all pages taken
- * @rt: the range
- * @mem: rtq_mem_size() bytes, zeroed, aligned for unsigned long
+ * anl_tree_init() - a range with all pages taken
+ * @tree: the range
+ * @mem: anl_tree_mem_size() bytes, zeroed, aligned for unsigned long
  * @nr_pages: pages in the range, 1 to 2^20
  *
- * Context: process context, before anybody else knows @rt.
+ * Context: process context, before anybody else knows @tree.
  */
-void rtq_init(struct rtq *rt, void *mem, u32 nr_pages)
+void anl_tree_init(struct anl_tree *tree, void *mem, u32 nr_pages)
 {
-	anl_lock_init(&rt->lock);
-	rt->nr_pages = nr_pages;
-	rt->nr_free = 0;
-	rt->nr_leaves = rtq_leaves(nr_pages);
-	rt->stale = NO_LEAF;
-	rt->low = 0;
-	rt->map = mem;
-	rt->node = (void *)((char *)mem + rtq_map_size(nr_pages));
+	anl_lock_init(&tree->lock);
+	tree->nr_pages = nr_pages;
+	tree->nr_free = 0;
+	tree->nr_leaves = anl_tree_leaves(nr_pages);
+	tree->stale = NO_LEAF;
+	tree->low = 0;
+	tree->map = mem;
+	tree->node = (void *)((char *)mem + anl_tree_map_size(nr_pages));
 }
 
 /* Bits of word @w that lie in the pages [@pgoff, @end). */
-static unsigned long rtq_mask(u32 w, u32 pgoff, u32 end)
+static unsigned long anl_tree_mask(u32 w, u32 pgoff, u32 end)
 {
 	unsigned long mask = ~0UL;
 
@@ -101,7 +101,7 @@ static unsigned long rtq_mask(u32 w, u32 pgoff, u32 end)
 }
 
 /* Longest run of set bits in a word, if longer than @min; otherwise @min. */
-static u32 rtq_word_run(unsigned long word, u32 min)
+static u32 anl_tree_word_run(unsigned long word, u32 min)
 {
 	unsigned long runs[6], next;	/* bit i of [k]: 2^k set bits from bit i on */
 	u32 k = 0, len;
@@ -126,10 +126,10 @@ static u32 rtq_word_run(unsigned long word, u32 min)
 }
 
 /* Recompute the node of a leaf from the bitmap. */
-static void rtq_sum_leaf(struct rtq *rt, u32 leaf)
+static void anl_tree_sum_leaf(struct anl_tree *tree, u32 leaf)
 {
-	const unsigned long *map = rt->map + leaf * LEAF_WORDS;
-	struct rtq_node *n = &rt->node[rt->nr_leaves + leaf];
+	const unsigned long *map = tree->map + leaf * LEAF_WORDS;
+	struct anl_tree_node *n = &tree->node[tree->nr_leaves + leaf];
 	u32 run = 0, longest = 0, i;
 	bool first = true;
 
@@ -146,7 +146,7 @@ static void rtq_sum_leaf(struct rtq *rt, u32 leaf)
 		if (first)
 			n->pre = run;
 		first = false;
-		longest = rtq_word_run(word, longest);
+		longest = anl_tree_word_run(word, longest);
 		run = BITS_PER_LONG - 1 - __fls(~word);
 	}
 	if (first)
@@ -156,10 +156,10 @@ static void rtq_sum_leaf(struct rtq *rt, u32 leaf)
 }
 
 /* Recompute a node whose halves have @half pages each. Has it changed? */
-static bool rtq_sum_node(struct rtq *rt, u32 i, u32 half)
+static bool anl_tree_sum_node(struct anl_tree *tree, u32 i, u32 half)
 {
-	const struct rtq_node *l = &rt->node[2 * i], *r = &rt->node[2 * i + 1];
-	struct rtq_node *n = &rt->node[i], old = *n;
+	const struct anl_tree_node *l = &tree->node[2 * i], *r = &tree->node[2 * i + 1];
+	struct anl_tree_node *n = &tree->node[i], old = *n;
 
 	n->pre = l->pre == half ? half + r->pre : l->pre;
 	n->suf = r->suf == half ? half + l->suf : r->suf;
@@ -169,152 +169,152 @@ static bool rtq_sum_node(struct rtq *rt, u32 i, u32 half)
 }
 
 /* Bring the tree up to date with the bitmap. */
-static void rtq_sync(struct rtq *rt)
+static void anl_tree_sync(struct anl_tree *tree)
 {
 	u32 i, half;
 
-	if (rt->stale == NO_LEAF)
+	if (tree->stale == NO_LEAF)
 		return;
-	rtq_sum_leaf(rt, rt->stale);
-	i = (rt->nr_leaves + rt->stale) / 2;
-	for (half = LEAF_PAGES; i && rtq_sum_node(rt, i, half); half *= 2)
+	anl_tree_sum_leaf(tree, tree->stale);
+	i = (tree->nr_leaves + tree->stale) / 2;
+	for (half = LEAF_PAGES; i && anl_tree_sum_node(tree, i, half); half *= 2)
 		i /= 2;
-	rt->stale = NO_LEAF;
+	tree->stale = NO_LEAF;
 }
 
 /* Is all of a leaf taken because a node above it, or its own, says so? */
-static bool rtq_is_shut(const struct rtq *rt, u32 leaf)
+static bool anl_tree_is_shut(const struct anl_tree *tree, u32 leaf)
 {
 	u32 i;
 
-	for (i = rt->nr_leaves + leaf; i; i /= 2)
-		if (!READ_ONCE(rt->node[i].max))
+	for (i = tree->nr_leaves + leaf; i; i /= 2)
+		if (!READ_ONCE(tree->node[i].max))
 			return true;
 
 	return false;
 }
 
 /* Make the bitmap and the nodes true on the way down to a leaf. Was it shut? */
-static bool rtq_open(struct rtq *rt, u32 leaf)
+static bool anl_tree_open(struct anl_tree *tree, u32 leaf)
 {
 	u32 level, i;
 
-	for (level = ilog2(rt->nr_leaves); level; level--) {
-		i = (rt->nr_leaves + leaf) >> level;
-		if (!rt->node[i].max)
-			memset(&rt->node[2 * i], 0, 2 * sizeof(*rt->node));
+	for (level = ilog2(tree->nr_leaves); level; level--) {
+		i = (tree->nr_leaves + leaf) >> level;
+		if (!tree->node[i].max)
+			memset(&tree->node[2 * i], 0, 2 * sizeof(*tree->node));
 	}
-	if (rt->node[rt->nr_leaves + leaf].max)
+	if (tree->node[tree->nr_leaves + leaf].max)
 		return false;
-	memset(rt->map + leaf * LEAF_WORDS, 0, LEAF_WORDS * sizeof(*rt->map));
+	memset(tree->map + leaf * LEAF_WORDS, 0, LEAF_WORDS * sizeof(*tree->map));
 
 	return true;
 }
 
 /* Change the bits of the pages [@pgoff, @end). Returns how many there were to change. */
-static u32 rtq_set_bits(struct rtq *rt, u32 pgoff, u32 end, bool free)
+static u32 anl_tree_set_bits(struct anl_tree *tree, u32 pgoff, u32 end, bool free)
 {
 	u32 last = (end - 1) / BITS_PER_LONG, cnt = 0, w;
 
 	for (w = pgoff / BITS_PER_LONG; w <= last; w++) {
-		unsigned long old = rt->map[w], mask = rtq_mask(w, pgoff, end);
+		unsigned long old = tree->map[w], mask = anl_tree_mask(w, pgoff, end);
 		unsigned long new = free ? old | mask : old & ~mask;
 
 		cnt += hweight_long(old ^ new);
-		WRITE_ONCE(rt->map[w], new);
+		WRITE_ONCE(tree->map[w], new);
 	}
 
 	return cnt;
 }
 
 /* The node stands for the leaves [@lo, @hi) only. */
-static bool rtq_node_within(const struct rtq *rt, u32 i, u32 level, u32 lo, u32 hi)
+static bool anl_tree_node_within(const struct anl_tree *tree, u32 i, u32 level, u32 lo, u32 hi)
 {
-	return i << level >= rt->nr_leaves + lo && (i + 1) << level <= rt->nr_leaves + hi;
+	return i << level >= tree->nr_leaves + lo && (i + 1) << level <= tree->nr_leaves + hi;
 }
 
 /* Take the pages [@pgoff, @end), all of which are free. */
-static void rtq_take(struct rtq *rt, u32 pgoff, u32 end)
+static void anl_tree_take(struct anl_tree *tree, u32 pgoff, u32 end)
 {
 	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES;
 	/* The leaves that are taken as a whole. */
 	u32 lo = (pgoff + LEAF_PAGES - 1) / LEAF_PAGES, hi = end / LEAF_PAGES;
 	u32 l, r, level;
 
-	WRITE_ONCE(rt->nr_free, rt->nr_free - (end - pgoff));
-	if (first != last || first != rt->stale)
-		rtq_sync(rt);
+	WRITE_ONCE(tree->nr_free, tree->nr_free - (end - pgoff));
+	if (first != last || first != tree->stale)
+		anl_tree_sync(tree);
 	if (first == last) {
-		rtq_set_bits(rt, pgoff, end, false);
-		rt->stale = first;
+		anl_tree_set_bits(tree, pgoff, end, false);
+		tree->stale = first;
 		return;
 	}
 
 	if (first < lo) {
-		rtq_set_bits(rt, pgoff, lo * LEAF_PAGES, false);
-		rtq_sum_leaf(rt, first);
+		anl_tree_set_bits(tree, pgoff, lo * LEAF_PAGES, false);
+		anl_tree_sum_leaf(tree, first);
 	}
 	if (last >= hi) {
-		rtq_set_bits(rt, hi * LEAF_PAGES, end, false);
-		rtq_sum_leaf(rt, last);
+		anl_tree_set_bits(tree, hi * LEAF_PAGES, end, false);
+		anl_tree_sum_leaf(tree, last);
 	}
-	for (l = rt->nr_leaves + lo, r = rt->nr_leaves + hi; l < r; l /= 2, r /= 2) {
+	for (l = tree->nr_leaves + lo, r = tree->nr_leaves + hi; l < r; l /= 2, r /= 2) {
 		if (l & 1)
-			rt->node[l++] = (struct rtq_node){};
+			tree->node[l++] = (struct anl_tree_node){};
 		if (r & 1)
-			rt->node[--r] = (struct rtq_node){};
+			tree->node[--r] = (struct anl_tree_node){};
 	}
-	l = rt->nr_leaves + first;
-	r = rt->nr_leaves + last;
+	l = tree->nr_leaves + first;
+	r = tree->nr_leaves + last;
 	for (level = 1; l > 1; level++) {
 		l /= 2;
 		r /= 2;
-		if (!rtq_node_within(rt, l, level, lo, hi))
-			rtq_sum_node(rt, l, LEAF_PAGES << (level - 1));
-		if (r != l && !rtq_node_within(rt, r, level, lo, hi))
-			rtq_sum_node(rt, r, LEAF_PAGES << (level - 1));
+		if (!anl_tree_node_within(tree, l, level, lo, hi))
+			anl_tree_sum_node(tree, l, LEAF_PAGES << (level - 1));
+		if (r != l && !anl_tree_node_within(tree, r, level, lo, hi))
+			anl_tree_sum_node(tree, r, LEAF_PAGES << (level - 1));
 	}
 	/* Who looks for a single page relies on the bitmap there. */
-	if (rt->low >= lo && rt->low < hi)
-		rt->low = min(hi, rt->nr_leaves - 1);
-	if (rtq_is_shut(rt, rt->low))
-		memset(rt->map + rt->low * LEAF_WORDS, 0, LEAF_WORDS * sizeof(*rt->map));
+	if (tree->low >= lo && tree->low < hi)
+		tree->low = min(hi, tree->nr_leaves - 1);
+	if (anl_tree_is_shut(tree, tree->low))
+		memset(tree->map + tree->low * LEAF_WORDS, 0, LEAF_WORDS * sizeof(*tree->map));
 }
 
 /* Give back the pages [@pgoff, @end). */
-static void rtq_give(struct rtq *rt, u32 pgoff, u32 end)
+static void anl_tree_give(struct anl_tree *tree, u32 pgoff, u32 end)
 {
 	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES, i, half, cnt;
 	bool shut = false;
 
-	rt->low = min(rt->low, first);
-	if (first != last || first != rt->stale) {
-		rtq_sync(rt);
+	tree->low = min(tree->low, first);
+	if (first != last || first != tree->stale) {
+		anl_tree_sync(tree);
 		for (i = first; i <= last; i++)
-			shut |= rtq_open(rt, i);
+			shut |= anl_tree_open(tree, i);
 	}
-	cnt = rtq_set_bits(rt, pgoff, end, true);
-	WRITE_ONCE(rt->nr_free, rt->nr_free + cnt);
+	cnt = anl_tree_set_bits(tree, pgoff, end, true);
+	WRITE_ONCE(tree->nr_free, tree->nr_free + cnt);
 	/* The tree may be behind, but never call free pages taken. */
 	if (first == last && !shut) {
-		rt->stale = first;
+		tree->stale = first;
 		return;
 	}
 
 	for (i = first; i <= last; i++)
-		rtq_sum_leaf(rt, i);
-	first += rt->nr_leaves;
-	last += rt->nr_leaves;
+		anl_tree_sum_leaf(tree, i);
+	first += tree->nr_leaves;
+	last += tree->nr_leaves;
 	for (half = LEAF_PAGES; first > 1; half *= 2) {
 		first /= 2;
 		last /= 2;
 		for (i = first; i <= last; i++)
-			rtq_sum_node(rt, i, half);
+			anl_tree_sum_node(tree, i, half);
 	}
 }
 
 /* Are all pages in [@pgoff, @end) free? */
-static bool rtq_all_free(struct rtq *rt, u32 pgoff, u32 end)
+static bool anl_tree_all_free(struct anl_tree *tree, u32 pgoff, u32 end)
 {
 	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES;
 	u32 lo = (pgoff + LEAF_PAGES - 1) / LEAF_PAGES, hi = end / LEAF_PAGES;
@@ -322,10 +322,10 @@ static bool rtq_all_free(struct rtq *rt, u32 pgoff, u32 end)
 
 	if (first == last)
 		lo = hi;
-	if (first != last || first != rt->stale)
-		rtq_sync(rt);
+	if (first != last || first != tree->stale)
+		anl_tree_sync(tree);
 	/* What lies between two open leaves is told by the nodes. */
-	if (rtq_is_shut(rt, first) || rtq_is_shut(rt, last))
+	if (anl_tree_is_shut(tree, first) || anl_tree_is_shut(tree, last))
 		return false;
 	for (pos = pgoff; pos < end; pos = (pos / BITS_PER_LONG + 1) * BITS_PER_LONG) {
 		u32 w = pos / BITS_PER_LONG;
@@ -334,15 +334,15 @@ static bool rtq_all_free(struct rtq *rt, u32 pgoff, u32 end)
 			pos = hi * LEAF_PAGES - 1;
 			continue;
 		}
-		if (~rt->map[w] & rtq_mask(w, pgoff, end))
+		if (~tree->map[w] & anl_tree_mask(w, pgoff, end))
 			return false;
 	}
-	l = rt->nr_leaves + lo;
-	r = rt->nr_leaves + hi;
+	l = tree->nr_leaves + lo;
+	r = tree->nr_leaves + hi;
 	for (size = LEAF_PAGES; l < r; l /= 2, r /= 2, size *= 2) {
-		if (l & 1 && rt->node[l++].max != size)
+		if (l & 1 && tree->node[l++].max != size)
 			return false;
-		if (r & 1 && rt->node[--r].max != size)
+		if (r & 1 && tree->node[--r].max != size)
 			return false;
 	}
 
@@ -350,12 +350,12 @@ static bool rtq_all_free(struct rtq *rt, u32 pgoff, u32 end)
 }
 
 /* The lowest run of @cnt free pages in a leaf that has one. */
-static u32 rtq_find_in_leaf(const struct rtq *rt, u32 leaf, u32 cnt)
+static u32 anl_tree_find_in_leaf(const struct anl_tree *tree, u32 leaf, u32 cnt)
 {
 	u32 pos = leaf * LEAF_PAGES, end = pos + LEAF_PAGES, start;
 
 	for (;;) {
-		unsigned long word = rt->map[pos / BITS_PER_LONG] >> (pos % BITS_PER_LONG);
+		unsigned long word = tree->map[pos / BITS_PER_LONG] >> (pos % BITS_PER_LONG);
 
 		if (!word) {
 			pos = (pos / BITS_PER_LONG + 1) * BITS_PER_LONG;
@@ -366,7 +366,7 @@ static u32 rtq_find_in_leaf(const struct rtq *rt, u32 leaf, u32 cnt)
 		while (pos < end) {
 			u32 left = BITS_PER_LONG - pos % BITS_PER_LONG, ones;
 
-			word = ~(rt->map[pos / BITS_PER_LONG] >> (pos % BITS_PER_LONG));
+			word = ~(tree->map[pos / BITS_PER_LONG] >> (pos % BITS_PER_LONG));
 			ones = word ? min((u32)__ffs(word), left) : left;
 			pos += ones;
 			if (pos - start >= cnt)
@@ -378,14 +378,14 @@ static u32 rtq_find_in_leaf(const struct rtq *rt, u32 leaf, u32 cnt)
 }
 
 /* The lowest run of @cnt free pages, or -ENOSPC. */
-static long rtq_find(const struct rtq *rt, u32 cnt)
+static long anl_tree_find(const struct anl_tree *tree, u32 cnt)
 {
-	u32 i = 1, start = 0, len = rt->nr_leaves * LEAF_PAGES;
+	u32 i = 1, start = 0, len = tree->nr_leaves * LEAF_PAGES;
 
-	if (rt->node[1].max < cnt)
+	if (tree->node[1].max < cnt)
 		return -ENOSPC;
-	while (i < rt->nr_leaves) {
-		const struct rtq_node *l = &rt->node[2 * i], *r = &rt->node[2 * i + 1];
+	while (i < tree->nr_leaves) {
+		const struct anl_tree_node *l = &tree->node[2 * i], *r = &tree->node[2 * i + 1];
 
 		len /= 2;
 		if (l->max >= cnt) {
@@ -398,69 +398,69 @@ static long rtq_find(const struct rtq *rt, u32 cnt)
 		}
 	}
 
-	return rtq_find_in_leaf(rt, i - rt->nr_leaves, cnt);
+	return anl_tree_find_in_leaf(tree, i - tree->nr_leaves, cnt);
 }
 
 /* The lowest free page, or -ENOSPC. */
-static long rtq_find_one(struct rtq *rt)
+static long anl_tree_find_one(struct anl_tree *tree)
 {
-	u32 w = rt->low * LEAF_WORDS, end = w + LEAF_WORDS;
+	u32 w = tree->low * LEAF_WORDS, end = w + LEAF_WORDS;
 	long pgoff;
 
-	if (!rt->nr_free)
+	if (!tree->nr_free)
 		return -ENOSPC;
 	for (; w < end; w++)
-		if (rt->map[w])
-			return w * BITS_PER_LONG + __ffs(rt->map[w]);
+		if (tree->map[w])
+			return w * BITS_PER_LONG + __ffs(tree->map[w]);
 
-	rtq_sync(rt);
-	pgoff = rtq_find(rt, 1);
-	rt->low = pgoff / LEAF_PAGES;
+	anl_tree_sync(tree);
+	pgoff = anl_tree_find(tree, 1);
+	tree->low = pgoff / LEAF_PAGES;
 
 	return pgoff;
 }
 
 /**
- * rtq_alloc() - take the lowest pages that fit
- * @rt: the range
+ * anl_tree_alloc() - take the lowest pages that fit
+ * @tree: the range
  * @cnt: number of pages
  *
  * Context: any. Takes the lock.
  * Return: the first page; -EINVAL if @cnt is 0; -ENOSPC if there is no free run
  * that long; -EDEADLK or -ETIMEDOUT if the lock cannot be had.
  */
-long rtq_alloc(struct rtq *rt, u32 cnt)
+long anl_tree_alloc(struct anl_tree *tree, u32 cnt)
 {
 	unsigned long flags;
 	long ret;
 
 	if (!cnt)
 		return -EINVAL;
-	ret = anl_lock_irqsave(&rt->lock, &flags);
+	ret = anl_lock_irqsave(&tree->lock, &flags);
 	if (ret)
 		return ret;
 
 	if (cnt == 1) {
-		ret = rtq_find_one(rt);
+		ret = anl_tree_find_one(tree);
 	} else {
-		rtq_sync(rt);
-		ret = rtq_find(rt, cnt);
+		anl_tree_sync(tree);
+		ret = anl_tree_find(tree, cnt);
 	}
 	if (ret >= 0)
-		rtq_take(rt, ret, ret + cnt);
-	anl_unlock_irqrestore(&rt->lock, flags);
+		anl_tree_take(tree, ret, ret + cnt);
+	anl_unlock_irqrestore(&tree->lock, flags);
 
 	return ret;
 }
 
-static bool rtq_valid(const struct rtq *rt, u32 pgoff, u32 cnt)
+static bool anl_tree_valid(const struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
-	return cnt && pgoff < rt->nr_pages && cnt <= rt->nr_pages - pgoff;
+	return cnt && pgoff < tree->nr_pages && cnt <= tree->nr_pages - pgoff;
 }
 
 /**
- * rtq_claim() - take certain pages
- * @rt: the range
+ * anl_tree_claim() - take certain pages
+ * @tree: the range
  * @pgoff: first page
  * @cnt: number of pages
  *
@@ -469,29 +469,29 @@ static bool rtq_valid(const struct rtq *rt, u32 pgoff, u32 cnt)
  * they are not all in the range, or @cnt is 0; -EDEADLK or -ETIMEDOUT if the lock
  * cannot be had.
  */
-int rtq_claim(struct rtq *rt, u32 pgoff, u32 cnt)
+int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
 	unsigned long flags;
 	int ret;
 
-	if (!rtq_valid(rt, pgoff, cnt))
+	if (!anl_tree_valid(tree, pgoff, cnt))
 		return -EINVAL;
-	ret = anl_lock_irqsave(&rt->lock, &flags);
+	ret = anl_lock_irqsave(&tree->lock, &flags);
 	if (ret)
 		return ret;
 
-	if (rtq_all_free(rt, pgoff, pgoff + cnt))
-		rtq_take(rt, pgoff, pgoff + cnt);
+	if (anl_tree_all_free(tree, pgoff, pgoff + cnt))
+		anl_tree_take(tree, pgoff, pgoff + cnt);
 	else
 		ret = -EBUSY;
-	anl_unlock_irqrestore(&rt->lock, flags);
+	anl_unlock_irqrestore(&tree->lock, flags);
 
 	return ret;
 }
 
 /**
- * rtq_release() - make pages free
- * @rt: the range
+ * anl_tree_release() - make pages free
+ * @tree: the range
  * @pgoff: first page
  * @cnt: number of pages; those that are free already stay free
  *
@@ -499,83 +499,83 @@ int rtq_claim(struct rtq *rt, u32 pgoff, u32 cnt)
  * Return: 0; -EINVAL if they are not all in the range, or @cnt is 0; -EDEADLK or
  * -ETIMEDOUT if the lock cannot be had.
  */
-int rtq_release(struct rtq *rt, u32 pgoff, u32 cnt)
+int anl_tree_release(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
 	unsigned long flags;
 	int ret;
 
-	if (!rtq_valid(rt, pgoff, cnt))
+	if (!anl_tree_valid(tree, pgoff, cnt))
 		return -EINVAL;
-	ret = anl_lock_irqsave(&rt->lock, &flags);
+	ret = anl_lock_irqsave(&tree->lock, &flags);
 	if (ret)
 		return ret;
 
-	rtq_give(rt, pgoff, pgoff + cnt);
-	anl_unlock_irqrestore(&rt->lock, flags);
+	anl_tree_give(tree, pgoff, pgoff + cnt);
+	anl_unlock_irqrestore(&tree->lock, flags);
 
 	return 0;
 }
 
 /**
- * rtq_nr_free() - how many pages are free
- * @rt: the range
+ * anl_tree_nr_free() - how many pages are free
+ * @tree: the range
  *
  * Context: any, no lock; a moment later it may be different.
  */
-u32 rtq_nr_free(const struct rtq *rt)
+u32 anl_tree_nr_free(const struct anl_tree *tree)
 {
-	return READ_ONCE(rt->nr_free);
+	return READ_ONCE(tree->nr_free);
 }
 
 /**
- * rtq_is_free() - is a page free?
- * @rt: the range
+ * anl_tree_is_free() - is a page free?
+ * @tree: the range
  * @pgoff: the page
  *
  * Context: any, no lock; a moment later it may be different.
  */
-bool rtq_is_free(const struct rtq *rt, u32 pgoff)
+bool anl_tree_is_free(const struct anl_tree *tree, u32 pgoff)
 {
-	return pgoff < rt->nr_pages && !rtq_is_shut(rt, pgoff / LEAF_PAGES) &&
-	       READ_ONCE(rt->map[pgoff / BITS_PER_LONG]) >> (pgoff % BITS_PER_LONG) & 1;
+	return pgoff < tree->nr_pages && !anl_tree_is_shut(tree, pgoff / LEAF_PAGES) &&
+	       READ_ONCE(tree->map[pgoff / BITS_PER_LONG]) >> (pgoff % BITS_PER_LONG) & 1;
 }
 
 #if !defined(__KERNEL__) || defined(ANL_DEBUG)
 /**
- * rtq_check() - do the tree and the bitmap agree?
- * @rt: the range; nobody else uses it meanwhile
+ * anl_tree_check() - do the tree and the bitmap agree?
+ * @tree: the range; nobody else uses it meanwhile
  *
  * Counts runs page by page for each node, so it is slow.
  */
-bool rtq_check(struct rtq *rt)
+bool anl_tree_check(struct anl_tree *tree)
 {
-	u32 total = rt->nr_leaves * LEAF_PAGES, i, len, first, p, nr_free = 0;
+	u32 total = tree->nr_leaves * LEAF_PAGES, i, len, first, p, nr_free = 0;
 
 	/* What low points to has to be true, and opening a leaf changes nothing. */
 	for (p = 0; p < LEAF_PAGES; p++) {
-		u32 q = rt->low * LEAF_PAGES + p;
+		u32 q = tree->low * LEAF_PAGES + p;
 
-		if (rt->map[q / BITS_PER_LONG] >> (q % BITS_PER_LONG) & 1 && q < rt->nr_pages &&
-		    !rtq_is_free(rt, q))
+		if (tree->map[q / BITS_PER_LONG] >> (q % BITS_PER_LONG) & 1 && q < tree->nr_pages &&
+		    !anl_tree_is_free(tree, q))
 			return false;
 	}
 	for (p = 0; p < total; p++) {
-		bool bit = rtq_is_free(rt, p);
+		bool bit = anl_tree_is_free(tree, p);
 
-		if (bit && p < rt->low * LEAF_PAGES)
+		if (bit && p < tree->low * LEAF_PAGES)
 			return false;
 		nr_free += bit;
 	}
-	if (nr_free != rt->nr_free)
+	if (nr_free != tree->nr_free)
 		return false;
 
-	rtq_sync(rt);
-	for (i = 0; i < rt->nr_leaves; i++)
-		rtq_open(rt, i);
-	for (p = rt->nr_pages; p < total; p++)
-		if (rt->map[p / BITS_PER_LONG] >> (p % BITS_PER_LONG) & 1)
+	anl_tree_sync(tree);
+	for (i = 0; i < tree->nr_leaves; i++)
+		anl_tree_open(tree, i);
+	for (p = tree->nr_pages; p < total; p++)
+		if (tree->map[p / BITS_PER_LONG] >> (p % BITS_PER_LONG) & 1)
 			return false;
-	for (i = 1, len = total, first = 1; i < 2 * rt->nr_leaves; i++) {
+	for (i = 1, len = total, first = 1; i < 2 * tree->nr_leaves; i++) {
 		u32 start, pre = 0, run = 0, longest = 0;
 		bool unbroken = true;
 
@@ -585,7 +585,7 @@ bool rtq_check(struct rtq *rt)
 		}
 		start = (i - first) * len;
 		for (p = start; p < start + len; p++) {
-			if (rt->map[p / BITS_PER_LONG] >> (p % BITS_PER_LONG) & 1) {
+			if (tree->map[p / BITS_PER_LONG] >> (p % BITS_PER_LONG) & 1) {
 				run++;
 			} else {
 				run = 0;
@@ -595,8 +595,8 @@ bool rtq_check(struct rtq *rt)
 				pre = run;
 			longest = max(longest, run);
 		}
-		if (rt->node[i].pre != pre || rt->node[i].suf != run ||
-		    rt->node[i].max != longest)
+		if (tree->node[i].pre != pre || tree->node[i].suf != run ||
+		    tree->node[i].max != longest)
 			return false;
 	}
 

@@ -10,14 +10,14 @@
 #endif
 
 /* Free runs of the pages below a node, in pages. */
-struct rtq_node {
+struct anl_tree_node {
 	u32 pre;	/* from the first page on */
 	u32 suf;	/* up to the last page */
 	u32 max;	/* the longest */
 };
 
 /**
- * struct rtq - which pages of an address range are free
+ * struct anl_tree - which pages of an address range are free
  * @lock: protects all of it
  * @nr_pages: pages in the range
  * @nr_free: free ones
@@ -27,7 +27,7 @@ struct rtq_node {
  * @map: one bit per page, set if free
  * @node: the tree; [1] is the root, [2i] and [2i + 1] are the children of [i]
  */
-struct rtq {
+struct anl_tree {
 	anl_lock_t lock;
 	u32 nr_pages;
 	u32 nr_free;
@@ -35,18 +35,18 @@ struct rtq {
 	u32 stale;
 	u32 low;
 	unsigned long *map;
-	struct rtq_node *node;
+	struct anl_tree_node *node;
 };
 
-size_t rtq_mem_size(u32 nr_pages);
-void rtq_init(struct rtq *rt, void *mem, u32 nr_pages);
-long rtq_alloc(struct rtq *rt, u32 cnt);
-int rtq_claim(struct rtq *rt, u32 pgoff, u32 cnt);
-int rtq_release(struct rtq *rt, u32 pgoff, u32 cnt);
-u32 rtq_nr_free(const struct rtq *rt);
-bool rtq_is_free(const struct rtq *rt, u32 pgoff);
+size_t anl_tree_mem_size(u32 nr_pages);
+void anl_tree_init(struct anl_tree *tree, void *mem, u32 nr_pages);
+long anl_tree_alloc(struct anl_tree *tree, u32 cnt);
+int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt);
+int anl_tree_release(struct anl_tree *tree, u32 pgoff, u32 cnt);
+u32 anl_tree_nr_free(const struct anl_tree *tree);
+bool anl_tree_is_free(const struct anl_tree *tree, u32 pgoff);
 #if !defined(__KERNEL__) || defined(ANL_DEBUG)
-bool rtq_check(struct rtq *rt);
+bool anl_tree_check(struct anl_tree *tree);
 #endif
 
 #endif

@@ -90,7 +90,7 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "map_name %s\n", a->map->name);
 	seq_printf(m, "max_pages %u\n", a->nr_limit);
 	seq_printf(m, "populated_pages %ld\n", atomic_long_read(&a->nr_populated));
-	seq_printf(m, "free_pages %u\n", rtq_nr_free(&a->rt));
+	seq_printf(m, "free_pages %u\n", anl_tree_nr_free(&a->tree));
 	seq_printf(m, "queued_pages %llu\n", anl_queued(a));
 	seq_printf(m, "reserve_level %d\n", atomic_read(&a->stash_level));
 	seq_printf(m, "reserve_target %u\n", READ_ONCE(a->stash_goal));

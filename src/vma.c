@@ -302,14 +302,14 @@ static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_
 
 	/* Do not allocate only to find the slot busy. */
 	*outcome = ANL_FAULT_AGAIN;
-	if (!rtq_is_free(&a->rt, pgoff) && !anl_spares_release(a, pgoff, 1))
+	if (!anl_tree_is_free(&a->tree, pgoff) && !anl_spares_release(a, pgoff, 1))
 		return 0;
 	page = anl_get_fault_page(a);
 	if (!page) {
 		*outcome = ANL_FAULT_NO_MEMORY;
 		return VM_FAULT_SIGBUS;
 	}
-	if (rtq_claim(&a->rt, pgoff, 1)) {
+	if (anl_tree_claim(&a->tree, pgoff, 1)) {
 		put_page(page);
 		return 0;
 	}

@@ -423,10 +423,10 @@ static void on_top_of(const char *func)
 
 TEST(ctx, on_top_of_alloc, "who interrupts an allocation under its lock still gets a page")
 {
-	on_top_of("rtq_alloc");
+	on_top_of("anl_tree_alloc");
 }
 
 TEST(ctx, on_top_of_free, "who interrupts a free under its lock still gets a page")
 {
-	on_top_of("rtq_release");
+	on_top_of("anl_tree_release");
 }

@@ -101,7 +101,7 @@ struct oracle {
 	unsigned long *dying;
 	pte_t *pte;
 	u16 *users;		/* user PTEs of each slot */
-	struct rtq rt;
+	struct anl_tree rt;
 	void *rt_mem;
 	u32 spares[ANL_NR_SPARES];
 	struct page **stash;
@@ -377,10 +377,10 @@ static int oracle_take(void *data)
 				ANL_OFF_bpf_arena_user_vm_end);
 	o->stock_tree = oracle_stock_tree(o);
 
-	o->rt = a->rt;
-	memcpy(o->rt_mem, a->rt_mem, rtq_mem_size(a->nr_limit));
-	o->rt.map = o->rt_mem + ((void *)a->rt.map - a->rt_mem);
-	o->rt.node = o->rt_mem + ((void *)a->rt.node - a->rt_mem);
+	o->rt = a->tree;
+	memcpy(o->rt_mem, a->tree_mem, anl_tree_mem_size(a->nr_limit));
+	o->rt.map = o->rt_mem + ((void *)a->tree.map - a->tree_mem);
+	o->rt.node = o->rt_mem + ((void *)a->tree.node - a->tree_mem);
 
 	o->nr_discard = 0;
 	for (node = a->discard.first; node; node = node->next)
@@ -453,7 +453,7 @@ static void oracle_check_spares(struct oracle *o)
 static void oracle_check_slot(struct oracle *o, u32 slot)
 {
 	bool inside = slot < o->a->nr_limit;
-	bool free = inside && rtq_is_free(&o->rt, slot);
+	bool free = inside && anl_tree_is_free(&o->rt, slot);
 	bool live = test_bit(slot, o->live), dying = test_bit(slot, o->dying);
 	bool page = oracle_page(o, o->pte[slot]);
 	bool spare = inside && slot + ANL_NR_SPARES * ANL_SPARE_CHOICE >= o->a->nr_limit &&
@@ -600,7 +600,7 @@ static bool oracle_judge(struct oracle *o)
 		nr_pages += !!oracle_page(o, o->pte[slot]);
 		nr_live += test_bit(slot, o->live);
 		nr_users += o->users[slot];
-		nr_free += rtq_is_free(&o->rt, slot);
+		nr_free += anl_tree_is_free(&o->rt, slot);
 		if (!(slot % 4096))
 			cond_resched();
 	}
@@ -619,7 +619,7 @@ static bool oracle_judge(struct oracle *o)
 	if (!oracle_check_places(o, nr_pages))
 		return false;
 	/* This changes the copy. */
-	if (!rtq_check(&o->rt))
+	if (!anl_tree_check(&o->rt))
 		bad(o, "the tree contradicts its bitmap");
 	if (!o->nr_bad)
 		o->len = scnprintf(o->text, ORACLE_TEXT,
@@ -662,7 +662,7 @@ static bool oracle_alloc(struct oracle *o)
 	o->dying = kvcalloc(words, sizeof(*o->dying), GFP_KERNEL);
 	o->pte = kvcalloc(o->a->nr_slots, sizeof(*o->pte), GFP_KERNEL);
 	o->users = kvcalloc(o->a->nr_slots, sizeof(*o->users), GFP_KERNEL);
-	o->rt_mem = kvzalloc(rtq_mem_size(o->a->nr_limit), GFP_KERNEL);
+	o->rt_mem = kvzalloc(anl_tree_mem_size(o->a->nr_limit), GFP_KERNEL);
 	o->stash = kvcalloc(cap, sizeof(*o->stash), GFP_KERNEL);
 	o->stash_map = kvcalloc(BITS_TO_LONGS(cap), sizeof(long), GFP_KERNEL);
 	o->stash_nodes = kvzalloc((size_t)nr_node_ids * max(o->a->stash_node_size, 1U),

@@ -7,14 +7,14 @@
 #ifndef ANL_ORACLE_RTQ_H
 #define ANL_ORACLE_RTQ_H
 
-#define rtq_mem_size		oracle_rtq_mem_size
-#define rtq_init		oracle_rtq_init
-#define rtq_alloc		oracle_rtq_alloc
-#define rtq_claim		oracle_rtq_claim
-#define rtq_release		oracle_rtq_release
-#define rtq_nr_free		oracle_rtq_nr_free
-#define rtq_is_free		oracle_rtq_is_free
-#define rtq_check		oracle_rtq_check
+#define anl_tree_mem_size		oracle_tree_mem_size
+#define anl_tree_init		oracle_tree_init
+#define anl_tree_alloc		oracle_tree_alloc
+#define anl_tree_claim		oracle_tree_claim
+#define anl_tree_release		oracle_tree_release
+#define anl_tree_nr_free		oracle_tree_nr_free
+#define anl_tree_is_free		oracle_tree_is_free
+#define anl_tree_check		oracle_tree_check
 #define anl_lock_irqsave	oracle_lock_irqsave
 #define anl_unlock_irqrestore	oracle_unlock_irqrestore
 

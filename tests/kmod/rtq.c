@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The tree's own functions, for the oracle: it asks a copy of the tree of the module
- * under test what is free, and checks it with rtq_check(), which the module does
+ * under test what is free, and checks it with anl_tree_check(), which the module does
  * not contain.
  */
 #include "oracle_rtq.h"

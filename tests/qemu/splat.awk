@@ -113,7 +113,7 @@ refusal && /version magic|Unknown symbol/ {
 # KCSAN names the two functions that race. Those of the kernel are the kernel's matter,
 # unless they are such as work on what the caller has, and the module has called one.
 /BUG: KCSAN: / {
-	others = !/anl_|rtq_|arena_nolock/
+	others = !/anl_|arena_nolock/
 	callee = /(in|\/) _*((find|bitmap|list|llist|rb)_|mem[a-z]+[+ ])/
 	report = $0
 }

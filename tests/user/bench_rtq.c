@@ -31,51 +31,51 @@ int main(void)
 	double start;
 
 	pair_init(&p, N);
-	rtq_release(&p.rt, 0, N);
+	anl_tree_release(&p.rt, 0, N);
 
 	start = now();
 	for (i = 0; i < N; i++)
-		if (rtq_alloc(&p.rt, 1) != i)
+		if (anl_tree_alloc(&p.rt, 1) != i)
 			return 1;
 	report("alloc of 1 page, one after the other", start, N);
 
 	start = now();
 	for (i = 0; i < N; i++) {
 		at = at * 1664525 + 1013904223;
-		rtq_release(&p.rt, at % N, 1);
-		if (rtq_alloc(&p.rt, 1) != at % N)
+		anl_tree_release(&p.rt, at % N, 1);
+		if (anl_tree_alloc(&p.rt, 1) != at % N)
 			return 1;
 	}
 	report("release of 1 page anywhere, alloc of it", start, N);
 
 	for (i = 0; i < N; i += 2)
-		rtq_release(&p.rt, i, 1);
+		anl_tree_release(&p.rt, i, 1);
 	start = now();
 	for (i = 0; i < N / 2; i++) {
 		at = at * 1664525 + 1013904223;
-		rtq_release(&p.rt, at % N | 1, 1);
-		rtq_claim(&p.rt, at % N | 1, 1);
+		anl_tree_release(&p.rt, at % N | 1, 1);
+		anl_tree_claim(&p.rt, at % N | 1, 1);
 	}
 	report("release and claim between holes", start, N / 2);
 	start = now();
 	for (i = 0; i < N; i += 2)
-		if (rtq_alloc(&p.rt, 1) != i)
+		if (anl_tree_alloc(&p.rt, 1) != i)
 			return 1;
 	report("alloc of 1 page, every other one", start, N / 2);
 
-	rtq_release(&p.rt, 0, N);
+	anl_tree_release(&p.rt, 0, N);
 	start = now();
 	for (i = 0; i < 200; i++) {
-		if (rtq_alloc(&p.rt, N))
+		if (anl_tree_alloc(&p.rt, N))
 			return 1;
-		rtq_release(&p.rt, 0, N);
+		anl_tree_release(&p.rt, 0, N);
 	}
 	report("alloc and release of 2^20 pages", start, 200);
 	start = now();
 	for (i = 0; i < 20000; i++) {
-		if (rtq_alloc(&p.rt, 2051))
+		if (anl_tree_alloc(&p.rt, 2051))
 			return 1;
-		rtq_release(&p.rt, 0, 2051);
+		anl_tree_release(&p.rt, 0, 2051);
 	}
 	report("alloc and release of 2051 pages", start, 20000);
 	pair_exit(&p);

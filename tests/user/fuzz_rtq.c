@@ -89,9 +89,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (op >= 252) {
 			/* The lock cannot be had, and nothing may change. */
 			shim_lock_err = op & 1 ? -EDEADLK : -ETIMEDOUT;
-			if (rtq_alloc(&p.rt, 1) != shim_lock_err ||
-			    rtq_claim(&p.rt, 0, 1) != shim_lock_err ||
-			    rtq_release(&p.rt, 0, n) != shim_lock_err)
+			if (anl_tree_alloc(&p.rt, 1) != shim_lock_err ||
+			    anl_tree_claim(&p.rt, 0, 1) != shim_lock_err ||
+			    anl_tree_release(&p.rt, 0, n) != shim_lock_err)
 				require("a lock error got lost");
 			continue;
 		}

@@ -31,9 +31,9 @@ void pair_init(struct pair *p, u32 nr_pages)
 {
 	p->nr_pages = nr_pages;
 	p->nr_free = 0;
-	p->mem = need(calloc(1, rtq_mem_size(nr_pages)));
+	p->mem = need(calloc(1, anl_tree_mem_size(nr_pages)));
 	p->free = need(calloc(1, nr_pages));
-	rtq_init(&p->rt, p->mem, nr_pages);
+	anl_tree_init(&p->rt, p->mem, nr_pages);
 }
 
 void pair_exit(struct pair *p)
@@ -81,16 +81,16 @@ static const char *compare_some(const struct pair *p, const char *op, u32 pgoff,
 
 	if (p->rt.lock.held)
 		return WRONG("%s left the lock held", op);
-	if (rtq_nr_free(&p->rt) != p->nr_free)
+	if (anl_tree_nr_free(&p->rt) != p->nr_free)
 		return WRONG("%u pages: after %s of %u + %u, %u free instead of %u",
-			     p->nr_pages, op, pgoff, cnt, rtq_nr_free(&p->rt), p->nr_free);
+			     p->nr_pages, op, pgoff, cnt, anl_tree_nr_free(&p->rt), p->nr_free);
 	if (!inside(p, pgoff, cnt))
 		return NULL;
 	/* The pages at both ends and their neighbours. */
 	for (i = pgoff ? pgoff - 1 : 0; i <= pgoff + cnt; i++) {
 		if (i == pgoff + 2 && cnt > 4)
 			i = pgoff + cnt - 1;
-		if (i < p->nr_pages && rtq_is_free(&p->rt, i) != p->free[i])
+		if (i < p->nr_pages && anl_tree_is_free(&p->rt, i) != p->free[i])
 			return WRONG("%u pages: after %s of %u + %u, page %u is %s", p->nr_pages,
 				     op, pgoff, cnt, i, p->free[i] ? "taken" : "free");
 	}
@@ -102,7 +102,7 @@ const char *pair_alloc(struct pair *p, u32 cnt, long *ret)
 {
 	long want = cnt ? lowest(p, cnt) : -EINVAL;
 
-	*ret = rtq_alloc(&p->rt, cnt);
+	*ret = anl_tree_alloc(&p->rt, cnt);
 	if (*ret != want)
 		return WRONG("%u pages: alloc of %u gave %ld instead of %ld", p->nr_pages, cnt,
 			     *ret, want);
@@ -123,7 +123,7 @@ const char *pair_claim(struct pair *p, u32 pgoff, u32 cnt, int *ret)
 	else if (memchr(p->free + pgoff, 0, cnt))
 		want = -EBUSY;
 
-	*ret = rtq_claim(&p->rt, pgoff, cnt);
+	*ret = anl_tree_claim(&p->rt, pgoff, cnt);
 	if (*ret != want)
 		return WRONG("%u pages: claim of %u + %u gave %d instead of %d", p->nr_pages,
 			     pgoff, cnt, *ret, want);
@@ -139,7 +139,7 @@ const char *pair_release(struct pair *p, u32 pgoff, u32 cnt, int *ret)
 {
 	int want = inside(p, pgoff, cnt) ? 0 : -EINVAL;
 
-	*ret = rtq_release(&p->rt, pgoff, cnt);
+	*ret = anl_tree_release(&p->rt, pgoff, cnt);
 	if (*ret != want)
 		return WRONG("%u pages: release of %u + %u gave %d instead of %d", p->nr_pages,
 			     pgoff, cnt, *ret, want);
@@ -156,12 +156,12 @@ const char *pair_compare(struct pair *p)
 	u32 i;
 
 	for (i = 0; i < p->nr_pages; i++)
-		if (rtq_is_free(&p->rt, i) != p->free[i])
+		if (anl_tree_is_free(&p->rt, i) != p->free[i])
 			return WRONG("%u pages: page %u is %s", p->nr_pages, i,
 				     p->free[i] ? "taken" : "free");
-	if (rtq_is_free(&p->rt, p->nr_pages) || rtq_is_free(&p->rt, UINT32_MAX))
+	if (anl_tree_is_free(&p->rt, p->nr_pages) || anl_tree_is_free(&p->rt, UINT32_MAX))
 		return WRONG("%u pages: a page outside is free", p->nr_pages);
-	if (!rtq_check(&p->rt))
+	if (!anl_tree_check(&p->rt))
 		return WRONG("%u pages: tree and bitmap disagree", p->nr_pages);
 
 	return NULL;

@@ -6,7 +6,7 @@
 
 /* A range under test, and one byte per page that says what it should be. */
 struct pair {
-	struct rtq rt;
+	struct anl_tree rt;
 	void *mem;
 	unsigned char *free;	/* 1 if free */
 	u32 nr_pages;

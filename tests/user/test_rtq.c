@@ -97,8 +97,8 @@ static void memory(void **state)
 
 	/* Below a leaf there is a floor; from there on the limit is per page. */
 	FOR_EACH_SIZE(n)
-		assert_true(rtq_mem_size(n) <= 0.6 * n || rtq_mem_size(n) <= 128);
-	assert_true(rtq_mem_size(MAX_PAGES) <= 0.2 * MAX_PAGES);
+		assert_true(anl_tree_mem_size(n) <= 0.6 * n || anl_tree_mem_size(n) <= 128);
+	assert_true(anl_tree_mem_size(MAX_PAGES) <= 0.2 * MAX_PAGES);
 }
 
 static void whole(void **state)
@@ -206,15 +206,15 @@ static void lock_errors(void **state)
 	assert_int_equal(release(&p, 100, 500), 0);
 	for (i = 0; i < 2; i++) {
 		shim_lock_err = errs[i];
-		assert_int_equal(rtq_alloc(&p.rt, 1), errs[i]);
-		assert_int_equal(rtq_alloc(&p.rt, 1000), errs[i]);
-		assert_int_equal(rtq_claim(&p.rt, 100, 500), errs[i]);
-		assert_int_equal(rtq_claim(&p.rt, 0, 1000), errs[i]);
-		assert_int_equal(rtq_release(&p.rt, 0, 1000), errs[i]);
+		assert_int_equal(anl_tree_alloc(&p.rt, 1), errs[i]);
+		assert_int_equal(anl_tree_alloc(&p.rt, 1000), errs[i]);
+		assert_int_equal(anl_tree_claim(&p.rt, 100, 500), errs[i]);
+		assert_int_equal(anl_tree_claim(&p.rt, 0, 1000), errs[i]);
+		assert_int_equal(anl_tree_release(&p.rt, 0, 1000), errs[i]);
 		/* These are not worth a lock. */
-		assert_int_equal(rtq_alloc(&p.rt, 0), -EINVAL);
-		assert_int_equal(rtq_claim(&p.rt, 0, 1001), -EINVAL);
-		assert_int_equal(rtq_release(&p.rt, 1000, 1), -EINVAL);
+		assert_int_equal(anl_tree_alloc(&p.rt, 0), -EINVAL);
+		assert_int_equal(anl_tree_claim(&p.rt, 0, 1001), -EINVAL);
+		assert_int_equal(anl_tree_release(&p.rt, 1000, 1), -EINVAL);
 		shim_lock_err = 0;
 		OK(pair_compare(&p));
 	}
@@ -254,17 +254,17 @@ static void fill_largest(void **state)
 	u32 i;
 
 	pair_init(&p, MAX_PAGES);
-	assert_int_equal(rtq_release(&p.rt, 0, MAX_PAGES), 0);
+	assert_int_equal(anl_tree_release(&p.rt, 0, MAX_PAGES), 0);
 	for (i = 0; i < MAX_PAGES; i++)
-		assert_int_equal(rtq_alloc(&p.rt, 1), i);
-	assert_int_equal(rtq_alloc(&p.rt, 1), -ENOSPC);
-	assert_true(rtq_check(&p.rt));
+		assert_int_equal(anl_tree_alloc(&p.rt, 1), i);
+	assert_int_equal(anl_tree_alloc(&p.rt, 1), -ENOSPC);
+	assert_true(anl_tree_check(&p.rt));
 	/* A freed page is the next one handed out. */
 	for (i = 0; i < 100000; i++) {
 		u32 pgoff = below(MAX_PAGES);
 
-		assert_int_equal(rtq_release(&p.rt, pgoff, 1), 0);
-		assert_int_equal(rtq_alloc(&p.rt, 1), pgoff);
+		assert_int_equal(anl_tree_release(&p.rt, pgoff, 1), 0);
+		assert_int_equal(anl_tree_alloc(&p.rt, 1), pgoff);
 	}
 	OK(pair_compare(&p));
 	pair_exit(&p);
@@ -325,19 +325,19 @@ static void across(void **state)
 
 					if (to <= from + 1)
 						continue;
-					assert_int_equal(rtq_release(&p.rt, from, to - from), 0);
-					assert_int_equal(rtq_release(&p.rt, 0, from - 1), 0);
+					assert_int_equal(anl_tree_release(&p.rt, from, to - from), 0);
+					assert_int_equal(anl_tree_release(&p.rt, 0, from - 1), 0);
 					if (to - from > from - 1) {
-						assert_int_equal(rtq_alloc(&p.rt, to - from), from);
-						assert_int_equal(rtq_alloc(&p.rt, from - 1), 0);
+						assert_int_equal(anl_tree_alloc(&p.rt, to - from), from);
+						assert_int_equal(anl_tree_alloc(&p.rt, from - 1), 0);
 					} else {
-						assert_int_equal(rtq_alloc(&p.rt, to - from), 0);
-						assert_int_equal(rtq_alloc(&p.rt, from), -ENOSPC);
-						assert_int_equal(rtq_release(&p.rt, 0, to), 0);
-						assert_int_equal(rtq_claim(&p.rt, 0, to), 0);
+						assert_int_equal(anl_tree_alloc(&p.rt, to - from), 0);
+						assert_int_equal(anl_tree_alloc(&p.rt, from), -ENOSPC);
+						assert_int_equal(anl_tree_release(&p.rt, 0, to), 0);
+						assert_int_equal(anl_tree_claim(&p.rt, 0, to), 0);
 					}
-					assert_int_equal(rtq_nr_free(&p.rt), 0);
-					assert_int_equal(rtq_alloc(&p.rt, 1), -ENOSPC);
+					assert_int_equal(anl_tree_nr_free(&p.rt), 0);
+					assert_int_equal(anl_tree_alloc(&p.rt, 1), -ENOSPC);
 				}
 			}
 		}
