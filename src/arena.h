@@ -37,8 +37,9 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
-#include "stat.h"
+#include "pool.h"
 #include "range_tree_rqs.h"
+#include "stat.h"
 
 /* A run of slots. */
 struct anl_span {
@@ -61,28 +62,10 @@ struct anl_batch {
 /* Slots that the tree gets back under one lock. */
 #define ANL_RELEASE_SLOTS 2048u
 
-/* Slots kept claimed, each of them one of several; see arena_reserve.c. */
+/* Slots kept claimed, each of them one of several; see pool.c. */
 #define ANL_NR_SPARES	16U
 #define ANL_SPARE_CHOICE 4U
 #define ANL_NO_SPARE	U32_MAX
-
-/**
- * struct anl_stash_node - the pages of a memory node that are in the stash
- * @sum: one bit per word of @map that may be non-zero
- * @level: how many there are, if there is more than one node
- * @wanted: a caller has wanted a page of the node
- * @dry: the node had no page for the worker
- * @retry: when the worker is to be asked again if so, in jiffies
- * @map: slots of the stash that hold a page of the node
- */
-struct anl_stash_node {
-	unsigned long sum;
-	atomic_t level;
-	bool wanted;
-	bool dry;
-	unsigned long retry;
-	unsigned long map[];
-};
 
 /* Bits of anl_arena.kicked. */
 #define ANL_KICK_DRAIN	BIT(0)
@@ -115,21 +98,7 @@ struct anl_stash_node {
  * @vmas: user mappings, struct anl_vma, in ascending order of their ids, and the
  *	cursors of walks
  * @vma_seq: last id given
- * @stash: pages ready for callers that cannot sleep
- * @stash_nodes: which slots of @stash hold a page, by memory node
- * @stash_node_size: bytes from one node to the next in there
- * @stash_share: pages that @stash should hold of each node that callers want
- * @stash_level: pages in @stash
- * @stash_cap: slots in @stash
- * @stash_base: pages that @stash should hold at least
- * @stash_goal: pages that @stash should hold now
- * @stash_missed: somebody wanted more than @stash could give
- * @stash_hint: word of a map in @stash_nodes in which a page was put last
- * @stash_used: most pages found missing in this period; the worker's
- * @stash_decay: end of this period, in jiffies; the worker's
- * @reserve: its entry in the lists that the shrinker looks at
- * @discard: pages that a caller could neither use nor free, linked through
- *	page->lru
+ * @pool: pages ready for callers that cannot sleep
  * @spares: claimed slots for callers that meet the tree's lock on their own CPU
  * @spares_missing: one of @spares was taken
  * @kicked: what was asked for: a refill that has not begun, a drain that has not
@@ -137,7 +106,7 @@ struct anl_stash_node {
  * @kick: takes work from any context to where the workqueue can be used
  * @pause: starts @drain_work after a moment
  * @drain_work: retires dying slots; delayed while they cannot be reached
- * @refill_work: fills @stash
+ * @refill_work: fills @pool
  * @refill_after: end of the back-off of @refill_work, in jiffies; the worker's
  * @refill_delay: length of that back-off, 0 for none; the worker's
  * @drain_batch: memory of @drain_work
@@ -182,20 +151,7 @@ struct anl_arena {
 	struct list_head vmas;
 	u64 vma_seq;
 
-	struct page **stash;
-	struct anl_stash_node *stash_nodes;
-	u32 stash_node_size;
-	u32 stash_share;
-	atomic_t stash_level;
-	u32 stash_cap;
-	u32 stash_base;
-	u32 stash_goal;
-	bool stash_missed;
-	u32 stash_hint;
-	u32 stash_used;
-	unsigned long stash_decay;
-	struct anl_reserve *reserve;
-	struct llist_head discard;
+	struct anl_pool pool;
 	u32 spares[ANL_NR_SPARES];
 	bool spares_missing;
 
@@ -382,24 +338,13 @@ u32 anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_drain_now(struct anl_arena *a);
 void anl_drain_reached(struct anl_arena *a, struct mm_struct *mm);
 
-/* arena_reserve.c */
-void anl_reserve_prepare(struct anl_arena *a);
-int anl_reserve_init(struct anl_arena *a);
-void anl_reserve_exit(struct anl_arena *a);
-void anl_reserve_refill(struct anl_arena *a);
-void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages);
-struct page *anl_get_reserve_page(struct anl_arena *a, int nid);
-bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid);
-bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages);
-void anl_unget_pages(struct anl_arena *a, struct list_head *pages);
-struct page *anl_get_fault_page(struct anl_arena *a);
 u32 anl_spare_pop(struct anl_arena *a);
 bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt);
 void anl_spares_fill(struct anl_arena *a);
+bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid);
+struct page *anl_get_fault_page(struct anl_arena *a);
 void *anl_zalloc(struct anl_arena *a, size_t size);
 void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size);
-int anl_shrinker_init(void);
-void anl_shrinker_exit(void);
 
 /* vma.c */
 int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma);

@@ -16,7 +16,7 @@
  *      afterwards go back to the queue with their pages (anl_zap_spans());
  *   2. clear the kernel PTEs, one TLB flush for the batch;
  *   3. give the slots back to the tree;
- *   4. drop the pages, or zero them for the reserve.
+ *   4. drop the pages, or zero them for the pool.
  * Only after 3 can a slot be handed out again, and only after 4 a page; by then
  * no CPU and no process can reach the old page through the slot.
  *
@@ -258,7 +258,7 @@ static void anl_retire_spans(struct anl_arena *a, struct anl_batch *b, struct an
 	b->slots = 0;
 	/* Zeroing takes time, so pages are made use of only if there is room to wait in. */
 	if (reach->worker && anl_has_room(a))
-		anl_reserve_recycle(a, &u.pages);
+		anl_pool_recycle(a, &u.pages);
 	anl_put_pages(&u.pages);
 }
 

@@ -160,7 +160,7 @@ static u64 anl_mem_usage(const struct bpf_map *map)
 /* Free an arena that nobody uses, or that was never finished. */
 static void anl_arena_destroy(struct anl_arena *a)
 {
-	anl_reserve_exit(a);
+	anl_pool_exit(a);
 	anl_free_exit(a);
 	anl_stat_exit(a);
 	kvfree(a->tables);
@@ -227,7 +227,7 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	INIT_WORK(&a->adopt_work, anl_adopt_work);
 	init_completion(&a->adopted);
 	anl_init_ops(a);
-	anl_reserve_prepare(a);
+	anl_pool_prepare(a);
 
 	err = anl_stock_probe(map, a);
 	if (err)
@@ -239,7 +239,7 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 	err = anl_free_init(a);
 	if (err)
 		goto fail;
-	err = anl_reserve_init(a);
+	err = anl_pool_init(a);
 	if (err)
 		goto fail;
 
@@ -373,7 +373,7 @@ static void anl_adopt_work(struct work_struct *work)
 	anl_stock_takeover_vmas(map, a);
 	anl_stock_take_tree(map, a);
 	anl_import(a);
-	anl_reserve_refill(a);
+	anl_refill(a);
 	/* Pairs with the loads in anl_arena_of() and in the fault handler. */
 	smp_store_release(&a->ready, true);
 	anl_stat_show(a);
@@ -556,11 +556,11 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 
 /*
  * The way of most calls, with nothing in it that is not needed: one page, for a
- * caller that cannot sleep, from the reserve. Negative if anything is in the way.
+ * caller that cannot sleep, from the pool. Negative if anything is in the way.
  */
 static long anl_alloc_one(struct anl_arena *a, int nid)
 {
-	struct page *page = anl_get_reserve_page(a, nid);
+	struct page *page = anl_pool_get_page(a, nid);
 	LIST_HEAD(pages);
 	long pgoff;
 
@@ -786,7 +786,7 @@ __bpf_kfunc_start_defs();
  * bpf_arena_alloc_pages() of Linux 7.3.
  *
  * Context: any, NMI included. Sleeps, reclaims and takes as many pages as there
- * are if the caller can sleep; otherwise takes pages from the arena's reserve
+ * are if the caller can sleep; otherwise takes pages from the pool
  * first.
  * Return: the user-space address of the first page, or NULL if the arguments
  * make no sense, no address or no memory was left, or @p__map is not an adopted

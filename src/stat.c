@@ -92,9 +92,10 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "populated_pages %ld\n", atomic_long_read(&a->nr_populated));
 	seq_printf(m, "free_pages %u\n", anl_tree_nr_free(&a->tree));
 	seq_printf(m, "queued_pages %llu\n", anl_queued(a));
-	seq_printf(m, "reserve_level %d\n", atomic_read(&a->stash_level));
-	seq_printf(m, "reserve_target %u\n", READ_ONCE(a->stash_goal));
-	seq_printf(m, "reserve_base %u\n", a->stash_base);
+	seq_printf(m, "pool_nr %d\n", atomic_read(&a->pool.nr));
+	seq_printf(m, "pool_target %u\n", READ_ONCE(a->pool.target));
+	seq_printf(m, "pool_min %u\n", a->pool.min);
+	seq_printf(m, "pool_max %u\n", a->pool.max);
 	anl_show_row(m, "allocs", NULL, anl_ctx_names, s->allocs, ANL_NR_CTX);
 	seq_printf(m, "allocated_pages %llu\n", s->alloc_pages);
 	anl_show_row(m, "frees", NULL, anl_ctx_names, s->frees, ANL_NR_CTX);

@@ -176,24 +176,24 @@ TRACE_EVENT(arena_nolock_drain,
 		  __entry->slots, __entry->pages, __entry->done)
 );
 
-/* The reserve was filled from one level to another; goal is what it follows. */
+/* The pool was refilled from one number of pages to another; target is its size. */
 TRACE_EVENT(arena_nolock_refill,
-	TP_PROTO(const struct anl_arena *a, int from, int to, u32 goal),
-	TP_ARGS(a, from, to, goal),
+	TP_PROTO(const struct anl_arena *a, int from, int to, u32 target),
+	TP_ARGS(a, from, to, target),
 	TP_STRUCT__entry(
 		__field(u32, map)
 		__field(int, from)
 		__field(int, to)
-		__field(u32, goal)
+		__field(u32, target)
 	),
 	TP_fast_assign(
 		__entry->map = a->id;
 		__entry->from = from;
 		__entry->to = to;
-		__entry->goal = goal;
+		__entry->target = target;
 	),
-	TP_printk("map=%u from=%d to=%d goal=%u", __entry->map, __entry->from, __entry->to,
-		  __entry->goal)
+	TP_printk("map=%u from=%d to=%d target=%u", __entry->map, __entry->from, __entry->to,
+		  __entry->target)
 );
 
 /* A page fault of user space. */

@@ -303,7 +303,7 @@ static void show_row(const struct arena *a, double seconds)
 	printf("%8u %-15.*s %9lld %9lld %7lld %7lld %7lld %9.1f ", a->id,
 	       name ? (int)strcspn(name, "\n") : 1, name ? name : "?",
 	       stat_value(f, "populated_pages", NULL), stat_value(f, "max_pages", NULL),
-	       stat_value(f, "reserve_level", NULL), stat_value(f, "reserve_target", NULL),
+	       stat_value(f, "pool_nr", NULL), stat_value(f, "pool_target", NULL),
 	       stat_value(f, "queued_pages", NULL),
 	       stat_value(f, "drain_latency_max_us", NULL) / 1000.0);
 	if (once)

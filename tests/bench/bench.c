@@ -1129,7 +1129,7 @@ static double hook_burst(struct arena *a, int n, const char *how)
 static void case_lowmem(void)
 {
 	double got[SIDES] = { NONE, NONE }, hog[SIDES] = { NONE, NONE };
-	double promised = read_num(PARAM "reserve_pages");
+	double promised = read_num(PARAM "pool_pages");
 	struct arena a[SIDES];
 	char target[32];
 	int side, first;
@@ -1302,7 +1302,7 @@ static void case_fixed(void)
 {
 	static const __u32 sizes[] = { 1000, 100 << 8, 1 << 18, 1 << 20 };
 	static const char *const names[] = { "1000", "100M", "1G", "4G" };
-	double reserve = read_num(PARAM "reserve_pages"), max = read_num(PARAM "reserve_max");
+	double reserve = read_num(PARAM "pool_pages"), max = read_num(PARAM "pool_max");
 	bool lazy = !intree_atomic;
 	double made, adopted, tables;
 	char name[64], target[32];
@@ -1311,8 +1311,8 @@ static void case_fixed(void)
 
 	touch_prepare();
 	usleep(1000000);
-	write_text(PARAM "reserve_max", "0");
-	write_text(PARAM "reserve_pages", "0");
+	write_text(PARAM "pool_max", "0");
+	write_text(PARAM "pool_pages", "0");
 	measure_fixed(1000, quick ? 17 : 49, &made, &adopted);
 	result("fixed.1000", (struct result){ "KiB", "less", "max64", { made, adopted } },
 	       "an arena of 1000 pages: made, and added by adoption, page tables included, without the reserve");
@@ -1322,8 +1322,8 @@ static void case_fixed(void)
 	result("fixed.4G", (struct result){ "KiB", "less", "max768", { made, adopted - tables } },
 	       "an arena of 4 GiB: the same, without the module's page tables (%s KiB)",
 	       num(tables));
-	write_text(PARAM "reserve_pages", "%.0f", reserve);
-	write_text(PARAM "reserve_max", "%.0f", max);
+	write_text(PARAM "pool_pages", "%.0f", reserve);
+	write_text(PARAM "pool_max", "%.0f", max);
 
 	for (k = 0; k < sizeof(sizes) / sizeof(*sizes); k += quick ? 3 : 1) {
 		struct sample first = {}, second = {};

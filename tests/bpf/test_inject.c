@@ -87,13 +87,13 @@ static void inject_off(void)
 {
 	inject_probability(SLAB, "0");
 	inject_probability(PAGES, "0");
-	write_file(PARAMETERS "reserve_pages", "256");
-	write_file(PARAMETERS "reserve_max", "4096");
+	write_file(PARAMETERS "pool_pages", "256");
+	write_file(PARAMETERS "pool_max", "4096");
 	write_file("/dev/kmsg", "anl_test: expect allocation failures end");
 }
 
 /* Nothing fails yet, but everything could. The kernel does not report each fault. */
-static void inject_open(const char *reserve_pages)
+static void inject_open(const char *pool_pages)
 {
 	char path[128];
 	glob_t paths;
@@ -120,7 +120,7 @@ static void inject_open(const char *reserve_pages)
 	inject_knob(PAGES, "min-order", "0");
 	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	ASSERT(nth_fd >= 0, "fail-nth: %s", strerror(errno));
-	ASSERT(write_file(PARAMETERS "reserve_pages", reserve_pages), "reserve_pages");
+	ASSERT(write_file(PARAMETERS "pool_pages", pool_pages), "pool_pages");
 	write_file("/dev/kmsg", "anl_test: expect allocation failures begin");
 	atexit(inject_off);
 }
@@ -636,7 +636,7 @@ TEST_LONG(inject, starved, 60, "while no page is to be had, callers get NULL, or
 
 	inject_open("16");
 	ASSERT_OK();
-	ASSERT(write_file(PARAMETERS "reserve_max", "16"), "reserve_max");
+	ASSERT(write_file(PARAMETERS "pool_max", "16"), "pool_max");
 	ASSERT(sem_open(&s, 2048, 0), "load");
 	inject_tasks(true);
 	inject_pages("0", true);
@@ -930,7 +930,7 @@ TEST_LONG(inject, pages_come_back, 120, "an allocation that fails half-way again
 
 	inject_open("16");
 	ASSERT_OK();
-	ASSERT(write_file(PARAMETERS "reserve_max", "16"), "reserve_max");
+	ASSERT(write_file(PARAMETERS "pool_max", "16"), "pool_max");
 	ASSERT(sem_open(&s, 1024, 0), "load");
 	for (n = 1; n < 100 && !fails_often(&s, n); n++)
 		;

@@ -18,7 +18,7 @@
 #include "sem_user.h"
 #include "odd.skel.h"
 
-#define PARAM "/sys/module/arena_nolock/parameters/reserve_pages"
+#define PARAM "/sys/module/arena_nolock/parameters/pool_pages"
 
 /* Maps are freed from a work queue after the last reference is gone. */
 static bool unload(void)
@@ -255,13 +255,13 @@ TEST(lifetime, reserve_pages_default, "256 pages are kept ready by default")
 
 TEST(lifetime, reserve_pages_0, "the module works with nothing kept ready")
 {
-	with_reserve("reserve_pages=0", "0\n", 0);
+	with_reserve("pool_pages=0", "0\n", 0);
 	reload();
 }
 
 TEST(lifetime, reserve_pages_most, "4096 pages can be kept ready")
 {
-	with_reserve("reserve_pages=4096", "4096\n", 4096);
+	with_reserve("pool_pages=4096", "4096\n", 4096);
 	reload();
 }
 
@@ -273,14 +273,14 @@ TEST(lifetime, reserve_pages_bad, "a bad number of pages to keep ready is refuse
 
 	ASSERT(unload(), "not removed");
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		snprintf(param, sizeof(param), "reserve_pages=%s", bad[i]);
+		snprintf(param, sizeof(param), "pool_pages=%s", bad[i]);
 		if (!mod_load(param)) {
 			mod_unload();
 			mod_load("");
 			ASSERT(false, "loaded with %s", param);
 		}
 	}
-	ASSERT_EQ(mod_load("reserve_pages=16"), 0, "load");
+	ASSERT_EQ(mod_load("pool_pages=16"), 0, "load");
 	ASSERT(!write_file(PARAM, "4097"), "4097 written");
 	ASSERT(!write_file(PARAM, "-1"), "-1 written");
 	ASSERT(!strcmp(read_file(PARAM), "16\n"), "parameter is %s", read_file(PARAM));

@@ -227,7 +227,7 @@ static void without_reserve(void)
 TEST(limits, without_reserve, "without any reserve, what a failed call has got is given back")
 {
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
-	ASSERT_EQ(mod_load("reserve_pages=0 reserve_max=0"), 0, "load");
+	ASSERT_EQ(mod_load("pool_pages=0 pool_max=0"), 0, "load");
 	without_reserve();
 	wait_for(!mod_unload(), 10000);
 	mod_load("");
@@ -429,7 +429,7 @@ TEST(limits, reserve_reclaimed, "pages kept ready beyond the promise are reclaim
 	ASSERT(grow_reserve(&other, "not_reclaimed", others, 6 * MIB), "it stayed small");
 	ASSERT(grow_reserve(&s, "reclaimed", before, 6 * MIB), "it stayed small");
 	most = cg_get("reclaimed", "memory.current");
-	others = stat_of(&other, "reserve_level");
+	others = stat_of(&other, "pool_nr");
 	ASSERT(others > 1024, "%ld pages ready in the other arena", others);
 
 	/* The kernel says whether it got all of that; what it got has to be enough. */
@@ -437,7 +437,7 @@ TEST(limits, reserve_reclaimed, "pages kept ready beyond the promise are reclaim
 	ASSERT(cg_get("reclaimed", "memory.current") < most - 4 * MIB,
 	       "%ld KiB of %ld are still there", cg_get("reclaimed", "memory.current") / 1024,
 	       most / 1024);
-	left = stat_of(&other, "reserve_level");
+	left = stat_of(&other, "pool_nr");
 	ASSERT(left >= others / 2, "%ld pages of %ld left in the other arena", left, others);
 	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
 	sem_close(&s);
@@ -485,9 +485,9 @@ TEST(limits, refill_backoff, "a program that fails at the limit does not start a
 	ASSERT(wait_for(sem_alloc_once(&s, CX_IRQ, NULL, 1), 1000 + 1000), "no page again");
 	printf("# a page after %ld ms\n", now_ms() - begin);
 	/* And from then on without any delay: each burst finds what was promised. */
-	ASSERT(wait_for(stat_of(&s, "reserve_level") >= 256, 2000), "not filled again");
+	ASSERT(wait_for(stat_of(&s, "pool_nr") >= 256, 2000), "not filled again");
 	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
-	ASSERT(wait_for(stat_of(&s, "reserve_level") >= 256, 1000), "not filled at once");
+	ASSERT(wait_for(stat_of(&s, "pool_nr") >= 256, 1000), "not filled at once");
 	ASSERT_EQ(cg_event("backoff", "oom_kill"), 0, "processes killed");
 	sem_close(&s);
 }
@@ -532,19 +532,19 @@ TEST(limits, refill_spares_cache, "a program that fails at the limit does not re
 		usleep(10000);
 	}
 	left = kept(cache, pages);
-	printf("# %ld pages of %ld left, %ld ready\n", left, pages, (long)stat_of(&s, "reserve_level"));
+	printf("# %ld pages of %ld left, %ld ready\n", left, pages, (long)stat_of(&s, "pool_nr"));
 	ASSERT(left * PAGE > pages * PAGE - 6 * MIB, "%ld pages of %ld left", left, pages);
 
 	/* What is promised is worth it. */
 	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
-	ASSERT(wait_for(stat_of(&s, "reserve_level") >= 256, 5000), "not filled again");
+	ASSERT(wait_for(stat_of(&s, "pool_nr") >= 256, 5000), "not filled again");
 	munmap(cache, pages * PAGE);
 	sem_close(&s);
 }
 
 TEST(limits, reserve_parameters, "the parameters of the reserve take what is documented")
 {
-	static const char *const names[] = { "reserve_pages", "reserve_max" };
+	static const char *const names[] = { "pool_pages", "pool_max" };
 	char path[96], old[16];
 	size_t i;
 

@@ -45,7 +45,7 @@ TEST(oracle, counts, "the oracle sees pages, reservations and user mappings of a
 	ASSERT_COUNT("pages", 0);
 	ASSERT_COUNT("user_ptes", 0);
 	ASSERT(oracle_count("free") > 950, "%ld slots are free", oracle_count("free"));
-	ASSERT(oracle_count("stash") > 0, "nothing is kept ready");
+	ASSERT(oracle_count("pool") > 0, "nothing is kept ready");
 
 	ASSERT(sem_alloc(&s, CX_SYS, NULL, 7) == s.base, "alloc");
 	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 20), 3), 0, "reserve");

@@ -147,10 +147,10 @@ TEST(stat, reserve, "the reserve's level and target show")
 	struct sem s;
 
 	ASSERT(sem_open(&s, 4096, 0), "load");
-	ASSERT_EQ(stat_of(&s, "reserve_base", NULL), 256, "pages kept ready");
-	ASSERT(stat_of(&s, "reserve_target", NULL) >= 256, "target");
-	ASSERT(wait_for(stat_of(&s, "reserve_level", NULL) >= 256, 5000), "level %lld",
-	       stat_of(&s, "reserve_level", NULL));
+	ASSERT_EQ(stat_of(&s, "pool_min", NULL), 256, "pages kept ready");
+	ASSERT(stat_of(&s, "pool_target", NULL) >= 256, "target");
+	ASSERT(wait_for(stat_of(&s, "pool_nr", NULL) >= 256, 5000), "level %lld",
+	       stat_of(&s, "pool_nr", NULL));
 	ASSERT_EQ(stat_of(&s, "max_pages", NULL), 4096, "pages of the arena");
 	sem_close(&s);
 }

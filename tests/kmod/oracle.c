@@ -64,9 +64,9 @@ enum oracle_wrong {
 	WRONG_CHARGE,
 	WRONG_USER_PTE,
 	WRONG_USER_PAGE,
-	WRONG_STASH_EMPTY,
-	WRONG_STASH_REFS,
-	WRONG_STASH_DIRTY,
+	WRONG_POOL_EMPTY,
+	WRONG_POOL_REFS,
+	WRONG_POOL_DIRTY,
 };
 
 static const char *const oracle_wrong_text[] = {
@@ -79,9 +79,9 @@ static const char *const oracle_wrong_text[] = {
 	[WRONG_CHARGE] = "its page is charged to a memory cgroup that is not the map's",
 	[WRONG_USER_PTE] = "a user PTE is not present",
 	[WRONG_USER_PAGE] = "a user PTE has another page than the slot",
-	[WRONG_STASH_EMPTY] = "of the reserve is marked, but has no page",
-	[WRONG_STASH_REFS] = "of the reserve has a page with references, and user mappings",
-	[WRONG_STASH_DIRTY] = "of the reserve has a page that is not zero",
+	[WRONG_POOL_EMPTY] = "of the pool is marked, but has no page",
+	[WRONG_POOL_REFS] = "of the pool has a page with references, and user mappings",
+	[WRONG_POOL_DIRTY] = "of the pool has a page that is not zero",
 };
 
 struct oracle_finding {
@@ -104,11 +104,11 @@ struct oracle {
 	struct anl_tree rt;
 	void *rt_mem;
 	u32 spares[ANL_NR_SPARES];
-	struct page **stash;
-	unsigned long *stash_map;	/* of all nodes */
-	struct anl_stash_node *stash_nodes;
-	int stash_level;
-	u32 stash_goal;
+	struct page **pool;
+	unsigned long *pool_map;	/* of all nodes */
+	struct anl_pool_node *pool_nodes;
+	int pool_nr;
+	u32 pool_target;
 	long nr_populated;
 	int kicked;
 	int draining;
@@ -307,39 +307,39 @@ static void oracle_take_refs(struct oracle *o)
 	}
 }
 
-static struct anl_stash_node *oracle_node(const struct oracle *o, int nid)
+static struct anl_pool_node *oracle_node(const struct oracle *o, int nid)
 {
-	return (void *)o->stash_nodes + nid * (size_t)o->a->stash_node_size;
+	return (void *)o->pool_nodes + nid * (size_t)o->a->pool.node_size;
 }
 
-static void oracle_take_stash(struct oracle *o)
+static void oracle_take_pool(struct oracle *o)
 {
 	struct anl_arena *a = o->a;
 	u32 i;
 
-	o->stash_level = atomic_read(&a->stash_level);
-	o->stash_goal = a->stash_goal;
-	if (!a->stash_cap)
+	o->pool_nr = atomic_read(&a->pool.nr);
+	o->pool_target = a->pool.target;
+	if (!a->pool.max)
 		return;
-	memcpy(o->stash, a->stash, a->stash_cap * sizeof(*o->stash));
-	memcpy(o->stash_nodes, a->stash_nodes, (size_t)nr_node_ids * a->stash_node_size);
-	bitmap_zero(o->stash_map, a->stash_cap);
+	memcpy(o->pool, a->pool.pages, a->pool.max * sizeof(*o->pool));
+	memcpy(o->pool_nodes, a->pool.nodes, (size_t)nr_node_ids * a->pool.node_size);
+	bitmap_zero(o->pool_map, a->pool.max);
 	for (i = 0; i < nr_node_ids; i++)
-		bitmap_or(o->stash_map, o->stash_map, oracle_node(o, i)->map, a->stash_cap);
-	for_each_set_bit(i, o->stash_map, a->stash_cap) {
-		struct page *page = o->stash[i];
+		bitmap_or(o->pool_map, o->pool_map, oracle_node(o, i)->map, a->pool.max);
+	for_each_set_bit(i, o->pool_map, a->pool.max) {
+		struct page *page = o->pool[i];
 
 		if (!page) {
-			found(o, WRONG_STASH_EMPTY, i, 0, 0);
+			found(o, WRONG_POOL_EMPTY, i, 0, 0);
 			continue;
 		}
 		if (PageHWPoison(page))
 			continue;
 		if (page_ref_count(page) != 1 || folio_mapcount(page_folio(page)))
-			found(o, WRONG_STASH_REFS, i, page_ref_count(page),
+			found(o, WRONG_POOL_REFS, i, page_ref_count(page),
 			      folio_mapcount(page_folio(page)));
 		else if (memchr_inv(page_address(page), 0, PAGE_SIZE))
-			found(o, WRONG_STASH_DIRTY, i, 0, 0);
+			found(o, WRONG_POOL_DIRTY, i, 0, 0);
 	}
 }
 
@@ -383,7 +383,7 @@ static int oracle_take(void *data)
 	o->rt.node = o->rt_mem + ((void *)a->tree.node - a->tree_mem);
 
 	o->nr_discard = 0;
-	for (node = a->discard.first; node; node = node->next)
+	for (node = a->pool.discard.first; node; node = node->next)
 		if (o->nr_discard < ARRAY_SIZE(o->discard))
 			o->discard[o->nr_discard++] =
 				container_of((struct list_head *)node, struct page, lru);
@@ -397,7 +397,7 @@ static int oracle_take(void *data)
 	}
 	if (o->rest)
 		oracle_take_refs(o);
-	oracle_take_stash(o);
+	oracle_take_pool(o);
 	rcu_read_unlock();
 
 	return 0;
@@ -496,7 +496,7 @@ static int oracle_cmp(const void *a, const void *b)
 /* No page is in two places. */
 static bool oracle_check_places(struct oracle *o, u32 nr_pages)
 {
-	u32 cap = nr_pages + o->a->stash_cap + o->nr_discard, n = 0, i;
+	u32 cap = nr_pages + o->a->pool.max + o->nr_discard, n = 0, i;
 	struct page **all = kvmalloc_array(cap + 1, sizeof(*all), GFP_KERNEL);
 
 	if (!all)
@@ -504,9 +504,9 @@ static bool oracle_check_places(struct oracle *o, u32 nr_pages)
 	for (i = 0; i < o->a->nr_slots; i++)
 		if (oracle_page(o, o->pte[i]))
 			all[n++] = pte_page(o->pte[i]);
-	for (i = 0; i < o->a->stash_cap; i++)
-		if (o->stash[i])
-			all[n++] = o->stash[i];
+	for (i = 0; i < o->a->pool.max; i++)
+		if (o->pool[i])
+			all[n++] = o->pool[i];
 	for (i = 0; i < o->nr_discard; i++)
 		all[n++] = o->discard[i];
 	sort(all, n, sizeof(*all), oracle_cmp, NULL);
@@ -518,40 +518,40 @@ static bool oracle_check_places(struct oracle *o, u32 nr_pages)
 	return true;
 }
 
-/* The books of the reserve, which are exact only if nobody is at work. */
-static void oracle_check_stash(struct oracle *o)
+/* The books of the pool, which are exact only if nobody is at work. */
+static void oracle_check_pool(struct oracle *o)
 {
 	bool numa = num_node_state(N_NORMAL_MEMORY) > 1;
-	u32 cap = o->a->stash_cap, n = 0, level, i;
-	struct anl_stash_node *node;
+	u32 cap = o->a->pool.max, n = 0, level, i;
+	struct anl_pool_node *node;
 	int nid;
 
 	for (i = 0; i < cap; i++) {
-		bool bit = test_bit(i, o->stash_map);
+		bool bit = test_bit(i, o->pool_map);
 
-		if (!bit && o->stash[i])
-			bad(o, "slot %u of the reserve has a page and is not marked", i);
+		if (!bit && o->pool[i])
+			bad(o, "slot %u of the pool has a page and is not marked", i);
 	}
 	for (nid = 0; cap && nid < nr_node_ids; nid++) {
 		node = oracle_node(o, nid);
 		level = bitmap_weight(node->map, cap);
 		n += level;
-		if (numa && atomic_read(&node->level) != level)
-			bad(o, "the reserve counts %d pages of node %d and has %u",
-			    atomic_read(&node->level), nid, level);
+		if (numa && atomic_read(&node->nr) != level)
+			bad(o, "the pool counts %d pages of node %d and has %u",
+			    atomic_read(&node->nr), nid, level);
 		for (i = 0; i < BITS_TO_LONGS(cap); i++)
 			if (node->map[i] && !(node->sum & BIT(i)))
-				bad(o, "word %u of the reserve is hidden by the summary", i);
+				bad(o, "word %u of the pool is hidden by the summary", i);
 		for_each_set_bit(i, node->map, cap)
-			if (numa && o->stash[i] && page_to_nid(o->stash[i]) != nid)
-				bad(o, "slot %u of the reserve has a page of node %d, not %d", i,
-				    page_to_nid(o->stash[i]), nid);
+			if (numa && o->pool[i] && page_to_nid(o->pool[i]) != nid)
+				bad(o, "slot %u of the pool has a page of node %d, not %d", i,
+				    page_to_nid(o->pool[i]), nid);
 	}
-	if (o->stash_level != n)
-		bad(o, "the reserve counts %d pages and has %u", o->stash_level, n);
-	if (o->stash_goal < o->a->stash_base || o->stash_goal > o->a->stash_cap)
-		bad(o, "the reserve aims at %u pages, which is not %u to %u", o->stash_goal,
-		    o->a->stash_base, o->a->stash_cap);
+	if (o->pool_nr != n)
+		bad(o, "the pool counts %d pages and has %u", o->pool_nr, n);
+	if (o->pool_target < o->a->pool.min || o->pool_target > o->a->pool.max)
+		bad(o, "the pool aims at %u pages, which is not %u to %u", o->pool_target,
+		    o->a->pool.min, o->a->pool.max);
 }
 
 /* The module's list of mappings against those that the processes have. */
@@ -613,7 +613,7 @@ static bool oracle_judge(struct oracle *o)
 			    o->kicked, o->draining);
 		if (o->nr_discard)
 			bad(o, "%u pages wait to be freed", o->nr_discard);
-		oracle_check_stash(o);
+		oracle_check_pool(o);
 		oracle_check_vmas(o);
 	}
 	if (!oracle_check_places(o, nr_pages))
@@ -623,8 +623,8 @@ static bool oracle_judge(struct oracle *o)
 		bad(o, "the tree contradicts its bitmap");
 	if (!o->nr_bad)
 		o->len = scnprintf(o->text, ORACLE_TEXT,
-				   "ok slots=%u free=%u live=%u pages=%u stash=%d user_ptes=%llu processes=%u\n",
-				   a->nr_slots, nr_free, nr_live, nr_pages, o->stash_level,
+				   "ok slots=%u free=%u live=%u pages=%u pool=%d user_ptes=%llu processes=%u\n",
+				   a->nr_slots, nr_free, nr_live, nr_pages, o->pool_nr,
 				   nr_users, o->nr_mms);
 
 	return true;
@@ -656,22 +656,22 @@ static void oracle_get_mms(struct oracle *o)
 
 static bool oracle_alloc(struct oracle *o)
 {
-	size_t words = BITS_TO_LONGS(o->a->nr_slots), cap = max(o->a->stash_cap, 1U);
+	size_t words = BITS_TO_LONGS(o->a->nr_slots), cap = max(o->a->pool.max, 1U);
 
 	o->live = kvcalloc(words, sizeof(*o->live), GFP_KERNEL);
 	o->dying = kvcalloc(words, sizeof(*o->dying), GFP_KERNEL);
 	o->pte = kvcalloc(o->a->nr_slots, sizeof(*o->pte), GFP_KERNEL);
 	o->users = kvcalloc(o->a->nr_slots, sizeof(*o->users), GFP_KERNEL);
 	o->rt_mem = kvzalloc(anl_tree_mem_size(o->a->nr_limit), GFP_KERNEL);
-	o->stash = kvcalloc(cap, sizeof(*o->stash), GFP_KERNEL);
-	o->stash_map = kvcalloc(BITS_TO_LONGS(cap), sizeof(long), GFP_KERNEL);
-	o->stash_nodes = kvzalloc((size_t)nr_node_ids * max(o->a->stash_node_size, 1U),
+	o->pool = kvcalloc(cap, sizeof(*o->pool), GFP_KERNEL);
+	o->pool_map = kvcalloc(BITS_TO_LONGS(cap), sizeof(long), GFP_KERNEL);
+	o->pool_nodes = kvzalloc((size_t)nr_node_ids * max(o->a->pool.node_size, 1U),
 				  GFP_KERNEL);
 	o->mms = kvcalloc(ORACLE_MMS, sizeof(*o->mms), GFP_KERNEL);
 	o->vmas = kvcalloc(ORACLE_MMS, sizeof(*o->vmas), GFP_KERNEL);
 
-	return o->live && o->dying && o->pte && o->users && o->rt_mem && o->stash &&
-	       o->stash_map && o->stash_nodes && o->mms && o->vmas;
+	return o->live && o->dying && o->pte && o->users && o->rt_mem && o->pool &&
+	       o->pool_map && o->pool_nodes && o->mms && o->vmas;
 }
 
 static void oracle_free(struct oracle *o)
@@ -685,9 +685,9 @@ static void oracle_free(struct oracle *o)
 	kvfree(o->pte);
 	kvfree(o->users);
 	kvfree(o->rt_mem);
-	kvfree(o->stash);
-	kvfree(o->stash_map);
-	kvfree(o->stash_nodes);
+	kvfree(o->pool);
+	kvfree(o->pool_map);
+	kvfree(o->pool_nodes);
 	kvfree(o->mms);
 	kvfree(o->vmas);
 }

@@ -46,9 +46,9 @@ remove() {
 }
 
 echo 1..6
-check modprobe modprobe arena_nolock reserve_pages=300
+check modprobe modprobe arena_nolock pool_pages=300
 check version grep -qx "$1" /sys/module/arena_nolock/version
-check parameter grep -qx 300 /sys/module/arena_nolock/parameters/reserve_pages
+check parameter grep -qx 300 /sys/module/arena_nolock/parameters/pool_pages
 check profile profile
 check remove remove
 check removed test ! -e /sys/module/arena_nolock

@@ -3,7 +3,7 @@
  * Where the pages of an arena come from.
  *
  * A caller that can sleep gets pages from a normal, reclaiming allocation. For
- * all others each arena keeps a stash of pages that are zeroed and charged to
+ * all others each arena keeps a pool of pages that are zeroed and charged to
  * the map's memcg already. It is an array of pointers, with a bitmap that says
  * which of them hold a page, and a word that says which words of the bitmap are
  * worth a look. Taking a page is one test_and_clear_bit() and no loop in the
@@ -15,20 +15,20 @@
  * one. Only where neither is to be had does it get one of another node. The worker
  * divides what it aims at among the nodes that callers have wanted.
  *
- * Ownership: who clears a bit of @stash_map owns the page behind it, and empties
+ * Ownership: who clears a bit of @pool_map owns the page behind it, and empties
  * the pointer when it has read it. A producer fills a pointer only if it is
  * NULL, with cmpxchg(), and sets the bit afterwards. So between clearing the
  * bit and reading the pointer nobody else can touch it.
  *
- * A worker fills the stash, and the drain of the free queue puts pages into it
+ * A worker fills the pool, and the drain of the free queue puts pages into it
  * that it has zeroed again, which saves the way through the page allocator. How
- * many pages it should hold, @stash_goal, follows the demand: it doubles, up to
- * reserve_max, each time that less than a quarter was left when the worker came or
- * that somebody had to look elsewhere, and halves, down to reserve_pages, when a
+ * many pages it should hold, @target, follows the demand: it doubles, up to
+ * pool_max, each time that less than a quarter was left when the worker came or
+ * that somebody had to look elsewhere, and halves, down to pool_pages, when a
  * period passes in which less than a quarter was needed, or when the kernel is short
- * of memory. It is bounded by the pages that the arena could still take: the stash
+ * of memory. It is bounded by the pages that the arena could still take: the pool
  * never holds memory that nobody could ask for, and a caller that gets no page
- * elsewhere gets what the stash has beyond reserve_pages.
+ * elsewhere gets what the pool has beyond pool_pages.
  *
  * The worker may reclaim memory for the pages that the arena is promised, and takes
  * only free memory for those beyond. If it cannot get the promised pages, it does not
@@ -68,58 +68,58 @@
 #include "trace.h"
 
 /* One word has a bit for each word of the bitmap. */
-#define ANL_RESERVE_MAX (BITS_PER_LONG * BITS_PER_LONG)
+#define ANL_POOL_LIMIT (BITS_PER_LONG * BITS_PER_LONG)
 
-/* How long a reserve that has grown waits for the demand to come back. */
+/* How long a pool that has grown waits for the demand to come back. */
 #define ANL_DECAY_PERIOD (2 * HZ)
 
 /* How long a node that had no page is left alone. */
 #define ANL_DRY_PERIOD (HZ / 10)
 
-/* Growth of a reserve that starts from nothing. */
+/* Growth of a pool that starts from nothing. */
 #define ANL_GROW_MIN 16U
 
-static uint anl_reserve_pages = 256;
-static uint anl_reserve_max = ANL_RESERVE_MAX;
+static uint anl_pool_pages = 256;
+static uint anl_pool_max = ANL_POOL_LIMIT;
 
-static int anl_set_reserve(const char *val, const struct kernel_param *kp)
+static int anl_set_pool_param(const char *val, const struct kernel_param *kp)
 {
-	return param_set_uint_minmax(val, kp, 0, ANL_RESERVE_MAX);
+	return param_set_uint_minmax(val, kp, 0, ANL_POOL_LIMIT);
 }
 
-static const struct kernel_param_ops anl_reserve_ops = {
-	.set = anl_set_reserve,
+static const struct kernel_param_ops anl_pool_param_ops = {
+	.set = anl_set_pool_param,
 	.get = param_get_uint,
 };
 
-module_param_cb(reserve_pages, &anl_reserve_ops, &anl_reserve_pages, 0644);
-MODULE_PARM_DESC(reserve_pages,
+module_param_cb(pool_pages, &anl_pool_param_ops, &anl_pool_pages, 0644);
+MODULE_PARM_DESC(pool_pages,
 		 "Pages kept ready in each arena for callers that cannot sleep, 0 to 4096 (default 256); counts for arenas adopted afterwards");
-module_param_cb(reserve_max, &anl_reserve_ops, &anl_reserve_max, 0644);
-MODULE_PARM_DESC(reserve_max,
-		 "Pages that the reserve of an arena may grow to by demand, 0 to 4096 (default 4096), at least reserve_pages; counts for arenas adopted afterwards");
+module_param_cb(pool_max, &anl_pool_param_ops, &anl_pool_max, 0644);
+MODULE_PARM_DESC(pool_max,
+		 "Pages that the pool of an arena may grow to by demand, 0 to 4096 (default 4096), at least pool_pages; counts for arenas adopted afterwards");
 
 /*
  * The first back-off after a refill that did not get the promised pages, and the
- * longest: a bound on how long callers find the stash empty when memory is there again.
+ * longest: a bound on how long callers find the pool empty when memory is there again.
  */
 #define ANL_BACKOFF_MIN msecs_to_jiffies(10)
 #define ANL_BACKOFF_MAX HZ
 
-/* Reserves that one run of the shrinker looks at, with a spinlock held. */
-#define ANL_SHRINK_RESERVES 256UL
+/* Pools that one run of the shrinker looks at, with a spinlock held. */
+#define ANL_SHRINK_POOLS 256UL
 
 /*
  * Arenas that the shrinker may look at, one entry for each. The lists are per node and
  * memcg. An entry in its memcg's list makes the kernel call the shrinker for that memcg.
  */
-struct anl_reserve {
+struct anl_shrink_entry {
 	struct list_head head;
 	struct anl_arena *arena;
 };
 
-static struct list_lru anl_reserves;
-static struct kmem_cache *anl_reserve_cache;
+static struct list_lru anl_shrink_list;
+static struct kmem_cache *anl_shrink_cache;
 static struct shrinker *anl_shrinker;
 
 /* The scope in which allocations are charged to the map's creator. */
@@ -230,24 +230,24 @@ void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size)
 	return p;
 }
 
-/* Pages that the stash should hold now. */
-static u32 anl_stash_target(const struct anl_arena *a)
+/* Pages that the pool should hold now. */
+static u32 anl_pool_wanted(const struct anl_arena *a)
 {
 	long room = (long)a->nr_limit - atomic_long_read(&a->nr_populated);
 
-	return clamp(room, 0L, (long)READ_ONCE(a->stash_goal));
+	return clamp(room, 0L, (long)READ_ONCE(a->pool.target));
 }
 
 /* Enabled if there is more than one memory node. */
 static DEFINE_STATIC_KEY_FALSE(anl_numa);
 
 /* The bitmap of the pages of a node. Without nodes, all pages are in the first one. */
-static struct anl_stash_node *anl_node(const struct anl_arena *a, int nid)
+static struct anl_pool_node *anl_node(const struct anl_arena *a, int nid)
 {
 	if (!static_branch_unlikely(&anl_numa))
-		return a->stash_nodes;
+		return a->pool.nodes;
 
-	return (void *)a->stash_nodes + nid * (size_t)a->stash_node_size;
+	return (void *)a->pool.nodes + nid * (size_t)a->pool.node_size;
 }
 
 static int anl_nr_nodes(void)
@@ -283,9 +283,9 @@ static gfp_t anl_this_node(void)
 }
 
 /* A page of a node, which may have a memory error. Any context. */
-static __always_inline struct page *anl_stash_pop_any(struct anl_arena *a, int nid)
+static __always_inline struct page *anl_pool_pop_any(struct anl_arena *a, int nid)
 {
-	struct anl_stash_node *node = anl_node(a, nid);
+	struct anl_pool_node *node = anl_node(a, nid);
 	unsigned long sum, bits;
 	struct page *page;
 	u32 w, i;
@@ -295,7 +295,7 @@ static __always_inline struct page *anl_stash_pop_any(struct anl_arena *a, int n
 		bits = READ_ONCE(node->map[w]);
 		if (!bits) {
 			clear_bit(w, &node->sum);
-			/* Pairs with the order in anl_stash_push(). */
+			/* Pairs with the order in anl_pool_push(). */
 			smp_mb__after_atomic();
 			if (READ_ONCE(node->map[w]))
 				set_bit(w, &node->sum);
@@ -304,12 +304,12 @@ static __always_inline struct page *anl_stash_pop_any(struct anl_arena *a, int n
 		i = w * BITS_PER_LONG + __ffs(bits);
 		if (!test_and_clear_bit(i, node->map))
 			continue;
-		atomic_dec(&a->stash_level);
+		atomic_dec(&a->pool.nr);
 		if (static_branch_unlikely(&anl_numa))
-			atomic_dec(&node->level);
-		page = READ_ONCE(a->stash[i]);
+			atomic_dec(&node->nr);
+		page = READ_ONCE(a->pool.pages[i]);
 		/* Only now can a producer use the pointer again. */
-		smp_store_release(&a->stash[i], NULL);
+		smp_store_release(&a->pool.pages[i], NULL);
 
 		return page;
 	}
@@ -318,10 +318,10 @@ static __always_inline struct page *anl_stash_pop_any(struct anl_arena *a, int n
 }
 
 /* Leave a page to the worker. Any context. */
-static void anl_discard(struct anl_arena *a, struct page *page)
+static void anl_pool_discard(struct anl_arena *a, struct page *page)
 {
 	/* If the list was not empty, the worker has been kicked already. */
-	if (!llist_add((struct llist_node *)&page->lru, &a->discard))
+	if (!llist_add((struct llist_node *)&page->lru, &a->pool.discard))
 		return;
 	/* During a back-off the bit is set and would suppress the kick. */
 	atomic_andnot(ANL_KICK_REFILL, &a->kicked);
@@ -329,37 +329,37 @@ static void anl_discard(struct anl_arena *a, struct page *page)
 }
 
 /* A page of a node. Any context. */
-static struct page *anl_stash_pop_node(struct anl_arena *a, int nid)
+static struct page *anl_pool_pop_node(struct anl_arena *a, int nid)
 {
 	struct page *page;
 
-	while ((page = anl_stash_pop_any(a, nid)) && unlikely(PageHWPoison(page)))
-		anl_discard(a, page);
+	while ((page = anl_pool_pop_any(a, nid)) && unlikely(PageHWPoison(page)))
+		anl_pool_discard(a, page);
 
 	return page;
 }
 
 /* A page of any node. Any context. */
-static struct page *anl_stash_pop(struct anl_arena *a)
+static struct page *anl_pool_pop(struct anl_arena *a)
 {
 	struct page *page = NULL;
 	int nid;
 
 	for (nid = 0; nid < anl_nr_nodes() && !page; nid++)
-		page = anl_stash_pop_node(a, nid);
+		page = anl_pool_pop_node(a, nid);
 
 	return page;
 }
 
 /* Any context. The page is zeroed and charged. False if there is no room. */
-static bool anl_stash_push(struct anl_arena *a, struct page *page)
+static bool anl_pool_push(struct anl_arena *a, struct page *page)
 {
-	u32 words = BITS_TO_LONGS(a->stash_cap), w, i, n;
-	struct anl_stash_node *node = anl_node(a, page_to_nid(page));
+	u32 words = BITS_TO_LONGS(a->pool.max), w, i, n;
+	struct anl_pool_node *node = anl_node(a, page_to_nid(page));
 
 	if (!words)
 		return false;
-	for (n = 0, w = READ_ONCE(a->stash_hint); n <= words; n++, w++) {
+	for (n = 0, w = READ_ONCE(a->pool.hint); n <= words; n++, w++) {
 		unsigned long empty;
 
 		if (w >= words)
@@ -368,21 +368,21 @@ static bool anl_stash_push(struct anl_arena *a, struct page *page)
 		for_each_set_bit(i, &empty, BITS_PER_LONG) {
 			u32 slot = w * BITS_PER_LONG + i;
 
-			if (slot >= a->stash_cap)
+			if (slot >= a->pool.max)
 				break;
-			if (READ_ONCE(a->stash[slot]) ||
-			    cmpxchg(&a->stash[slot], NULL, page))
+			if (READ_ONCE(a->pool.pages[slot]) ||
+			    cmpxchg(&a->pool.pages[slot], NULL, page))
 				continue;
-			atomic_inc(&a->stash_level);
+			atomic_inc(&a->pool.nr);
 			if (static_branch_unlikely(&anl_numa))
-				atomic_inc(&node->level);
+				atomic_inc(&node->nr);
 			set_bit(slot, node->map);
 			/* Who clears the summary's bit looks at the map afterwards. */
 			smp_mb__after_atomic();
 			if (!test_bit(w, &node->sum))
 				set_bit(w, &node->sum);
 			if (n)
-				WRITE_ONCE(a->stash_hint, w);
+				WRITE_ONCE(a->pool.hint, w);
 
 			return true;
 		}
@@ -425,9 +425,9 @@ static struct page *anl_alloc_block(struct anl_charge *c, gfp_t gfp, u32 cnt, u3
 	return anl_alloc_page(c, gfp, nid);
 }
 
-static void anl_put_discarded(struct anl_arena *a)
+static void anl_pool_put_discarded(struct anl_arena *a)
 {
-	struct llist_node *node = llist_del_all(&a->discard);
+	struct llist_node *node = llist_del_all(&a->pool.discard);
 
 	while (node) {
 		struct page *page = container_of((struct list_head *)node, struct page, lru);
@@ -525,15 +525,15 @@ void anl_spares_fill(struct anl_arena *a)
 	}
 }
 
-/* Move the pages that the stash has beyond @keep to @pages, up to @nr. Any context. */
-static unsigned long anl_stash_trim(struct anl_arena *a, u32 keep, unsigned long nr,
+/* Move the pages that the pool has beyond @keep to @pages, up to @nr. Any context. */
+static unsigned long anl_pool_trim(struct anl_arena *a, u32 keep, unsigned long nr,
 				    struct list_head *pages)
 {
 	unsigned long done = 0;
 	struct page *page;
 
-	while (done < nr && atomic_read(&a->stash_level) > (int)keep) {
-		page = anl_stash_pop(a);
+	while (done < nr && atomic_read(&a->pool.nr) > (int)keep) {
+		page = anl_pool_pop(a);
 		if (!page)
 			break;
 		list_add(&page->lru, pages);
@@ -544,44 +544,44 @@ static unsigned long anl_stash_trim(struct anl_arena *a, u32 keep, unsigned long
 }
 
 /*
- * Let the goal follow the demand. Only the worker sets it up; the shrinker, which
+ * Let the target follow the demand. Only the worker sets it up; the shrinker, which
  * sets it down, may be overruled by a demand that is there at the same time.
  */
-static void anl_reserve_adapt(struct anl_arena *a)
+static void anl_refill_adapt(struct anl_arena *a)
 {
-	u32 goal = READ_ONCE(a->stash_goal);
-	u32 level = atomic_read(&a->stash_level);
-	u32 used = goal - min(goal, level);
+	u32 target = READ_ONCE(a->pool.target);
+	u32 nr = atomic_read(&a->pool.nr);
+	u32 used = target - min(target, nr);
 
-	a->stash_used = max(a->stash_used, used);
-	if (used > goal - goal / 4 || READ_ONCE(a->stash_missed)) {
-		WRITE_ONCE(a->stash_missed, false);
-		goal = min(max(2 * goal, ANL_GROW_MIN), a->stash_cap);
-		a->stash_decay = jiffies + ANL_DECAY_PERIOD;
-	} else if (time_after_eq(jiffies, a->stash_decay)) {
-		if (a->stash_used < goal / 4)
-			goal = max(goal / 2, a->stash_base);
-		a->stash_used = 0;
-		a->stash_decay = jiffies + ANL_DECAY_PERIOD;
+	a->pool.used = max(a->pool.used, used);
+	if (used > target - target / 4 || READ_ONCE(a->pool.missed)) {
+		WRITE_ONCE(a->pool.missed, false);
+		target = min(max(2 * target, ANL_GROW_MIN), a->pool.max);
+		a->pool.decay = jiffies + ANL_DECAY_PERIOD;
+	} else if (time_after_eq(jiffies, a->pool.decay)) {
+		if (a->pool.used < target / 4)
+			target = max(target / 2, a->pool.min);
+		a->pool.used = 0;
+		a->pool.decay = jiffies + ANL_DECAY_PERIOD;
 	}
-	WRITE_ONCE(a->stash_goal, goal);
-	if (goal > a->stash_base)
+	WRITE_ONCE(a->pool.target, target);
+	if (target > a->pool.min)
 		queue_delayed_work(anl_refill_wq, &a->refill_work, ANL_DECAY_PERIOD + 1);
 }
 
 /* Pages for which a refill may reclaim memory. */
-static u32 anl_stash_promise(const struct anl_arena *a)
+static u32 anl_pool_promise(const struct anl_arena *a)
 {
-	return max(a->stash_base, min(a->stash_cap, ANL_GROW_MIN));
+	return max(a->pool.min, min(a->pool.max, ANL_GROW_MIN));
 }
 
 /*
- * Add up to @missing pages to the stash. Returns how many, 0 if it has no room, or
+ * Add up to @missing pages to the pool. Returns how many, 0 if it has no room, or
  * -ENOMEM.
  */
 static int anl_refill_some(struct anl_arena *a, struct anl_charge *c, int missing, u32 *order)
 {
-	int promised = (int)anl_stash_promise(a) - atomic_read(&a->stash_level), n = 0;
+	int promised = (int)anl_pool_promise(a) - atomic_read(&a->pool.nr), n = 0;
 	gfp_t gfp = promised > 0 ? GFP_KERNEL | __GFP_NORETRY : GFP_NOWAIT;
 	struct page *page;
 	u32 i;
@@ -592,7 +592,7 @@ static int anl_refill_some(struct anl_arena *a, struct anl_charge *c, int missin
 	if (!page)
 		return -ENOMEM;
 	for (i = 0; i < 1U << *order; i++) {
-		if (anl_stash_push(a, page + i))
+		if (anl_pool_push(a, page + i))
 			n++;
 		else
 			put_page(page + i);
@@ -604,9 +604,9 @@ static int anl_refill_some(struct anl_arena *a, struct anl_charge *c, int missin
 /* Decide when the next refill may run, and what it may aim at. */
 static void anl_refill_result(struct anl_arena *a, bool short_of_memory)
 {
-	u32 level = atomic_read(&a->stash_level), goal = READ_ONCE(a->stash_goal);
+	u32 nr = atomic_read(&a->pool.nr), target = READ_ONCE(a->pool.target);
 
-	if (short_of_memory && level < anl_stash_promise(a)) {
+	if (short_of_memory && nr < anl_pool_promise(a)) {
 		a->refill_delay = clamp(2 * a->refill_delay, ANL_BACKOFF_MIN,
 					(unsigned long)ANL_BACKOFF_MAX);
 		a->refill_after = jiffies + a->refill_delay;
@@ -615,16 +615,16 @@ static void anl_refill_result(struct anl_arena *a, bool short_of_memory)
 	a->refill_delay = 0;
 	/* Growth ends where free memory does. */
 	if (short_of_memory)
-		WRITE_ONCE(a->stash_goal, max(min(level, goal), a->stash_base));
+		WRITE_ONCE(a->pool.target, max(min(nr, target), a->pool.min));
 }
 
 /* A page that a node has beyond its share, or NULL. */
-static struct page *anl_stash_pop_surplus(struct anl_arena *a, int nid, u32 share)
+static struct page *anl_pool_pop_surplus(struct anl_arena *a, int nid, u32 share)
 {
-	struct anl_stash_node *node = anl_node(a, nid);
+	struct anl_pool_node *node = anl_node(a, nid);
 	int keep = READ_ONCE(node->wanted) ? share : 0;
 
-	return atomic_read(&node->level) > keep ? anl_stash_pop_node(a, nid) : NULL;
+	return atomic_read(&node->nr) > keep ? anl_pool_pop_node(a, nid) : NULL;
 }
 
 /*
@@ -634,42 +634,42 @@ static struct page *anl_stash_pop_surplus(struct anl_arena *a, int nid, u32 shar
  */
 static void anl_refill_nodes(struct anl_arena *a, struct anl_charge *c)
 {
-	u32 target = anl_stash_target(a), share, level, order, i;
+	u32 target = anl_pool_wanted(a), share, nr, order, i;
 	int nid, from = 0, wanted = 0;
 	struct page *page, *other;
 
-	if (!a->stash_cap)
+	if (!a->pool.max)
 		return;
 	for (nid = 0; nid < nr_node_ids; nid++)
 		wanted += READ_ONCE(anl_node(a, nid)->wanted);
 	if (!wanted)
 		return;
 	share = target / wanted;
-	WRITE_ONCE(a->stash_share, share);
+	WRITE_ONCE(a->pool.share, share);
 
 	for (nid = 0; nid < nr_node_ids; nid++) {
-		struct anl_stash_node *node = anl_node(a, nid);
+		struct anl_pool_node *node = anl_node(a, nid);
 
 		if (!READ_ONCE(node->wanted))
 			continue;
 		order = ANL_BLOCK_ORDER;
-		while ((level = atomic_read(&node->level)) < share) {
-			page = anl_alloc_block(c, GFP_NOWAIT | __GFP_THISNODE, share - level,
+		while ((nr = atomic_read(&node->nr)) < share) {
+			page = anl_alloc_block(c, GFP_NOWAIT | __GFP_THISNODE, share - nr,
 					       &order, nid);
 			WRITE_ONCE(node->retry, jiffies + ANL_DRY_PERIOD);
 			WRITE_ONCE(node->dry, !page);
 			if (!page)
 				break;
 			for (i = 0; i < 1U << order; i++) {
-				while (atomic_read(&a->stash_level) >= (int)target &&
+				while (atomic_read(&a->pool.nr) >= (int)target &&
 				       from < nr_node_ids) {
-					other = anl_stash_pop_surplus(a, from, share);
+					other = anl_pool_pop_surplus(a, from, share);
 					if (other)
 						put_page(other);
 					else
 						from++;
 				}
-				if (!anl_stash_push(a, page + i))
+				if (!anl_pool_push(a, page + i))
 					put_page(page + i);
 			}
 			cond_resched();
@@ -680,39 +680,39 @@ static void anl_refill_nodes(struct anl_arena *a, struct anl_charge *c)
 }
 
 /**
- * anl_reserve_refill() - bring the stash to its target, up or down
+ * anl_refill() - bring the pool to its target, up or down
  * @a: the arena
  *
- * Fails silently. A caller that finds the stash low kicks the worker, which runs after
+ * Fails silently. A caller that finds the pool low kicks the worker, which runs after
  * the back-off. An out-of-memory kill would be the wrong price for keeping pages ready,
  * so this never causes one. Nor does it reclaim memory for pages beyond the promise: a
- * program that keeps failing must not replace its creator's page cache by the stash.
+ * program that keeps failing must not replace its creator's page cache by the pool.
  *
  * Context: process context, may sleep; one caller at a time.
  */
-void anl_reserve_refill(struct anl_arena *a)
+void anl_refill(struct anl_arena *a)
 {
-	int missing, from = atomic_read(&a->stash_level), got = 1;
+	int missing, from = atomic_read(&a->pool.nr), got = 1;
 	u32 order = ANL_BLOCK_ORDER;
 	struct anl_charge c;
 	LIST_HEAD(excess);
 
-	anl_put_discarded(a);
+	anl_pool_put_discarded(a);
 	anl_spares_fill(a);
-	anl_stash_trim(a, anl_stash_target(a), ULONG_MAX, &excess);
+	anl_pool_trim(a, anl_pool_wanted(a), ULONG_MAX, &excess);
 	anl_put_pages(&excess);
 
 	anl_charge_begin(a, &c);
 	if (static_branch_unlikely(&anl_numa))
 		anl_refill_nodes(a, &c);
-	while (got > 0 && (missing = (int)anl_stash_target(a) - atomic_read(&a->stash_level)) > 0) {
+	while (got > 0 && (missing = (int)anl_pool_wanted(a) - atomic_read(&a->pool.nr)) > 0) {
 		got = anl_refill_some(a, &c, missing, &order);
 		cond_resched();
 	}
 	anl_charge_end(&c);
 	anl_refill_result(a, got < 0);
 	anl_count(a, refills, 1);
-	trace_arena_nolock_refill(a, from, atomic_read(&a->stash_level), a->stash_goal);
+	trace_arena_nolock_refill(a, from, atomic_read(&a->pool.nr), a->pool.target);
 }
 
 static void anl_refill_work(struct work_struct *work)
@@ -726,7 +726,7 @@ static void anl_refill_work(struct work_struct *work)
 	 * anl_kick(). The run at the end of the back-off serves them all.
 	 */
 	if (a->refill_delay && left > 0) {
-		anl_put_discarded(a);
+		anl_pool_put_discarded(a);
 		anl_spares_fill(a);
 		queue_delayed_work(anl_refill_wq, &a->refill_work, left);
 		return;
@@ -739,33 +739,33 @@ static void anl_refill_work(struct work_struct *work)
 	 * its pages before this barrier; the refill below counts them as missing.
 	 */
 	smp_mb__after_atomic();
-	anl_reserve_adapt(a);
-	anl_reserve_refill(a);
+	anl_refill_adapt(a);
+	anl_refill(a);
 }
 
 /**
- * anl_reserve_recycle() - make use of pages that were freed
+ * anl_pool_recycle() - make use of pages that were freed
  * @a: the arena
  * @pages: pages linked through page->lru, in no page table of the kernel; those
- *	that the stash takes are taken off the list
+ *	that the pool takes are taken off the list
  *
  * A page with further references, or with a memory error, stays on the list, and
  * anl_put_pages() releases it to the kernel.
  *
  * Context: process context, interrupts on.
  */
-void anl_reserve_recycle(struct anl_arena *a, struct list_head *pages)
+void anl_pool_recycle(struct anl_arena *a, struct list_head *pages)
 {
 	struct page *page, *tmp;
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
-		if (atomic_read(&a->stash_level) >= (int)anl_stash_target(a))
+		if (atomic_read(&a->pool.nr) >= (int)anl_pool_wanted(a))
 			return;
 		if (page_count(page) != 1 || PageHWPoison(page))
 			continue;
 		list_del(&page->lru);
 		clear_highpage(page);
-		if (!anl_stash_push(a, page)) {
+		if (!anl_pool_push(a, page)) {
 			put_page(page);
 			return;
 		}
@@ -780,21 +780,21 @@ struct anl_shrink {
 	struct list_head pages;
 };
 
-/* One look at each reserve of the node and memcg, in turn if there are too many. */
+/* One look at each pool of the node and memcg, in turn if there are too many. */
 static void anl_shrink_walk(struct shrink_control *sc, list_lru_walk_cb fn, struct anl_shrink *s)
 {
-	unsigned long nr = min(list_lru_shrink_count(&anl_reserves, sc), ANL_SHRINK_RESERVES);
+	unsigned long nr = min(list_lru_shrink_count(&anl_shrink_list, sc), ANL_SHRINK_POOLS);
 
-	list_lru_walk_one(&anl_reserves, sc->nid, sc->memcg, fn, s, &nr);
+	list_lru_walk_one(&anl_shrink_list, sc->nid, sc->memcg, fn, s, &nr);
 }
 
 /* The lock of the list is held, so the arena stays. Pages beyond the promise count. */
 static enum lru_status anl_shrink_count_one(ANL_LRU_WALK_ARGS(item, arg))
 {
-	struct anl_arena *a = container_of(item, struct anl_reserve, head)->arena;
+	struct anl_arena *a = container_of(item, struct anl_shrink_entry, head)->arena;
 	struct anl_shrink *s = arg;
 
-	s->nr += max(atomic_read(&a->stash_level) - (int)a->stash_base, 0);
+	s->nr += max(atomic_read(&a->pool.nr) - (int)a->pool.min, 0);
 
 	return LRU_ROTATE;
 }
@@ -804,7 +804,7 @@ static unsigned long anl_shrink_count(struct shrinker *shrinker, struct shrink_c
 	struct anl_shrink s = {};
 
 	/* After this the kernel calls again only when an arena is added to the list. */
-	if (!list_lru_shrink_count(&anl_reserves, sc))
+	if (!list_lru_shrink_count(&anl_shrink_list, sc))
 		return SHRINK_EMPTY;
 	anl_shrink_walk(sc, anl_shrink_count_one, &s);
 
@@ -813,16 +813,16 @@ static unsigned long anl_shrink_count(struct shrinker *shrinker, struct shrink_c
 
 static enum lru_status anl_shrink_scan_one(ANL_LRU_WALK_ARGS(item, arg))
 {
-	struct anl_arena *a = container_of(item, struct anl_reserve, head)->arena;
+	struct anl_arena *a = container_of(item, struct anl_shrink_entry, head)->arena;
 	struct anl_shrink *s = arg;
 	unsigned long done;
 
 	if (!s->left)
 		return LRU_SKIP;
-	if (atomic_read(&a->stash_level) <= (int)a->stash_base)
+	if (atomic_read(&a->pool.nr) <= (int)a->pool.min)
 		return LRU_ROTATE;
-	WRITE_ONCE(a->stash_goal, max(READ_ONCE(a->stash_goal) / 2, a->stash_base));
-	done = anl_stash_trim(a, a->stash_base, s->left, &s->pages);
+	WRITE_ONCE(a->pool.target, max(READ_ONCE(a->pool.target) / 2, a->pool.min));
+	done = anl_pool_trim(a, a->pool.min, s->left, &s->pages);
 	s->nr += done;
 	s->left -= done;
 
@@ -830,7 +830,7 @@ static enum lru_status anl_shrink_scan_one(ANL_LRU_WALK_ARGS(item, arg))
 }
 
 /*
- * At most ANL_SHRINK_RESERVES looks and sc->nr_to_scan pops under the lock of the list,
+ * At most ANL_SHRINK_POOLS looks and sc->nr_to_scan pops under the lock of the list,
  * a leaf. No kfunc takes that lock. A BPF program that interrupts the walk, or traces
  * it, can pop and push pages meanwhile: that makes a pop retry, never wait. Pages are
  * released without the lock, because that enters the page allocator and memcg.
@@ -859,16 +859,16 @@ static bool anl_may_try_alloc(void)
 }
 
 /*
- * Add pages of a node, or of any, from the stash to @pages until there are @cnt, or
+ * Add pages of a node, or of any, from the pool to @pages until there are @cnt, or
  * @floor left in stock.
  */
-static u32 anl_stash_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor, int nid,
+static u32 anl_pool_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor, int nid,
 			  struct list_head *pages)
 {
 	struct page *page;
 
-	while (n < cnt && atomic_read(&a->stash_level) > (int)floor &&
-	       (page = nid == NUMA_NO_NODE ? anl_stash_pop(a) : anl_stash_pop_node(a, nid))) {
+	while (n < cnt && atomic_read(&a->pool.nr) > (int)floor &&
+	       (page = nid == NUMA_NO_NODE ? anl_pool_pop(a) : anl_pool_pop_node(a, nid))) {
 		list_add_tail(&page->lru, pages);
 		n++;
 	}
@@ -879,7 +879,7 @@ static u32 anl_stash_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor, int ni
 /* Half of a node's share is gone, or a caller wants a page of the node for the first time. */
 static bool anl_node_is_low(struct anl_arena *a, int nid)
 {
-	struct anl_stash_node *node = anl_node(a, nid);
+	struct anl_pool_node *node = anl_node(a, nid);
 
 	if (!READ_ONCE(node->wanted)) {
 		WRITE_ONCE(node->wanted, true);
@@ -888,80 +888,80 @@ static bool anl_node_is_low(struct anl_arena *a, int nid)
 	if (READ_ONCE(node->dry) && time_before(jiffies, READ_ONCE(node->retry)))
 		return false;
 
-	return atomic_read(&node->level) <= (int)(READ_ONCE(a->stash_share) / 2);
+	return atomic_read(&node->nr) <= (int)(READ_ONCE(a->pool.share) / 2);
 }
 
-static bool anl_stash_is_low(const struct anl_arena *a)
+static bool anl_pool_is_low(const struct anl_arena *a)
 {
-	u32 target = anl_stash_target(a);
+	u32 target = anl_pool_wanted(a);
 
-	return a->stash_cap && atomic_read(&a->stash_level) <= (int)(target / 2);
+	return a->pool.max && atomic_read(&a->pool.nr) <= (int)(target / 2);
 }
 
 /* Ask for a refill in time: half is gone. Any context. */
-static void anl_stash_check(struct anl_arena *a, int nid)
+static void anl_pool_check(struct anl_arena *a, int nid)
 {
-	if (anl_stash_is_low(a) ||
-	    (static_branch_unlikely(&anl_numa) && a->stash_cap && anl_node_is_low(a, nid)))
+	if (anl_pool_is_low(a) ||
+	    (static_branch_unlikely(&anl_numa) && a->pool.max && anl_node_is_low(a, nid)))
 		anl_kick(a, ANL_KICK_REFILL);
 }
 
 /* More was wanted than there was. A node that no caller has wanted before has no share. */
-static void anl_stash_miss(struct anl_arena *a, int nid)
+static void anl_pool_miss(struct anl_arena *a, int nid)
 {
-	if (static_branch_unlikely(&anl_numa) && a->stash_cap &&
+	if (static_branch_unlikely(&anl_numa) && a->pool.max &&
 	    !READ_ONCE(anl_node(a, nid)->wanted))
 		return;
-	if (!READ_ONCE(a->stash_missed))
-		WRITE_ONCE(a->stash_missed, true);
+	if (!READ_ONCE(a->pool.missed))
+		WRITE_ONCE(a->pool.missed, true);
 }
 
-/* Half of what the stash is promised to hold is for those who have nothing else. */
-static u32 anl_stash_floor(const struct anl_arena *a, bool try_alloc)
+/* Half of what the pool is promised to hold is for those who have nothing else. */
+static u32 anl_pool_floor(const struct anl_arena *a, bool try_alloc)
 {
-	return try_alloc ? a->stash_base / 2 : 0;
+	return try_alloc ? a->pool.min / 2 : 0;
 }
 
-static bool anl_stash_can_spare(const struct anl_arena *a)
+static bool anl_pool_can_spare(const struct anl_arena *a)
 {
-	return atomic_read(&a->stash_level) > (int)anl_stash_floor(a, anl_may_try_alloc());
+	return atomic_read(&a->pool.nr) > (int)anl_pool_floor(a, anl_may_try_alloc());
 }
 
-/* anl_get_reserve_page() on a machine with several memory nodes. */
-static noinline struct page *anl_get_node_page(struct anl_arena *a, int nid)
+/* anl_pool_get_page() on a machine with several memory nodes. */
+static noinline struct page *anl_pool_get_node_page(struct anl_arena *a, int nid)
 {
 	struct page *page;
 
-	if (!anl_stash_can_spare(a))
+	if (!anl_pool_can_spare(a))
 		return NULL;
 	nid = anl_mem_node(nid);
-	page = anl_stash_pop_node(a, nid);
-	/* Without a page, anl_get_pages() checks, after anl_stash_miss(). */
+	page = anl_pool_pop_node(a, nid);
+	/* Without a page, anl_get_pages() checks, after anl_pool_miss(). */
 	if (page)
-		anl_stash_check(a, nid);
+		anl_pool_check(a, nid);
 
 	return page;
 }
 
 /**
- * anl_get_reserve_page() - a page from the reserve, if it has one to spare
+ * anl_pool_get_page() - a page from the pool, if it has one to spare
  * @a: the arena
  * @nid: the node that it must be of, or NUMA_NO_NODE for the caller's own
  *
  * Context: any.
  * Return: a zeroed, charged page, or NULL.
  */
-struct page *anl_get_reserve_page(struct anl_arena *a, int nid)
+struct page *anl_pool_get_page(struct anl_arena *a, int nid)
 {
 	struct page *page;
 
 	/* All that memory nodes cost the fast path where there is only one. */
 	if (static_branch_unlikely(&anl_numa))
-		return anl_get_node_page(a, nid);
-	if (!anl_stash_can_spare(a))
+		return anl_pool_get_node_page(a, nid);
+	if (!anl_pool_can_spare(a))
 		return NULL;
-	page = anl_stash_pop_node(a, 0);
-	if (anl_stash_is_low(a))
+	page = anl_pool_pop_node(a, 0);
+	if (anl_pool_is_low(a))
 		anl_kick(a, ANL_KICK_REFILL);
 
 	return page;
@@ -991,10 +991,10 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 	struct page *page;
 	u32 n;
 
-	n = anl_stash_take(a, 0, cnt, anl_stash_floor(a, try_alloc), nid, pages);
+	n = anl_pool_take(a, 0, cnt, anl_pool_floor(a, try_alloc), nid, pages);
 	if (n == cnt)
 		return n;
-	anl_stash_miss(a, nid);
+	anl_pool_miss(a, nid);
 
 	rcu_read_lock();
 	c.memcg = anl_objcg_memcg_rcu(a->objcg);
@@ -1003,7 +1003,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 		/* All that the right node has comes first. */
 		if (try_alloc)
 			n = anl_try_pages(&c, __GFP_THISNODE, n, cnt, nid, pages);
-		n = anl_stash_take(a, n, cnt, 0, nid, pages);
+		n = anl_pool_take(a, n, cnt, 0, nid, pages);
 	}
 	if (try_alloc)
 		n = anl_try_pages(&c, 0, n, cnt, nid, pages);
@@ -1014,7 +1014,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 	anl_charge_leave(&c);
 	rcu_read_unlock();
 
-	return anl_stash_take(a, n, cnt, 0, NUMA_NO_NODE, pages);
+	return anl_pool_take(a, n, cnt, 0, NUMA_NO_NODE, pages);
 }
 
 /**
@@ -1034,7 +1034,7 @@ bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *page
 
 	nid = anl_mem_node(nid);
 	n = anl_get_pages_atomic(a, cnt, nid, &got);
-	anl_stash_check(a, nid);
+	anl_pool_check(a, nid);
 	if (n < cnt) {
 		anl_unget_pages(a, &got);
 		return false;
@@ -1057,8 +1057,8 @@ void anl_unget_pages(struct anl_arena *a, struct list_head *pages)
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
 		list_del(&page->lru);
-		if (PageHWPoison(page) || !anl_stash_push(a, page))
-			anl_discard(a, page);
+		if (PageHWPoison(page) || !anl_pool_push(a, page))
+			anl_pool_discard(a, page);
 	}
 }
 
@@ -1085,9 +1085,9 @@ bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
 		struct page *page;
 
 		page = anl_alloc_block(&c, GFP_KERNEL | __GFP_RETRY_MAYFAIL, cnt - n, &order, nid);
-		/* What the reserve has beyond its promise is for whoever needs it. */
-		if (!page && atomic_read(&a->stash_level) > (int)a->stash_base)
-			page = anl_stash_pop(a);
+		/* What the pool has beyond its promise is for whoever needs it. */
+		if (!page && atomic_read(&a->pool.nr) > (int)a->pool.min)
+			page = anl_pool_pop(a);
 		if (!page)
 			break;
 		mapped = anl_map_block(a, pgoff + n, page, 1U << order);
@@ -1137,13 +1137,13 @@ static int anl_shrink_add(struct anl_arena *a)
 
 	anl_charge_begin(a, &c);
 	/* Also allocates the list of the memcg that the entry is charged to. */
-	a->reserve = kmem_cache_alloc_lru(anl_reserve_cache, &anl_reserves, GFP_KERNEL | c.gfp);
+	a->pool.shrink = kmem_cache_alloc_lru(anl_shrink_cache, &anl_shrink_list, GFP_KERNEL | c.gfp);
 	anl_charge_end(&c);
-	if (!a->reserve)
+	if (!a->pool.shrink)
 		return -ENOMEM;
-	a->reserve->arena = a;
-	INIT_LIST_HEAD(&a->reserve->head);
-	list_lru_add_obj(&anl_reserves, &a->reserve->head);
+	a->pool.shrink->arena = a;
+	INIT_LIST_HEAD(&a->pool.shrink->head);
+	list_lru_add_obj(&anl_shrink_list, &a->pool.shrink->head);
 
 	return 0;
 }
@@ -1151,76 +1151,76 @@ static int anl_shrink_add(struct anl_arena *a)
 /* On return the shrinker does not use the arena. */
 static void anl_shrink_del(struct anl_arena *a)
 {
-	if (!a->reserve)
+	if (!a->pool.shrink)
 		return;
-	list_lru_del_obj(&anl_reserves, &a->reserve->head);
-	kmem_cache_free(anl_reserve_cache, a->reserve);
+	list_lru_del_obj(&anl_shrink_list, &a->pool.shrink->head);
+	kmem_cache_free(anl_shrink_cache, a->pool.shrink);
 }
 
 /**
- * anl_reserve_init() - an empty reserve
+ * anl_pool_init() - an empty pool
  * @a: the arena; @a->nr_limit is known
  *
  * Context: process context, may sleep.
- * Return: 0 or -ENOMEM, with what was done left to anl_reserve_exit().
+ * Return: 0 or -ENOMEM, with what was done left to anl_pool_exit().
  */
-int anl_reserve_init(struct anl_arena *a)
+int anl_pool_init(struct anl_arena *a)
 {
-	u32 base = READ_ONCE(anl_reserve_pages), cap = READ_ONCE(anl_reserve_max);
+	u32 base = READ_ONCE(anl_pool_pages), cap = READ_ONCE(anl_pool_max);
 
-	a->stash_base = min(base, a->nr_limit);
-	a->stash_cap = min(max(base, cap), a->nr_limit);
-	a->stash_goal = a->stash_base;
-	a->stash_decay = jiffies;
-	if (!a->stash_cap)
+	a->pool.min = min(base, a->nr_limit);
+	a->pool.max = min(max(base, cap), a->nr_limit);
+	a->pool.target = a->pool.min;
+	a->pool.decay = jiffies;
+	if (!a->pool.max)
 		return 0;
 
-	a->stash = anl_zalloc(a, a->stash_cap * sizeof(*a->stash));
-	a->stash_node_size = ALIGN(struct_size(a->stash_nodes, map, BITS_TO_LONGS(a->stash_cap)),
+	a->pool.pages = anl_zalloc(a, a->pool.max * sizeof(*a->pool.pages));
+	a->pool.node_size = ALIGN(struct_size(a->pool.nodes, map, BITS_TO_LONGS(a->pool.max)),
 				   SMP_CACHE_BYTES);
-	a->stash_nodes = anl_zalloc(a, (size_t)nr_node_ids * a->stash_node_size);
-	if (!a->stash || !a->stash_nodes)
+	a->pool.nodes = anl_zalloc(a, (size_t)nr_node_ids * a->pool.node_size);
+	if (!a->pool.pages || !a->pool.nodes)
 		return -ENOMEM;
 
 	return anl_shrink_add(a);
 }
 
 /**
- * anl_reserve_prepare() - set up what anl_reserve_exit() needs
+ * anl_pool_prepare() - set up what anl_pool_exit() needs
  * @a: an arena, zeroed
  */
-void anl_reserve_prepare(struct anl_arena *a)
+void anl_pool_prepare(struct anl_arena *a)
 {
-	init_llist_head(&a->discard);
+	init_llist_head(&a->pool.discard);
 	memset32(a->spares, ANL_NO_SPARE, ANL_NR_SPARES);
 	INIT_DELAYED_WORK(&a->refill_work, anl_refill_work);
 }
 
-/* Undo anl_reserve_init(), also half of it. Nobody uses the arena any more. */
-void anl_reserve_exit(struct anl_arena *a)
+/* Undo anl_pool_init(), also half of it. Nobody uses the arena any more. */
+void anl_pool_exit(struct anl_arena *a)
 {
 	struct page *page;
 	int nid;
 
 	anl_shrink_del(a);
-	for (nid = 0; a->stash_nodes && nid < anl_nr_nodes(); nid++)
-		while ((page = anl_stash_pop_any(a, nid)))
+	for (nid = 0; a->pool.nodes && nid < anl_nr_nodes(); nid++)
+		while ((page = anl_pool_pop_any(a, nid)))
 			put_page(page);
-	anl_put_discarded(a);
-	kvfree(a->stash);
-	kvfree(a->stash_nodes);
+	anl_pool_put_discarded(a);
+	kvfree(a->pool.pages);
+	kvfree(a->pool.nodes);
 }
 
 /* Module init and exit. */
 int __init anl_shrinker_init(void)
 {
-	anl_reserve_cache = KMEM_CACHE(anl_reserve, 0);
-	if (!anl_reserve_cache)
+	anl_shrink_cache = KMEM_CACHE(anl_shrink_entry, 0);
+	if (!anl_shrink_cache)
 		return -ENOMEM;
 	anl_shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE, "arena_nolock");
 	if (!anl_shrinker)
 		goto no_shrinker;
-	if (list_lru_init_memcg(&anl_reserves, anl_shrinker))
+	if (list_lru_init_memcg(&anl_shrink_list, anl_shrinker))
 		goto no_list;
 	anl_shrinker->count_objects = anl_shrink_count;
 	anl_shrinker->scan_objects = anl_shrink_scan;
@@ -1233,7 +1233,7 @@ int __init anl_shrinker_init(void)
 no_list:
 	shrinker_free(anl_shrinker);
 no_shrinker:
-	kmem_cache_destroy(anl_reserve_cache);
+	kmem_cache_destroy(anl_shrink_cache);
 
 	return -ENOMEM;
 }
@@ -1241,6 +1241,6 @@ no_shrinker:
 void anl_shrinker_exit(void)
 {
 	shrinker_free(anl_shrinker);
-	list_lru_destroy(&anl_reserves);
-	kmem_cache_destroy(anl_reserve_cache);
+	list_lru_destroy(&anl_shrink_list);
+	kmem_cache_destroy(anl_shrink_cache);
 }
