@@ -230,30 +230,30 @@ enum anl_users {
 
 extern struct workqueue_struct *anl_refill_wq, *anl_drain_wq, *anl_wait_wq;
 
-static inline unsigned long anl_kaddr(const struct anl_arena *a, u32 pgoff)
+static inline unsigned long anl_kaddr(const struct anl_arena *arena, u32 pgoff)
 {
-	return a->kern_start + ((unsigned long)pgoff << PAGE_SHIFT);
+	return arena->kern_start + ((unsigned long)pgoff << PAGE_SHIFT);
 }
 
-static inline unsigned long anl_uaddr(const struct anl_arena *a, u32 pgoff)
+static inline unsigned long anl_uaddr(const struct anl_arena *arena, u32 pgoff)
 {
-	return a->user_start + ((unsigned long)pgoff << PAGE_SHIFT);
+	return arena->user_start + ((unsigned long)pgoff << PAGE_SHIFT);
 }
 
-static inline bool anl_is_live(const struct anl_arena *a, u32 pgoff)
+static inline bool anl_is_live(const struct anl_arena *arena, u32 pgoff)
 {
-	return atomic_long_read(&a->live[BIT_WORD(pgoff)]) & BIT_MASK(pgoff);
+	return atomic_long_read(&arena->live[BIT_WORD(pgoff)]) & BIT_MASK(pgoff);
 }
 
 /* Is one of the spares, which are at the upper end, below @pgoff? */
-static inline bool anl_spare_below(const struct anl_arena *a, u32 pgoff)
+static inline bool anl_spare_below(const struct anl_arena *arena, u32 pgoff)
 {
 	u32 i;
 
-	if (pgoff + ANL_NR_SPARES * ANL_SPARE_CHOICE < a->nr_limit)
+	if (pgoff + ANL_NR_SPARES * ANL_SPARE_CHOICE < arena->nr_limit)
 		return false;
 	for (i = 0; i < ANL_NR_SPARES; i++)
-		if (READ_ONCE(a->spares[i]) < pgoff)
+		if (READ_ONCE(arena->spares[i]) < pgoff)
 			return true;
 
 	return false;
@@ -307,14 +307,14 @@ static inline void anl_nap(u32 min_us, u32 max_us)
 }
 
 /* arena_pgtable.c */
-int anl_pgtable_prefill(struct anl_arena *a);
-struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff);
-u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end);
-bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page);
-u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages);
-u32 anl_map_block(struct anl_arena *a, u32 pgoff, struct page *page, u32 cnt);
-bool anl_keep_stray(struct anl_arena *a, u32 pgoff);
-enum anl_users anl_slot_users(const struct anl_arena *a, u32 pgoff);
+int anl_pgtable_prefill(struct anl_arena *arena);
+struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff);
+u32 anl_next_pte(const struct anl_arena *arena, u32 pgoff, u32 end);
+bool anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page);
+u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head *pages);
+u32 anl_map_block(struct anl_arena *arena, u32 pgoff, struct page *page, u32 cnt);
+bool anl_keep_stray(struct anl_arena *arena, u32 pgoff);
+enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff);
 
 /* What anl_unmap_spans() found. */
 struct anl_unmapped {
@@ -322,37 +322,37 @@ struct anl_unmapped {
 	u32 nr_pages;
 };
 
-void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
-		     struct anl_unmapped *u);
+void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 nr,
+		     struct anl_unmapped *unmapped);
 void anl_put_pages(struct list_head *pages);
 
 /* arena_free_deferred.c */
-int anl_free_init(struct anl_arena *a);
-void anl_free_exit(struct anl_arena *a);
-void anl_kick(struct anl_arena *a, int what);
-void anl_set_live(struct anl_arena *a, u32 pgoff, u32 cnt);
-void anl_queue_slots(struct anl_arena *a, u32 pgoff, u32 cnt);
-u32 anl_free_queued(struct anl_arena *a, u32 pgoff, u32 cnt);
-void anl_release(struct anl_arena *a, u32 pgoff, u32 cnt);
-u32 anl_free_now(struct anl_arena *a, u32 pgoff, u32 cnt);
-void anl_drain_now(struct anl_arena *a);
-void anl_drain_reached(struct anl_arena *a, struct mm_struct *mm);
+int anl_free_init(struct anl_arena *arena);
+void anl_free_exit(struct anl_arena *arena);
+void anl_kick(struct anl_arena *arena, int what);
+void anl_set_live(struct anl_arena *arena, u32 pgoff, u32 cnt);
+void anl_queue_slots(struct anl_arena *arena, u32 pgoff, u32 cnt);
+u32 anl_free_queued(struct anl_arena *arena, u32 pgoff, u32 cnt);
+void anl_release(struct anl_arena *arena, u32 pgoff, u32 cnt);
+u32 anl_free_now(struct anl_arena *arena, u32 pgoff, u32 cnt);
+void anl_drain_now(struct anl_arena *arena);
+void anl_drain_reached(struct anl_arena *arena, struct mm_struct *mm);
 
-u32 anl_spare_pop(struct anl_arena *a);
-bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt);
-void anl_spares_fill(struct anl_arena *a);
-bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid);
-struct page *anl_get_fault_page(struct anl_arena *a);
-void *anl_zalloc(struct anl_arena *a, size_t size);
-void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size);
+u32 anl_spare_pop(struct anl_arena *arena);
+bool anl_spares_release(struct anl_arena *arena, u32 pgoff, u32 cnt);
+void anl_spares_fill(struct anl_arena *arena);
+bool anl_populate(struct anl_arena *arena, u32 pgoff, u32 cnt, int nid);
+struct page *anl_get_fault_page(struct anl_arena *arena);
+void *anl_zalloc(struct anl_arena *arena, size_t size);
+void __percpu *anl_zalloc_percpu(struct anl_arena *arena, size_t size);
 
 /* vma.c */
 int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma);
 struct anl_vma *anl_vma_alloc(gfp_t gfp);
-void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma, struct anl_vma *v);
+void anl_vma_takeover(struct anl_arena *arena, struct vm_area_struct *vma, struct anl_vma *avma);
 bool anl_vma_is_ours(const struct vm_area_struct *vma);
 bool anl_vma_is_stock(const struct vm_area_struct *vma);
-bool anl_zap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
+bool anl_zap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 nr,
 		   struct anl_reach *reach);
 
 /* arena_nolock.c */

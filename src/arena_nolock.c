@@ -83,10 +83,10 @@ static struct anl_arena *anl_adopted(struct bpf_map *map)
  */
 struct anl_arena *anl_arena_of(struct bpf_map *map)
 {
-	struct anl_arena *a = anl_adopted(map);
+	struct anl_arena *arena = anl_adopted(map);
 
 	/* Pairs with the store in anl_adopt_work(). */
-	return a && smp_load_acquire(&a->ready) ? a : NULL;
+	return arena && smp_load_acquire(&arena->ready) ? arena : NULL;
 }
 
 /*
@@ -98,14 +98,14 @@ static unsigned long anl_get_unmapped_area(struct file *filp, unsigned long addr
 					   unsigned long flags)
 {
 	struct bpf_map *map = filp->private_data;
-	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
-	unsigned long size = (unsigned long)a->nr_slots << PAGE_SHIFT;
+	struct anl_arena *arena = container_of(map->ops, struct anl_arena, ops);
+	unsigned long size = (unsigned long)arena->nr_slots << PAGE_SHIFT;
 
 	if (pgoff)
 		return -EINVAL;
 	if (len > size)
 		return -E2BIG;
-	if (len != size || addr != a->user_start)
+	if (len != size || addr != arena->user_start)
 		return -EINVAL;
 
 	/* The address is the arena's or none; without MAP_FIXED, evict nobody. */
@@ -121,14 +121,14 @@ static unsigned long anl_get_unmapped_area(struct file *filp, unsigned long addr
  */
 static int anl_map_mmap(struct bpf_map *map, struct vm_area_struct *vma)
 {
-	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
+	struct anl_arena *arena = container_of(map->ops, struct anl_arena, ops);
 	int err;
 
 	/* Pairs with the store in anl_stock_seize(). */
-	if (!smp_load_acquire(&a->seized)) {
-		err = a->stock_ops->map_mmap(map, vma);
+	if (!smp_load_acquire(&arena->seized)) {
+		err = arena->stock_ops->map_mmap(map, vma);
 		/* The same. */
-		if (err != -EBUSY || !smp_load_acquire(&a->seized))
+		if (err != -EBUSY || !smp_load_acquire(&arena->seized))
 			return err;
 	}
 
@@ -137,20 +137,20 @@ static int anl_map_mmap(struct bpf_map *map, struct vm_area_struct *vma)
 
 static int anl_direct_value_addr(const struct bpf_map *map, u64 *imm, u32 off)
 {
-	const struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
+	const struct anl_arena *arena = container_of(map->ops, struct anl_arena, ops);
 
-	if (off >= (u64)a->nr_slots << PAGE_SHIFT)
+	if (off >= (u64)arena->nr_slots << PAGE_SHIFT)
 		return -ERANGE;
-	*imm = a->user_start;
+	*imm = arena->user_start;
 
 	return 0;
 }
 
 static u64 anl_mem_usage(const struct bpf_map *map)
 {
-	const struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
+	const struct anl_arena *arena = container_of(map->ops, struct anl_arena, ops);
 
-	return (u64)atomic_long_read(&a->nr_populated) << PAGE_SHIFT;
+	return (u64)atomic_long_read(&arena->nr_populated) << PAGE_SHIFT;
 }
 
 /*
@@ -158,54 +158,54 @@ static u64 anl_mem_usage(const struct bpf_map *map)
  */
 
 /* Free an arena that nobody uses, or that was never finished. */
-static void anl_arena_destroy(struct anl_arena *a)
+static void anl_arena_destroy(struct anl_arena *arena)
 {
-	anl_pool_exit(a);
-	anl_free_exit(a);
-	anl_stat_exit(a);
-	kvfree(a->tables);
-	kvfree(a->tree_mem);
-	anl_objcg_put(a->objcg);
-	kvfree(a);
+	anl_pool_exit(arena);
+	anl_free_exit(arena);
+	anl_stat_exit(arena);
+	kvfree(arena->tables);
+	kvfree(arena->tree_mem);
+	anl_objcg_put(arena->objcg);
+	kvfree(arena);
 }
 
 /* Process context, last reference to the map gone. */
 static void anl_map_free(struct bpf_map *map)
 {
-	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
-	const struct bpf_map_ops *stock_ops = a->stock_ops;
-	struct anl_span all = { 0, a->nr_slots };
-	struct anl_unmapped u;
+	struct anl_arena *arena = container_of(map->ops, struct anl_arena, ops);
+	const struct bpf_map_ops *stock_ops = arena->stock_ops;
+	struct anl_span all = { 0, arena->nr_slots };
+	struct anl_unmapped unmapped;
 
 	/* It has put the last reference, or one before that; its end may be still to come. */
-	flush_work(&a->adopt_work);
-	anl_stat_hide(a);
+	flush_work(&arena->adopt_work);
+	anl_stat_hide(arena);
 	/* Nobody is left to ask for work but the works themselves, so they go first. */
-	disable_delayed_work_sync(&a->refill_work);
-	disable_delayed_work_sync(&a->drain_work);
-	irq_work_sync(&a->kick);
-	hrtimer_cancel(&a->pause);
-	anl_unmap_spans(a, &all, 1, &u);
-	anl_put_pages(&u.pages);
+	disable_delayed_work_sync(&arena->refill_work);
+	disable_delayed_work_sync(&arena->drain_work);
+	irq_work_sync(&arena->kick);
+	hrtimer_cancel(&arena->pause);
+	anl_unmap_spans(arena, &all, 1, &unmapped);
+	anl_put_pages(&unmapped.pages);
 
 	map->ops = stock_ops;
-	anl_stock_return_tree(map, a);
+	anl_stock_return_tree(map, arena);
 	stock_ops->map_free(map);
-	anl_arena_destroy(a);
+	anl_arena_destroy(arena);
 	module_put(THIS_MODULE);
 }
 
-static void anl_init_ops(struct anl_arena *a)
+static void anl_init_ops(struct anl_arena *arena)
 {
-	a->stock_ops = a->map->ops;
-	a->ops = *a->stock_ops;
-	a->ops.map_free = anl_map_free;
-	a->ops.map_mmap = anl_map_mmap;
-	a->ops.map_get_unmapped_area = anl_get_unmapped_area;
-	a->ops.map_direct_value_addr = anl_direct_value_addr;
-	a->ops.map_mem_usage = anl_mem_usage;
+	arena->stock_ops = arena->map->ops;
+	arena->ops = *arena->stock_ops;
+	arena->ops.map_free = anl_map_free;
+	arena->ops.map_mmap = anl_map_mmap;
+	arena->ops.map_get_unmapped_area = anl_get_unmapped_area;
+	arena->ops.map_direct_value_addr = anl_direct_value_addr;
+	arena->ops.map_mem_usage = anl_mem_usage;
 	/* A template of inner maps would be compared by ops, and ours are per map. */
-	a->ops.map_meta_equal = NULL;
+	arena->ops.map_meta_equal = NULL;
 }
 
 static void anl_adopt_work(struct work_struct *work);
@@ -213,78 +213,78 @@ static void anl_adopt_work(struct work_struct *work);
 /* All that can fail, and nothing that changes the stock arena. */
 static struct anl_arena *anl_arena_create(struct bpf_map *map)
 {
-	struct anl_arena *a = kvzalloc(sizeof(*a), GFP_KERNEL | __GFP_NOMEMALLOC);
+	struct anl_arena *arena = kvzalloc(sizeof(*arena), GFP_KERNEL | __GFP_NOMEMALLOC);
 	unsigned long tables;
 	int err = -ENOMEM;
 
-	if (!a)
+	if (!arena)
 		return ERR_PTR(-ENOMEM);
-	a->map = map;
-	a->id = map->id;
-	a->objcg = anl_map_get_objcg(map);
-	spin_lock_init(&a->vma_lock);
-	INIT_LIST_HEAD(&a->vmas);
-	INIT_WORK(&a->adopt_work, anl_adopt_work);
-	init_completion(&a->adopted);
-	anl_init_ops(a);
-	anl_pool_prepare(a);
+	arena->map = map;
+	arena->id = map->id;
+	arena->objcg = anl_map_get_objcg(map);
+	spin_lock_init(&arena->vma_lock);
+	INIT_LIST_HEAD(&arena->vmas);
+	INIT_WORK(&arena->adopt_work, anl_adopt_work);
+	init_completion(&arena->adopted);
+	anl_init_ops(arena);
+	anl_pool_prepare(arena);
 
-	err = anl_stock_probe(map, a);
-	if (err)
-		goto fail;
-
-	err = anl_stat_init(a);
-	if (err)
-		goto fail;
-	err = anl_free_init(a);
-	if (err)
-		goto fail;
-	err = anl_pool_init(a);
+	err = anl_stock_probe(map, arena);
 	if (err)
 		goto fail;
 
-	tables = ((anl_kaddr(a, a->nr_slots) - 1) >> PMD_SHIFT) -
-		 (a->kern_start >> PMD_SHIFT) + 1;
-	a->tables = anl_zalloc(a, tables * sizeof(*a->tables));
-	a->tree_mem = anl_zalloc(a, anl_tree_mem_size(a->nr_limit));
+	err = anl_stat_init(arena);
+	if (err)
+		goto fail;
+	err = anl_free_init(arena);
+	if (err)
+		goto fail;
+	err = anl_pool_init(arena);
+	if (err)
+		goto fail;
+
+	tables = ((anl_kaddr(arena, arena->nr_slots) - 1) >> PMD_SHIFT) -
+		 (arena->kern_start >> PMD_SHIFT) + 1;
+	arena->tables = anl_zalloc(arena, tables * sizeof(*arena->tables));
+	arena->tree_mem = anl_zalloc(arena, anl_tree_mem_size(arena->nr_limit));
 	err = -ENOMEM;
-	if (!a->tables || !a->tree_mem)
+	if (!arena->tables || !arena->tree_mem)
 		goto fail;
-	anl_tree_init(&a->tree, a->tree_mem, a->nr_limit);
+	anl_tree_init(&arena->tree, arena->tree_mem, arena->nr_limit);
 
-	err = anl_pgtable_prefill(a);
+	err = anl_pgtable_prefill(arena);
 	if (err)
 		goto fail;
 
-	return a;
+	return arena;
 
 fail:
-	anl_arena_destroy(a);
+	anl_arena_destroy(arena);
 	return ERR_PTR(err);
 }
 
 /* Slots [@from, @to) are free in the stock arena, except for those with a page. */
-static void anl_import_free(struct anl_arena *a, u32 from, u32 to)
+static void anl_import_free(struct anl_arena *arena, u32 from, u32 to)
 {
 	u32 pgoff, start = from;
 
 	for (pgoff = from; pgoff < to; pgoff++) {
-		pgoff = anl_next_pte(a, pgoff, to);
+		pgoff = anl_next_pte(arena, pgoff, to);
 		if (pgoff == to)
 			break;
-		if (!anl_pte_page(a, pgoff))
+		if (!anl_pte_page(arena, pgoff))
 			continue;
 		if (pgoff > start)
-			anl_release(a, start, pgoff - start);
-		anl_set_live(a, pgoff, 1);
-		atomic_long_inc(&a->nr_populated);
+			anl_release(arena, start, pgoff - start);
+		anl_set_live(arena, pgoff, 1);
+		atomic_long_inc(&arena->nr_populated);
 		start = pgoff + 1;
 	}
-	anl_release(a, start, to - start);
+	anl_release(arena, start, to - start);
 }
 
 /* Slots [@from, @to) are taken in the stock arena: mapped or reserved. */
-static void anl_import_taken(struct anl_arena *a, u32 from, u32 to)
+static void anl_import_taken(struct anl_arena *arena, u32 from, u32 to)
 {
 	u32 pgoff;
 
@@ -293,31 +293,31 @@ static void anl_import_taken(struct anl_arena *a, u32 from, u32 to)
 	for (pgoff = from; pgoff < to; pgoff++) {
 		if (!(pgoff % 4096))
 			cond_resched();
-		if (anl_pte_page(a, pgoff))
-			atomic_long_inc(&a->nr_populated);
-		else if (pgoff >= a->nr_limit)
+		if (anl_pte_page(arena, pgoff))
+			atomic_long_inc(&arena->nr_populated);
+		else if (pgoff >= arena->nr_limit)
 			continue;
-		anl_set_live(a, pgoff, 1);
+		anl_set_live(arena, pgoff, 1);
 	}
 }
 
 /* Make the pages and reservations of the stock arena ours. Nobody else runs. */
-static void anl_import(struct anl_arena *a)
+static void anl_import(struct anl_arena *arena)
 {
 	u32 pos = 0, first = 0, cnt;
 
-	while (pos < a->nr_limit && anl_stock_next_free(a, &first, &cnt)) {
+	while (pos < arena->nr_limit && anl_stock_next_free(arena, &first, &cnt)) {
 		u32 end;
 
-		if (first >= a->nr_limit)
+		if (first >= arena->nr_limit)
 			break;
-		end = min((u64)first + cnt, (u64)a->nr_limit);
-		anl_import_taken(a, pos, first);
-		anl_import_free(a, first, end);
+		end = min((u64)first + cnt, (u64)arena->nr_limit);
+		anl_import_taken(arena, pos, first);
+		anl_import_free(arena, first, end);
 		pos = end;
 		first = end;
 	}
-	anl_import_taken(a, pos, a->nr_slots);
+	anl_import_taken(arena, pos, arena->nr_slots);
 }
 
 /* False if somebody else is adopting the map. */
@@ -350,16 +350,16 @@ static void anl_adopt_end(struct anl_adoption *self)
  */
 static void anl_adopt_work(struct work_struct *work)
 {
-	struct anl_arena *a = container_of(work, struct anl_arena, adopt_work);
-	struct bpf_map *map = a->map;
+	struct anl_arena *arena = container_of(work, struct anl_arena, adopt_work);
+	struct bpf_map *map = arena->map;
 
 	/*
 	 * A loader that has read the stock operations calls them without sleeping in
 	 * between, and they do not sleep.
 	 */
-	if (!a->seized) {
+	if (!arena->seized) {
 		synchronize_rcu_tasks();
-		anl_stock_seize(map, a);
+		anl_stock_seize(map, arena);
 	}
 	/*
 	 * A stock kfunc that has read the user addresses before the seize is in a BPF
@@ -368,17 +368,17 @@ static void anl_adopt_work(struct work_struct *work)
 	 * by that. Mappings are taken over afterwards: a sleepable program can be in a
 	 * stock fault.
 	 */
-	if (a->shared)
+	if (arena->shared)
 		synchronize_rcu_tasks_trace();
-	anl_stock_takeover_vmas(map, a);
-	anl_stock_take_tree(map, a);
-	anl_import(a);
-	anl_refill(a);
+	anl_stock_takeover_vmas(map, arena);
+	anl_stock_take_tree(map, arena);
+	anl_import(arena);
+	anl_refill(arena);
 	/* Pairs with the loads in anl_arena_of() and in the fault handler. */
-	smp_store_release(&a->ready, true);
-	anl_stat_show(a);
-	trace_arena_nolock_adopt(map, atomic_long_read(&a->nr_populated), 0);
-	complete_all(&a->adopted);
+	smp_store_release(&arena->ready, true);
+	anl_stat_show(arena);
+	trace_arena_nolock_adopt(map, atomic_long_read(&arena->nr_populated), 0);
+	complete_all(&arena->adopted);
 	/* If it is the last, anl_map_free() runs in another work, and waits for this one. */
 	bpf_map_put(map);
 }
@@ -390,14 +390,14 @@ static void anl_adopt_work(struct work_struct *work)
  */
 static int anl_adopt(struct bpf_map *map, const struct bpf_prog *prog)
 {
-	struct anl_arena *a;
+	struct anl_arena *arena;
 	int err;
 
 	if (anl_adopted(map))
 		return 0;
 
-	a = anl_arena_create(map);
-	err = PTR_ERR_OR_ZERO(a);
+	arena = anl_arena_create(map);
+	err = PTR_ERR_OR_ZERO(arena);
 	if (err) {
 		pr_warn_ratelimited("map %u '%s': not adopted, error %d; it stays a stock arena\n",
 				    map->id, map->name, err);
@@ -406,14 +406,14 @@ static int anl_adopt(struct bpf_map *map, const struct bpf_prog *prog)
 	}
 	__module_get(THIS_MODULE);
 
-	anl_stock_divert(map, a);
-	a->shared = anl_stock_in_use(map, prog);
-	if (!a->shared) {
-		anl_stock_seize(map, a);
-		a->shared = anl_stock_in_use(map, prog);
+	anl_stock_divert(map, arena);
+	arena->shared = anl_stock_in_use(map, prog);
+	if (!arena->shared) {
+		anl_stock_seize(map, arena);
+		arena->shared = anl_stock_in_use(map, prog);
 	}
 	bpf_map_inc(map);
-	queue_work(anl_adopt_wq, &a->adopt_work);
+	queue_work(anl_adopt_wq, &arena->adopt_work);
 
 	return 0;
 }
@@ -426,10 +426,10 @@ static int anl_adopt_wait(struct bpf_map *map, const struct bpf_prog *prog)
 {
 	s64 left = prog->aux->load_time + ANL_ADOPT_WAIT_S * NSEC_PER_SEC -
 		   ktime_get_boottime_ns();
-	struct anl_arena *a = anl_adopted(map);
+	struct anl_arena *arena = anl_adopted(map);
 	long ret;
 
-	ret = wait_for_completion_killable_timeout(&a->adopted,
+	ret = wait_for_completion_killable_timeout(&arena->adopted,
 						   left > 0 ? nsecs_to_jiffies(left) + 1 : 1);
 	if (ret > 0)
 		return 0;
@@ -484,20 +484,20 @@ static int anl_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
  */
 
 /* Slot of an address. Only its lower 32 bits count, as in the stock arena. */
-static u32 anl_pgoff(const struct anl_arena *a, unsigned long addr)
+static u32 anl_pgoff(const struct anl_arena *arena, unsigned long addr)
 {
-	return (u32)(addr - (u32)a->user_start) >> PAGE_SHIFT;
+	return (u32)(addr - (u32)arena->user_start) >> PAGE_SHIFT;
 }
 
 /* Give back a claim whose slots nobody has seen. */
-static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
+static void anl_unclaim(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
 	u32 n;
 
 	for (; cnt; pgoff += n, cnt -= n) {
 		n = min(cnt, ANL_RELEASE_SLOTS);
-		if (anl_tree_release(&a->tree, pgoff, n)) {
-			anl_queue_slots(a, pgoff, cnt);
+		if (anl_tree_release(&arena->tree, pgoff, n)) {
+			anl_queue_slots(arena, pgoff, cnt);
 			return;
 		}
 	}
@@ -510,7 +510,7 @@ static void anl_unclaim(struct anl_arena *a, u32 pgoff, u32 cnt)
 #define ANL_CLAIM_TRIES 8
 
 /* Take @cnt slots out of the tree, from @pgoff on or wherever they fit. */
-static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
+static long anl_claim(struct anl_arena *arena, long pgoff, u32 cnt, bool may_sleep)
 {
 	int tries = ANL_CLAIM_TRIES;
 	bool drained = false;
@@ -518,22 +518,22 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 
 	for (;;) {
 		if (pgoff == ANL_ANYWHERE)
-			ret = anl_tree_alloc(&a->tree, cnt);
+			ret = anl_tree_alloc(&arena->tree, cnt);
 		else
-			ret = anl_tree_claim(&a->tree, pgoff, cnt) ?: pgoff;
+			ret = anl_tree_claim(&arena->tree, pgoff, cnt) ?: pgoff;
 		if (ret >= 0) {
 			/* It has to be the lowest address; a spare may be on that. */
-			if (pgoff != ANL_ANYWHERE || !anl_spare_below(a, ret) || !tries--)
+			if (pgoff != ANL_ANYWHERE || !anl_spare_below(arena, ret) || !tries--)
 				return ret;
-			anl_unclaim(a, ret, cnt);
-			anl_spares_release(a, 0, ret);
+			anl_unclaim(arena, ret, cnt);
+			anl_spares_release(arena, 0, ret);
 			continue;
 		}
 
 		if (ret != -ENOSPC && ret != -EBUSY) {
 			/* The lock: in an NMI, its holder is whom we interrupted. */
 			if (pgoff == ANL_ANYWHERE && cnt == 1) {
-				u32 spare = anl_spare_pop(a);
+				u32 spare = anl_spare_pop(arena);
 
 				if (spare != ANL_NO_SPARE)
 					return spare;
@@ -542,13 +542,13 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
 		}
 		/* Others may claim spares again meanwhile, but not for ever. */
 		if (tries-- && (pgoff == ANL_ANYWHERE ?
-				anl_spares_release(a, 0, a->nr_limit) :
-				anl_spares_release(a, pgoff, cnt)))
+				anl_spares_release(arena, 0, arena->nr_limit) :
+				anl_spares_release(arena, pgoff, cnt)))
 			continue;
 		if (!may_sleep || drained)
 			return ret;
 		/* What is in the queue is as good as free to who can wait. */
-		anl_drain_now(a);
+		anl_drain_now(arena);
 		drained = true;
 		tries = ANL_CLAIM_TRIES;
 	}
@@ -558,31 +558,31 @@ static long anl_claim(struct anl_arena *a, long pgoff, u32 cnt, bool may_sleep)
  * The way of most calls, with nothing in it that is not needed: one page, for a
  * caller that cannot sleep, from the pool. Negative if anything is in the way.
  */
-static long anl_alloc_one(struct anl_arena *a, int nid)
+static long anl_alloc_one(struct anl_arena *arena, int nid)
 {
-	struct page *page = anl_pool_get_page(a, nid);
+	struct page *page = anl_pool_get_page(arena, nid);
 	LIST_HEAD(pages);
 	long pgoff;
 
 	if (!page)
 		return -ENOMEM;
-	pgoff = anl_tree_alloc(&a->tree, 1);
-	if (pgoff >= 0 && anl_spare_below(a, pgoff)) {
+	pgoff = anl_tree_alloc(&arena->tree, 1);
+	if (pgoff >= 0 && anl_spare_below(arena, pgoff)) {
 		/* The long way knows what to do then. */
-		anl_unclaim(a, pgoff, 1);
+		anl_unclaim(arena, pgoff, 1);
 	} else if (pgoff >= 0) {
-		if (anl_map_page(a, pgoff, page)) {
-			anl_set_live(a, pgoff, 1);
-			if (READ_ONCE(a->spares_missing))
-				anl_spares_fill(a);
+		if (anl_map_page(arena, pgoff, page)) {
+			anl_set_live(arena, pgoff, 1);
+			if (READ_ONCE(arena->spares_missing))
+				anl_spares_fill(arena);
 			return pgoff;
 		}
 		/* Scratch pages are the drain's business. */
-		if (!anl_keep_stray(a, pgoff))
-			anl_queue_slots(a, pgoff, 1);
+		if (!anl_keep_stray(arena, pgoff))
+			anl_queue_slots(arena, pgoff, 1);
 	}
 	list_add(&page->lru, &pages);
-	anl_unget_pages(a, &pages);
+	anl_unget_pages(arena, &pages);
 
 	return -EAGAIN;
 }
@@ -592,22 +592,22 @@ static long anl_alloc_one(struct anl_arena *a, int nid)
  * slot with a page that the arena did not know, see anl_keep_stray(). Returns whether
  * there was one.
  */
-static bool anl_unpopulate(struct anl_arena *a, u32 pgoff, u32 cnt)
+static bool anl_unpopulate(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
 	u32 end = pgoff + cnt, left = cnt;
 
 	while (pgoff < end) {
 		struct anl_span span = { pgoff, 0 };
-		struct anl_unmapped u;
+		struct anl_unmapped unmapped;
 
-		while (pgoff < end && !anl_is_live(a, pgoff))
+		while (pgoff < end && !anl_is_live(arena, pgoff))
 			pgoff++;
 		span.cnt = pgoff++ - span.pgoff;
 		if (!span.cnt)
 			continue;
-		anl_unmap_spans(a, &span, 1, &u);
-		anl_put_pages(&u.pages);
-		anl_release(a, span.pgoff, span.cnt);
+		anl_unmap_spans(arena, &span, 1, &unmapped);
+		anl_put_pages(&unmapped.pages);
+		anl_release(arena, span.pgoff, span.cnt);
 		left -= span.cnt;
 	}
 
@@ -615,16 +615,16 @@ static bool anl_unpopulate(struct anl_arena *a, u32 pgoff, u32 cnt)
 }
 
 /* Leave claimed slots to the drain, of which slot @bad holds what is in the way. */
-static void anl_leave_slots(struct anl_arena *a, u32 pgoff, u32 cnt, u32 bad)
+static void anl_leave_slots(struct anl_arena *arena, u32 pgoff, u32 cnt, u32 bad)
 {
-	if (!anl_keep_stray(a, bad)) {
-		anl_queue_slots(a, pgoff, cnt);
+	if (!anl_keep_stray(arena, bad)) {
+		anl_queue_slots(arena, pgoff, cnt);
 		return;
 	}
 	if (bad > pgoff)
-		anl_queue_slots(a, pgoff, bad - pgoff);
+		anl_queue_slots(arena, pgoff, bad - pgoff);
 	if (bad + 1 < pgoff + cnt)
-		anl_queue_slots(a, bad + 1, pgoff + cnt - bad - 1);
+		anl_queue_slots(arena, bad + 1, pgoff + cnt - bad - 1);
 }
 
 /* Tries of a caller that cannot flush TLBs and runs into scratch pages. */
@@ -636,23 +636,23 @@ static void anl_leave_slots(struct anl_arena *a, u32 pgoff, u32 cnt, u32 bad)
  * the slots with the pages that they hold by now, and go elsewhere, if it
  * need not be these. Returns the first slot, or an error with nothing claimed.
  */
-static long anl_populate_atomic(struct anl_arena *a, long pgoff, u32 cnt, int nid, bool here)
+static long anl_populate_atomic(struct anl_arena *arena, long pgoff, u32 cnt, int nid, bool here)
 {
 	int tries = ANL_SCRATCH_TRIES;
 	LIST_HEAD(pages);
 	u32 n;
 
-	if (!anl_get_pages(a, cnt, nid, &pages)) {
-		anl_unclaim(a, pgoff, cnt);
+	if (!anl_get_pages(arena, cnt, nid, &pages)) {
+		anl_unclaim(arena, pgoff, cnt);
 		return -ENOMEM;
 	}
-	while ((n = anl_map_pages(a, pgoff, cnt, &pages)) < cnt) {
-		anl_leave_slots(a, pgoff, cnt, pgoff + n);
+	while ((n = anl_map_pages(arena, pgoff, cnt, &pages)) < cnt) {
+		anl_leave_slots(arena, pgoff, cnt, pgoff + n);
 		pgoff = -EAGAIN;
-		if (!here && --tries && anl_get_pages(a, n, nid, &pages))
-			pgoff = anl_claim(a, ANL_ANYWHERE, cnt, false);
+		if (!here && --tries && anl_get_pages(arena, n, nid, &pages))
+			pgoff = anl_claim(arena, ANL_ANYWHERE, cnt, false);
 		if (pgoff < 0) {
-			anl_unget_pages(a, &pages);
+			anl_unget_pages(arena, &pages);
 			return pgoff;
 		}
 	}
@@ -661,14 +661,14 @@ static long anl_populate_atomic(struct anl_arena *a, long pgoff, u32 cnt, int ni
 }
 
 /* The same for a caller that can sleep, which only a stray page can drive elsewhere. */
-static long anl_populate_sleeping(struct anl_arena *a, long pgoff, u32 cnt, int nid, bool here)
+static long anl_populate_sleeping(struct anl_arena *arena, long pgoff, u32 cnt, int nid, bool here)
 {
 	int tries = ANL_SCRATCH_TRIES;
 
-	while (!anl_populate(a, pgoff, cnt, nid)) {
-		if (!anl_unpopulate(a, pgoff, cnt) || here || !--tries)
+	while (!anl_populate(arena, pgoff, cnt, nid)) {
+		if (!anl_unpopulate(arena, pgoff, cnt) || here || !--tries)
 			return -ENOMEM;
-		pgoff = anl_claim(a, ANL_ANYWHERE, cnt, true);
+		pgoff = anl_claim(arena, ANL_ANYWHERE, cnt, true);
 		if (pgoff < 0)
 			return pgoff;
 	}
@@ -677,95 +677,98 @@ static long anl_populate_sleeping(struct anl_arena *a, long pgoff, u32 cnt, int 
 }
 
 /* The first slot, or -EINVAL, -ENOSPC, -EBUSY, -ENOMEM, -EAGAIN or what the lock said. */
-static long anl_alloc_slots(struct anl_arena *a, unsigned long addr, u32 cnt, int nid,
+static long anl_alloc_slots(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid,
 			    bool may_sleep)
 {
-	long pgoff = addr ? anl_pgoff(a, addr) : ANL_ANYWHERE;
+	long pgoff = addr ? anl_pgoff(arena, addr) : ANL_ANYWHERE;
 
 	if (nid != NUMA_NO_NODE && ((unsigned int)nid >= nr_node_ids || !node_online(nid)))
 		return -EINVAL;
-	if (cnt > a->nr_limit || addr & ~PAGE_MASK)
+	if (cnt > arena->nr_limit || addr & ~PAGE_MASK)
 		return -EINVAL;
 	/* More than the machine has cannot work; do not push everybody out first. */
 	if (cnt > totalram_pages())
 		return -ENOMEM;
 
 	if (cnt == 1 && !addr && !may_sleep) {
-		long one = anl_alloc_one(a, nid);
+		long one = anl_alloc_one(arena, nid);
 
 		if (one >= 0)
 			return one;
 	}
 
-	pgoff = anl_claim(a, pgoff, cnt, may_sleep);
+	pgoff = anl_claim(arena, pgoff, cnt, may_sleep);
 	if (pgoff < 0)
 		return pgoff;
 	if (!may_sleep) {
-		pgoff = anl_populate_atomic(a, pgoff, cnt, nid, addr);
+		pgoff = anl_populate_atomic(arena, pgoff, cnt, nid, addr);
 		if (pgoff < 0)
 			return pgoff;
 	} else {
-		pgoff = anl_populate_sleeping(a, pgoff, cnt, nid, addr);
+		pgoff = anl_populate_sleeping(arena, pgoff, cnt, nid, addr);
 		if (pgoff < 0)
 			return pgoff;
 	}
-	anl_set_live(a, pgoff, cnt);
+	anl_set_live(arena, pgoff, cnt);
 
 	return pgoff;
 }
 
-static void *anl_alloc(struct anl_arena *a, unsigned long addr, u32 cnt, int nid, u64 flags)
+static void *anl_alloc(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid, u64 flags)
 {
 	bool may_sleep = anl_may_sleep();
-	enum anl_ctx ctx = anl_ctx(may_sleep);
+	enum anl_ctx ctx = anl_current_ctx(may_sleep);
 	long pgoff = -EINVAL;
 
 	if (!flags && cnt)
-		pgoff = anl_alloc_slots(a, addr, cnt, nid, may_sleep);
+		pgoff = anl_alloc_slots(arena, addr, cnt, nid, may_sleep);
 	if (pgoff < 0) {
-		anl_count(a, alloc_fails[anl_fail(pgoff)][ctx], 1);
-		trace_arena_nolock_alloc_failed(a, addr, cnt, ctx, pgoff);
+		anl_count(arena, alloc_fails[anl_fail_cause(pgoff)][ctx], 1);
+		trace_arena_nolock_alloc_failed(arena, addr, cnt, ctx, pgoff);
 		return NULL;
 	}
-	anl_count(a, allocs[ctx], 1);
-	anl_count(a, alloc_pages, cnt);
-	trace_arena_nolock_alloc(a, pgoff, cnt, ctx);
+	anl_count(arena, allocs[ctx], 1);
+	anl_count(arena, alloc_pages, cnt);
+	trace_arena_nolock_alloc(arena, pgoff, cnt, ctx);
 
-	return (void *)anl_uaddr(a, pgoff);
+	return (void *)anl_uaddr(arena, pgoff);
 }
 
-static void anl_free(struct anl_arena *a, unsigned long addr, u32 cnt)
+static void anl_free(struct anl_arena *arena, unsigned long addr, u32 cnt)
 {
 	bool may_sleep = anl_may_sleep();
-	enum anl_ctx ctx = anl_ctx(may_sleep);
-	u32 pgoff = anl_pgoff(a, addr), found = 0;
+	enum anl_ctx ctx = anl_current_ctx(may_sleep);
+	u32 pgoff = anl_pgoff(arena, addr), found = 0;
 
-	if (pgoff < a->nr_slots) {
-		cnt = min(cnt, a->nr_slots - pgoff);
-		found = may_sleep ? anl_free_now(a, pgoff, cnt) : anl_free_queued(a, pgoff, cnt);
+	if (pgoff < arena->nr_slots) {
+		cnt = min(cnt, arena->nr_slots - pgoff);
+		if (may_sleep)
+			found = anl_free_now(arena, pgoff, cnt);
+		else
+			found = anl_free_queued(arena, pgoff, cnt);
 	}
-	anl_count(a, frees[ctx], 1);
-	anl_count(a, free_pages, found);
-	trace_arena_nolock_free(a, pgoff, cnt, found, ctx);
+	anl_count(arena, frees[ctx], 1);
+	anl_count(arena, free_pages, found);
+	trace_arena_nolock_free(arena, pgoff, cnt, found, ctx);
 }
 
-static int anl_reserve(struct anl_arena *a, unsigned long addr, u32 cnt)
+static int anl_reserve(struct anl_arena *arena, unsigned long addr, u32 cnt)
 {
 	bool may_sleep = anl_may_sleep();
-	enum anl_ctx ctx = anl_ctx(may_sleep);
-	u32 pgoff = anl_pgoff(a, addr);
+	enum anl_ctx ctx = anl_current_ctx(may_sleep);
+	u32 pgoff = anl_pgoff(arena, addr);
 	long err = -EINVAL;
 
-	if (!(addr & ~PAGE_MASK) && pgoff < a->nr_limit && cnt <= a->nr_limit - pgoff)
-		err = anl_claim(a, pgoff, cnt, may_sleep);
+	if (!(addr & ~PAGE_MASK) && pgoff < arena->nr_limit && cnt <= arena->nr_limit - pgoff)
+		err = anl_claim(arena, pgoff, cnt, may_sleep);
 	if (err < 0) {
-		anl_count(a, reserve_fails[anl_fail(err)][ctx], 1);
-		trace_arena_nolock_reserve_failed(a, addr, cnt, ctx, err);
+		anl_count(arena, reserve_fails[anl_fail_cause(err)][ctx], 1);
+		trace_arena_nolock_reserve_failed(arena, addr, cnt, ctx, err);
 		return err == -EINVAL ? -EINVAL : -EBUSY;
 	}
-	anl_set_live(a, pgoff, cnt);
-	anl_count(a, reserves[ctx], 1);
-	trace_arena_nolock_reserve(a, pgoff, cnt, ctx);
+	anl_set_live(arena, pgoff, cnt);
+	anl_count(arena, reserves[ctx], 1);
+	trace_arena_nolock_reserve(arena, pgoff, cnt, ctx);
 
 	return 0;
 }
@@ -795,12 +798,12 @@ __bpf_kfunc_start_defs();
 __bpf_kfunc void *bpf_arena_nolock_alloc_pages(void *p__map, void *addr__ign, u32 page_cnt,
 					       int node_id, u64 flags)
 {
-	struct anl_arena *a = anl_arena_of(p__map);
+	struct anl_arena *arena = anl_arena_of(p__map);
 
-	if (!a)
+	if (!arena)
 		return NULL;
 
-	return anl_alloc(a, (unsigned long)addr__ign, page_cnt, node_id, flags);
+	return anl_alloc(arena, (unsigned long)addr__ign, page_cnt, node_id, flags);
 }
 
 /**
@@ -820,12 +823,12 @@ __bpf_kfunc void *bpf_arena_nolock_alloc_pages(void *p__map, void *addr__ign, u3
  */
 __bpf_kfunc void bpf_arena_nolock_free_pages(void *p__map, void *ptr__ign, u32 page_cnt)
 {
-	struct anl_arena *a = anl_arena_of(p__map);
+	struct anl_arena *arena = anl_arena_of(p__map);
 
-	if (!a || !ptr__ign || !page_cnt)
+	if (!arena || !ptr__ign || !page_cnt)
 		return;
 
-	anl_free(a, (unsigned long)ptr__ign, page_cnt);
+	anl_free(arena, (unsigned long)ptr__ign, page_cnt);
 }
 
 /**
@@ -845,14 +848,14 @@ __bpf_kfunc void bpf_arena_nolock_free_pages(void *p__map, void *ptr__ign, u32 p
  */
 __bpf_kfunc int bpf_arena_nolock_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt)
 {
-	struct anl_arena *a = anl_arena_of(p__map);
+	struct anl_arena *arena = anl_arena_of(p__map);
 
-	if (!a)
+	if (!arena)
 		return -EINVAL;
 	if (!page_cnt)
 		return 0;
 
-	return anl_reserve(a, (unsigned long)ptr__ign, page_cnt);
+	return anl_reserve(arena, (unsigned long)ptr__ign, page_cnt);
 }
 
 __bpf_kfunc_end_defs();

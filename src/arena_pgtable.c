@@ -26,27 +26,33 @@
 #include "arena.h"
 #include "compat.h"
 
-static pte_t *anl_pte(const struct anl_arena *a, u32 pgoff)
+static pte_t *anl_pte(const struct anl_arena *arena, u32 pgoff)
 {
-	unsigned long addr = anl_kaddr(a, pgoff);
-	unsigned long table = (addr >> PMD_SHIFT) - (a->kern_start >> PMD_SHIFT);
+	unsigned long addr = anl_kaddr(arena, pgoff);
+	unsigned long table = (addr >> PMD_SHIFT) - (arena->kern_start >> PMD_SHIFT);
 
-	return a->tables[table] + pte_index(addr);
+	return arena->tables[table] + pte_index(addr);
+}
+
+/* How many of @cnt slots from @pgoff on have their PTE in one table. */
+static u32 anl_left_in_table(const struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	return min(cnt, (u32)(PTRS_PER_PTE - pte_index(anl_kaddr(arena, pgoff))));
 }
 
 static int anl_prefill_pte(pte_t *ptep, unsigned long addr, void *data)
 {
-	struct anl_arena *a = data;
-	unsigned long table = (addr >> PMD_SHIFT) - (a->kern_start >> PMD_SHIFT);
+	struct anl_arena *arena = data;
+	unsigned long table = (addr >> PMD_SHIFT) - (arena->kern_start >> PMD_SHIFT);
 
-	a->tables[table] = ptep - pte_index(addr);
+	arena->tables[table] = ptep - pte_index(addr);
 
 	return 0;
 }
 
 /**
  * anl_pgtable_prefill() - build the page tables of the arena's own range
- * @a: the arena; @a->tables is zeroed and large enough
+ * @arena: the arena; @arena->tables is zeroed and large enough
  *
  * PTEs that exist already keep their pages. What was built stays with the
  * vmalloc range for good, as the kernel never frees kernel page tables, so
@@ -55,10 +61,10 @@ static int anl_prefill_pte(pte_t *ptep, unsigned long addr, void *data)
  * Context: process context, may sleep.
  * Return: 0, -ENOMEM, or -EINTR if the task is being killed.
  */
-int anl_pgtable_prefill(struct anl_arena *a)
+int anl_pgtable_prefill(struct anl_arena *arena)
 {
-	unsigned long addr = a->kern_start;
-	unsigned long end = anl_kaddr(a, a->nr_slots);
+	unsigned long addr = arena->kern_start;
+	unsigned long end = anl_kaddr(arena, arena->nr_slots);
 	int err;
 
 	/* One PTE of each table is enough to have the table built. */
@@ -66,7 +72,7 @@ int anl_pgtable_prefill(struct anl_arena *a)
 		/* A task that the OOM killer has chosen would take reserves for them. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		err = apply_to_page_range(anl_init_mm, addr, PAGE_SIZE, anl_prefill_pte, a);
+		err = apply_to_page_range(anl_init_mm, addr, PAGE_SIZE, anl_prefill_pte, arena);
 		if (err)
 			return err;
 		cond_resched();
@@ -77,28 +83,28 @@ int anl_pgtable_prefill(struct anl_arena *a)
 
 /**
  * anl_pte_page() - the page mapped at a slot
- * @a: the arena
+ * @arena: the arena
  * @pgoff: the slot
  *
  * Context: any. The answer holds as long as the caller keeps the slot from
  * being retired.
  * Return: the page, or NULL if the PTE is empty or holds the scratch page.
  */
-struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff)
+struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff)
 {
-	pte_t pte = ptep_get(anl_pte(a, pgoff));
+	pte_t pte = ptep_get(anl_pte(arena, pgoff));
 	struct page *page;
 
 	if (!pte_present(pte))
 		return NULL;
 	page = pte_page(pte);
 
-	return page == a->scratch ? NULL : page;
+	return page == arena->scratch ? NULL : page;
 }
 
 /**
  * anl_slot_users() - can user space reach the page of a slot?
- * @a: the arena
+ * @arena: the arena
  * @pgoff: a slot that the caller has made not live, or taken from the queue
  *
  * The kernel counts the user PTEs of a page in its mapcount. A fault holds the lock of
@@ -107,9 +113,9 @@ struct page *anl_pte_page(const struct anl_arena *a, u32 pgoff)
  * Context: any.
  * Return: ANL_USERS_NONE is final. The other two may change at any time.
  */
-enum anl_users anl_slot_users(const struct anl_arena *a, u32 pgoff)
+enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
 {
-	struct page *page = anl_pte_page(a, pgoff);
+	struct page *page = anl_pte_page(arena, pgoff);
 
 	if (!page)
 		return ANL_USERS_NONE;
@@ -124,7 +130,7 @@ enum anl_users anl_slot_users(const struct anl_arena *a, u32 pgoff)
 
 /**
  * anl_keep_stray() - is a page in a claimed slot that the arena does not know?
- * @a: the arena
+ * @arena: the arena
  * @pgoff: a slot that the caller has claimed, and has mapped nothing at
  *
  * If so, the slot becomes a live one with that page, and is the caller's no more. A
@@ -133,32 +139,32 @@ enum anl_users anl_slot_users(const struct anl_arena *a, u32 pgoff)
  * Context: any.
  * Return: true if there was such a page.
  */
-bool anl_keep_stray(struct anl_arena *a, u32 pgoff)
+bool anl_keep_stray(struct anl_arena *arena, u32 pgoff)
 {
-	if (!anl_pte_page(a, pgoff))
+	if (!anl_pte_page(arena, pgoff))
 		return false;
 	pr_err_ratelimited("map %u: page %u was free, but something else is mapped there; it is left alone. Please report this\n",
-			   a->id, pgoff);
-	atomic_long_inc(&a->nr_populated);
-	anl_set_live(a, pgoff, 1);
+			   arena->id, pgoff);
+	atomic_long_inc(&arena->nr_populated);
+	anl_set_live(arena, pgoff, 1);
 
 	return true;
 }
 
 /**
  * anl_next_pte() - find the next slot whose PTE is not empty
- * @a: the arena
+ * @arena: the arena
  * @pgoff: where to start
  * @end: where to stop
  *
  * Context: process context, may sleep.
  * Return: the slot, or @end.
  */
-u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end)
+u32 anl_next_pte(const struct anl_arena *arena, u32 pgoff, u32 end)
 {
 	while (pgoff < end) {
-		const pte_t *ptep = anl_pte(a, pgoff);
-		u32 left = min(end - pgoff, (u32)(PTRS_PER_PTE - pte_index(anl_kaddr(a, pgoff))));
+		const pte_t *ptep = anl_pte(arena, pgoff);
+		u32 left = anl_left_in_table(arena, pgoff, end - pgoff);
 		const void *found = memchr_inv(ptep, 0, left * sizeof(*ptep));
 
 		if (found)
@@ -172,7 +178,7 @@ u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end)
 
 /**
  * anl_map_page() - map a page at a slot that the caller has claimed
- * @a: the arena
+ * @arena: the arena
  * @pgoff: the slot
  * @page: the page
  *
@@ -180,21 +186,21 @@ u32 anl_next_pte(const struct anl_arena *a, u32 pgoff, u32 end)
  * nothing to flush.
  * Return: false if the slot holds the scratch page, or one that the arena does not know.
  */
-bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page)
+bool anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page)
 {
-	unsigned long addr = anl_kaddr(a, pgoff);
+	unsigned long addr = anl_kaddr(arena, pgoff);
 
-	if (!anl_pte_try_set(anl_pte(a, pgoff), mk_pte(page, PAGE_KERNEL)))
+	if (!anl_pte_try_set(anl_pte(arena, pgoff), mk_pte(page, PAGE_KERNEL)))
 		return false;
 	flush_cache_vmap(addr, addr + PAGE_SIZE);
-	atomic_long_inc(&a->nr_populated);
+	atomic_long_inc(&arena->nr_populated);
 
 	return true;
 }
 
 /**
  * anl_map_pages() - map pages at slots that the caller has claimed
- * @a: the arena
+ * @arena: the arena
  * @pgoff: first slot
  * @cnt: number of slots
  * @pages: pages linked through page->lru; those that were mapped are taken off
@@ -203,19 +209,19 @@ bool anl_map_page(struct anl_arena *a, u32 pgoff, struct page *page)
  * Return: number of slots mapped. Less than @cnt means that the next one holds
  * the scratch page, or one that the arena does not know.
  */
-u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pages)
+u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head *pages)
 {
 	u32 i;
 
 	for (i = 0; i < cnt; i++) {
 		struct page *page = list_first_entry(pages, struct page, lru);
 
-		if (!anl_pte_try_set(anl_pte(a, pgoff + i), mk_pte(page, PAGE_KERNEL)))
+		if (!anl_pte_try_set(anl_pte(arena, pgoff + i), mk_pte(page, PAGE_KERNEL)))
 			break;
 		list_del(&page->lru);
 	}
-	flush_cache_vmap(anl_kaddr(a, pgoff), anl_kaddr(a, pgoff + i));
-	atomic_long_add(i, &a->nr_populated);
+	flush_cache_vmap(anl_kaddr(arena, pgoff), anl_kaddr(arena, pgoff + i));
+	atomic_long_add(i, &arena->nr_populated);
 
 	return i;
 }
@@ -224,13 +230,13 @@ u32 anl_map_pages(struct anl_arena *a, u32 pgoff, u32 cnt, struct list_head *pag
  * Remove the kernel's scratch page from an empty slot. False if it is another page.
  * Process context, interrupts on.
  */
-static bool anl_clear_scratch(const struct anl_arena *a, u32 pgoff)
+static bool anl_clear_scratch(const struct anl_arena *arena, u32 pgoff)
 {
-	unsigned long addr = anl_kaddr(a, pgoff);
+	unsigned long addr = anl_kaddr(arena, pgoff);
 
-	if (anl_pte_page(a, pgoff))
+	if (anl_pte_page(arena, pgoff))
 		return false;
-	pte_clear(anl_init_mm, addr, anl_pte(a, pgoff));
+	pte_clear(anl_init_mm, addr, anl_pte(arena, pgoff));
 	anl_flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
 
 	return true;
@@ -238,7 +244,7 @@ static bool anl_clear_scratch(const struct anl_arena *a, u32 pgoff)
 
 /**
  * anl_map_block() - map adjacent pages, removing scratch pages on the way
- * @a: the arena
+ * @arena: the arena
  * @pgoff: first slot; the caller has claimed it and the others
  * @page: first page
  * @cnt: number of pages and slots
@@ -247,29 +253,31 @@ static bool anl_clear_scratch(const struct anl_arena *a, u32 pgoff)
  * Return: number of slots mapped. Less than @cnt means that the next one held a page
  * that the arena does not know, and is not the caller's any more.
  */
-u32 anl_map_block(struct anl_arena *a, u32 pgoff, struct page *page, u32 cnt)
+u32 anl_map_block(struct anl_arena *arena, u32 pgoff, struct page *page, u32 cnt)
 {
 	u32 i;
 
 	for (i = 0; i < cnt; i++) {
-		pte_t *ptep = anl_pte(a, pgoff + i), pte = mk_pte(page + i, PAGE_KERNEL);
+		pte_t *ptep = anl_pte(arena, pgoff + i), pte = mk_pte(page + i, PAGE_KERNEL);
 
 		while (!anl_pte_try_set(ptep, pte))
-			if (!anl_clear_scratch(a, pgoff + i) && anl_keep_stray(a, pgoff + i))
+			if (!anl_clear_scratch(arena, pgoff + i) &&
+			    anl_keep_stray(arena, pgoff + i))
 				goto out;
 	}
 out:
-	flush_cache_vmap(anl_kaddr(a, pgoff), anl_kaddr(a, pgoff + i));
-	atomic_long_add(i, &a->nr_populated);
+	flush_cache_vmap(anl_kaddr(arena, pgoff), anl_kaddr(arena, pgoff + i));
+	atomic_long_add(i, &arena->nr_populated);
 
 	return i;
 }
 
 /* Clear the PTEs of @cnt slots in one table. True if there were any to clear. */
-static bool anl_unmap_ptes(struct anl_arena *a, u32 pgoff, u32 cnt, struct anl_unmapped *u)
+static bool anl_unmap_ptes(struct anl_arena *arena, u32 pgoff, u32 cnt,
+			   struct anl_unmapped *unmapped)
 {
-	pte_t *ptep = anl_pte(a, pgoff), *end = ptep + cnt;
-	unsigned long addr = anl_kaddr(a, pgoff);
+	pte_t *ptep = anl_pte(arena, pgoff), *end = ptep + cnt;
+	unsigned long addr = anl_kaddr(arena, pgoff);
 	bool any = false;
 
 	for (; ptep < end; ptep++, addr += PAGE_SIZE) {
@@ -282,10 +290,10 @@ static bool anl_unmap_ptes(struct anl_arena *a, u32 pgoff, u32 cnt, struct anl_u
 		pte_clear(anl_init_mm, addr, ptep);
 		any = true;
 		page = pte_page(pte);
-		if (page == a->scratch)
+		if (page == arena->scratch)
 			continue;
-		list_add_tail(&page->lru, &u->pages);
-		u->nr_pages++;
+		list_add_tail(&page->lru, &unmapped->pages);
+		unmapped->nr_pages++;
 	}
 
 	return any;
@@ -293,40 +301,40 @@ static bool anl_unmap_ptes(struct anl_arena *a, u32 pgoff, u32 cnt, struct anl_u
 
 /**
  * anl_unmap_spans() - take retiring slots out of the kernel's page tables
- * @a: the arena
+ * @arena: the arena
  * @spans: runs of slots that the caller owns
  * @nr: number of runs
- * @u: what was found; on return no CPU can reach the pages through the
+ * @unmapped: what was found; on return no CPU can reach the pages through the
  *	kernel's mapping any more
  *
  * One TLB flush for all of them.
  *
  * Context: process context, interrupts on.
  */
-void anl_unmap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
-		     struct anl_unmapped *u)
+void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 nr,
+		     struct anl_unmapped *unmapped)
 {
 	unsigned long start = ULONG_MAX, end = 0;
 	u32 i;
 
-	INIT_LIST_HEAD(&u->pages);
-	u->nr_pages = 0;
+	INIT_LIST_HEAD(&unmapped->pages);
+	unmapped->nr_pages = 0;
 
 	for (i = 0; i < nr; i++) {
 		u32 pgoff = spans[i].pgoff, left = spans[i].cnt, n;
 
 		for (; left; pgoff += n, left -= n) {
-			n = min(left, (u32)(PTRS_PER_PTE - pte_index(anl_kaddr(a, pgoff))));
-			if (!anl_unmap_ptes(a, pgoff, n, u))
+			n = anl_left_in_table(arena, pgoff, left);
+			if (!anl_unmap_ptes(arena, pgoff, n, unmapped))
 				continue;
-			start = min(start, anl_kaddr(a, pgoff));
-			end = max(end, anl_kaddr(a, pgoff + n));
+			start = min(start, anl_kaddr(arena, pgoff));
+			end = max(end, anl_kaddr(arena, pgoff + n));
 			cond_resched();
 		}
 	}
 	if (start < end)
 		anl_flush_tlb_kernel_range(start, end);
-	atomic_long_sub(u->nr_pages, &a->nr_populated);
+	atomic_long_sub(unmapped->nr_pages, &arena->nr_populated);
 }
 
 /**

@@ -153,9 +153,9 @@ static void anl_charge_leave(struct anl_charge *c)
 		current->flags |= PF_MEMALLOC;
 }
 
-static void anl_charge_begin(const struct anl_arena *a, struct anl_charge *c)
+static void anl_charge_begin(const struct anl_arena *arena, struct anl_charge *c)
 {
-	c->memcg = anl_objcg_get_memcg(a->objcg);
+	c->memcg = anl_objcg_get_memcg(arena->objcg);
 	anl_charge_enter(c);
 }
 
@@ -188,20 +188,20 @@ static bool anl_may_take_reserves(void)
 
 /**
  * anl_zalloc() - zeroed memory for the module's own books about an arena
- * @a: the arena whose creator is charged
+ * @arena: the arena whose creator is charged
  * @size: bytes
  *
  * Context: process context, may sleep.
  * Return: memory for kvfree(), or NULL.
  */
-void *anl_zalloc(struct anl_arena *a, size_t size)
+void *anl_zalloc(struct anl_arena *arena, size_t size)
 {
 	struct anl_charge c;
 	void *p;
 
 	if (anl_may_take_reserves())
 		return NULL;
-	anl_charge_begin(a, &c);
+	anl_charge_begin(arena, &c);
 	p = kvzalloc(size, anl_gfp(&c, GFP_KERNEL));
 	anl_charge_end(&c);
 
@@ -210,20 +210,20 @@ void *anl_zalloc(struct anl_arena *a, size_t size)
 
 /**
  * anl_zalloc_percpu() - the same, for each CPU
- * @a: the arena whose creator is charged
+ * @arena: the arena whose creator is charged
  * @size: bytes
  *
  * Context: process context, may sleep.
  * Return: memory for free_percpu(), or NULL.
  */
-void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size)
+void __percpu *anl_zalloc_percpu(struct anl_arena *arena, size_t size)
 {
 	struct anl_charge c;
 	void __percpu *p;
 
 	if (anl_may_take_reserves())
 		return NULL;
-	anl_charge_begin(a, &c);
+	anl_charge_begin(arena, &c);
 	p = __alloc_percpu_gfp(size, __alignof__(u64), anl_gfp(&c, GFP_KERNEL));
 	anl_charge_end(&c);
 
@@ -231,23 +231,23 @@ void __percpu *anl_zalloc_percpu(struct anl_arena *a, size_t size)
 }
 
 /* Pages that the pool should hold now. */
-static u32 anl_pool_wanted(const struct anl_arena *a)
+static u32 anl_pool_wanted(const struct anl_arena *arena)
 {
-	long room = (long)a->nr_limit - atomic_long_read(&a->nr_populated);
+	long room = (long)arena->nr_limit - atomic_long_read(&arena->nr_populated);
 
-	return clamp(room, 0L, (long)READ_ONCE(a->pool.target));
+	return clamp(room, 0L, (long)READ_ONCE(arena->pool.target));
 }
 
 /* Enabled if there is more than one memory node. */
 static DEFINE_STATIC_KEY_FALSE(anl_numa);
 
 /* The bitmap of the pages of a node. Without nodes, all pages are in the first one. */
-static struct anl_pool_node *anl_node(const struct anl_arena *a, int nid)
+static struct anl_pool_node *anl_node(const struct anl_arena *arena, int nid)
 {
 	if (!static_branch_unlikely(&anl_numa))
-		return a->pool.nodes;
+		return arena->pool.nodes;
 
-	return (void *)a->pool.nodes + nid * (size_t)a->pool.node_size;
+	return (void *)arena->pool.nodes + nid * (size_t)arena->pool.node_size;
 }
 
 static int anl_nr_nodes(void)
@@ -283,9 +283,9 @@ static gfp_t anl_this_node(void)
 }
 
 /* A page of a node, which may have a memory error. Any context. */
-static __always_inline struct page *anl_pool_pop_any(struct anl_arena *a, int nid)
+static __always_inline struct page *anl_pool_pop_any(struct anl_arena *arena, int nid)
 {
-	struct anl_pool_node *node = anl_node(a, nid);
+	struct anl_pool_node *node = anl_node(arena, nid);
 	unsigned long sum, bits;
 	struct page *page;
 	u32 w, i;
@@ -304,12 +304,12 @@ static __always_inline struct page *anl_pool_pop_any(struct anl_arena *a, int ni
 		i = w * BITS_PER_LONG + __ffs(bits);
 		if (!test_and_clear_bit(i, node->map))
 			continue;
-		atomic_dec(&a->pool.nr);
+		atomic_dec(&arena->pool.nr);
 		if (static_branch_unlikely(&anl_numa))
 			atomic_dec(&node->nr);
-		page = READ_ONCE(a->pool.pages[i]);
+		page = READ_ONCE(arena->pool.pages[i]);
 		/* Only now can a producer use the pointer again. */
-		smp_store_release(&a->pool.pages[i], NULL);
+		smp_store_release(&arena->pool.pages[i], NULL);
 
 		return page;
 	}
@@ -318,48 +318,48 @@ static __always_inline struct page *anl_pool_pop_any(struct anl_arena *a, int ni
 }
 
 /* Leave a page to the worker. Any context. */
-static void anl_pool_discard(struct anl_arena *a, struct page *page)
+static void anl_pool_discard(struct anl_arena *arena, struct page *page)
 {
 	/* If the list was not empty, the worker has been kicked already. */
-	if (!llist_add((struct llist_node *)&page->lru, &a->pool.discard))
+	if (!llist_add((struct llist_node *)&page->lru, &arena->pool.discard))
 		return;
 	/* During a back-off the bit is set and would suppress the kick. */
-	atomic_andnot(ANL_KICK_REFILL, &a->kicked);
-	anl_kick(a, ANL_KICK_REFILL);
+	atomic_andnot(ANL_KICK_REFILL, &arena->kicked);
+	anl_kick(arena, ANL_KICK_REFILL);
 }
 
 /* A page of a node. Any context. */
-static struct page *anl_pool_pop_node(struct anl_arena *a, int nid)
+static struct page *anl_pool_pop_node(struct anl_arena *arena, int nid)
 {
 	struct page *page;
 
-	while ((page = anl_pool_pop_any(a, nid)) && unlikely(PageHWPoison(page)))
-		anl_pool_discard(a, page);
+	while ((page = anl_pool_pop_any(arena, nid)) && unlikely(PageHWPoison(page)))
+		anl_pool_discard(arena, page);
 
 	return page;
 }
 
 /* A page of any node. Any context. */
-static struct page *anl_pool_pop(struct anl_arena *a)
+static struct page *anl_pool_pop(struct anl_arena *arena)
 {
 	struct page *page = NULL;
 	int nid;
 
 	for (nid = 0; nid < anl_nr_nodes() && !page; nid++)
-		page = anl_pool_pop_node(a, nid);
+		page = anl_pool_pop_node(arena, nid);
 
 	return page;
 }
 
 /* Any context. The page is zeroed and charged. False if there is no room. */
-static bool anl_pool_push(struct anl_arena *a, struct page *page)
+static bool anl_pool_push(struct anl_arena *arena, struct page *page)
 {
-	u32 words = BITS_TO_LONGS(a->pool.max), w, i, n;
-	struct anl_pool_node *node = anl_node(a, page_to_nid(page));
+	u32 words = BITS_TO_LONGS(arena->pool.max), w, i, n;
+	struct anl_pool_node *node = anl_node(arena, page_to_nid(page));
 
 	if (!words)
 		return false;
-	for (n = 0, w = READ_ONCE(a->pool.hint); n <= words; n++, w++) {
+	for (n = 0, w = READ_ONCE(arena->pool.hint); n <= words; n++, w++) {
 		unsigned long empty;
 
 		if (w >= words)
@@ -368,12 +368,12 @@ static bool anl_pool_push(struct anl_arena *a, struct page *page)
 		for_each_set_bit(i, &empty, BITS_PER_LONG) {
 			u32 slot = w * BITS_PER_LONG + i;
 
-			if (slot >= a->pool.max)
+			if (slot >= arena->pool.max)
 				break;
-			if (READ_ONCE(a->pool.pages[slot]) ||
-			    cmpxchg(&a->pool.pages[slot], NULL, page))
+			if (READ_ONCE(arena->pool.pages[slot]) ||
+			    cmpxchg(&arena->pool.pages[slot], NULL, page))
 				continue;
-			atomic_inc(&a->pool.nr);
+			atomic_inc(&arena->pool.nr);
 			if (static_branch_unlikely(&anl_numa))
 				atomic_inc(&node->nr);
 			set_bit(slot, node->map);
@@ -382,7 +382,7 @@ static bool anl_pool_push(struct anl_arena *a, struct page *page)
 			if (!test_bit(w, &node->sum))
 				set_bit(w, &node->sum);
 			if (n)
-				WRITE_ONCE(a->pool.hint, w);
+				WRITE_ONCE(arena->pool.hint, w);
 
 			return true;
 		}
@@ -425,9 +425,9 @@ static struct page *anl_alloc_block(struct anl_charge *c, gfp_t gfp, u32 cnt, u3
 	return anl_alloc_page(c, gfp, nid);
 }
 
-static void anl_pool_put_discarded(struct anl_arena *a)
+static void anl_pool_put_discarded(struct anl_arena *arena)
 {
-	struct llist_node *node = llist_del_all(&a->pool.discard);
+	struct llist_node *node = llist_del_all(&arena->pool.discard);
 
 	while (node) {
 		struct page *page = container_of((struct list_head *)node, struct page, lru);
@@ -439,23 +439,23 @@ static void anl_pool_put_discarded(struct anl_arena *a)
 
 /**
  * anl_spare_pop() - a slot for a caller that cannot have the tree's lock
- * @a: the arena
+ * @arena: the arena
  *
  * Context: any.
  * Return: a slot that is the caller's now, or ANL_NO_SPARE.
  */
-u32 anl_spare_pop(struct anl_arena *a)
+u32 anl_spare_pop(struct anl_arena *arena)
 {
 	u32 i, pgoff;
 
 	for (i = 0; i < ANL_NR_SPARES; i++) {
-		if (READ_ONCE(a->spares[i]) == ANL_NO_SPARE)
+		if (READ_ONCE(arena->spares[i]) == ANL_NO_SPARE)
 			continue;
-		pgoff = xchg(&a->spares[i], ANL_NO_SPARE);
+		pgoff = xchg(&arena->spares[i], ANL_NO_SPARE);
 		if (pgoff == ANL_NO_SPARE)
 			continue;
-		WRITE_ONCE(a->spares_missing, true);
-		anl_kick(a, ANL_KICK_REFILL);
+		WRITE_ONCE(arena->spares_missing, true);
+		anl_kick(arena, ANL_KICK_REFILL);
 
 		return pgoff;
 	}
@@ -465,7 +465,7 @@ u32 anl_spare_pop(struct anl_arena *a)
 
 /**
  * anl_spares_release() - give spares back to the tree
- * @a: the arena
+ * @arena: the arena
  * @pgoff: first slot that somebody needs
  * @cnt: number of slots
  *
@@ -473,29 +473,29 @@ u32 anl_spare_pop(struct anl_arena *a)
  * Return: true if there was a spare among the slots, so that trying again makes
  * sense.
  */
-bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt)
+bool anl_spares_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
 	bool any = false;
 	u32 i, spare;
 
 	for (i = 0; i < ANL_NR_SPARES; i++) {
-		spare = READ_ONCE(a->spares[i]);
+		spare = READ_ONCE(arena->spares[i]);
 		if (spare == ANL_NO_SPARE || spare < pgoff || spare - pgoff >= cnt ||
-		    cmpxchg(&a->spares[i], spare, ANL_NO_SPARE) != spare)
+		    cmpxchg(&arena->spares[i], spare, ANL_NO_SPARE) != spare)
 			continue;
-		if (anl_tree_release(&a->tree, spare, 1))
-			anl_queue_slots(a, spare, 1);
+		if (anl_tree_release(&arena->tree, spare, 1))
+			anl_queue_slots(arena, spare, 1);
 		any = true;
 	}
 	if (any)
-		WRITE_ONCE(a->spares_missing, true);
+		WRITE_ONCE(arena->spares_missing, true);
 
 	return any;
 }
 
 /**
  * anl_spares_fill() - claim the spares that are missing
- * @a: the arena
+ * @arena: the arena
  *
  * At the upper end of the arena, and fewer if there is little room. The worker
  * does this, and so does whoever has just had the tree's lock: the one that an NMI
@@ -503,37 +503,37 @@ bool anl_spares_release(struct anl_arena *a, u32 pgoff, u32 cnt)
  *
  * Context: any.
  */
-void anl_spares_fill(struct anl_arena *a)
+void anl_spares_fill(struct anl_arena *arena)
 {
-	u32 want = anl_tree_nr_free(&a->tree) / (4 * ANL_SPARE_CHOICE);
+	u32 want = anl_tree_nr_free(&arena->tree) / (4 * ANL_SPARE_CHOICE);
 	u32 i, k, pgoff;
 
-	WRITE_ONCE(a->spares_missing, false);
+	WRITE_ONCE(arena->spares_missing, false);
 	for (i = 0; i < min(want, ANL_NR_SPARES); i++) {
-		if (READ_ONCE(a->spares[i]) != ANL_NO_SPARE)
+		if (READ_ONCE(arena->spares[i]) != ANL_NO_SPARE)
 			continue;
 		for (k = 1; k <= ANL_SPARE_CHOICE; k++) {
-			pgoff = a->nr_limit - i * ANL_SPARE_CHOICE - k;
-			if (!anl_tree_claim(&a->tree, pgoff, 1))
+			pgoff = arena->nr_limit - i * ANL_SPARE_CHOICE - k;
+			if (!anl_tree_claim(&arena->tree, pgoff, 1))
 				break;
 		}
 		if (k > ANL_SPARE_CHOICE)
 			continue;
-		if (cmpxchg(&a->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE &&
-		    anl_tree_release(&a->tree, pgoff, 1))
-			anl_queue_slots(a, pgoff, 1);
+		if (cmpxchg(&arena->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE &&
+		    anl_tree_release(&arena->tree, pgoff, 1))
+			anl_queue_slots(arena, pgoff, 1);
 	}
 }
 
 /* Move the pages that the pool has beyond @keep to @pages, up to @nr. Any context. */
-static unsigned long anl_pool_trim(struct anl_arena *a, u32 keep, unsigned long nr,
+static unsigned long anl_pool_trim(struct anl_arena *arena, u32 keep, unsigned long nr,
 				    struct list_head *pages)
 {
 	unsigned long done = 0;
 	struct page *page;
 
-	while (done < nr && atomic_read(&a->pool.nr) > (int)keep) {
-		page = anl_pool_pop(a);
+	while (done < nr && atomic_read(&arena->pool.nr) > (int)keep) {
+		page = anl_pool_pop(arena);
 		if (!page)
 			break;
 		list_add(&page->lru, pages);
@@ -547,41 +547,41 @@ static unsigned long anl_pool_trim(struct anl_arena *a, u32 keep, unsigned long 
  * Let the target follow the demand. Only the worker sets it up; the shrinker, which
  * sets it down, may be overruled by a demand that is there at the same time.
  */
-static void anl_refill_adapt(struct anl_arena *a)
+static void anl_refill_adapt(struct anl_arena *arena)
 {
-	u32 target = READ_ONCE(a->pool.target);
-	u32 nr = atomic_read(&a->pool.nr);
+	u32 target = READ_ONCE(arena->pool.target);
+	u32 nr = atomic_read(&arena->pool.nr);
 	u32 used = target - min(target, nr);
 
-	a->pool.used = max(a->pool.used, used);
-	if (used > target - target / 4 || READ_ONCE(a->pool.missed)) {
-		WRITE_ONCE(a->pool.missed, false);
-		target = min(max(2 * target, ANL_GROW_MIN), a->pool.max);
-		a->pool.decay = jiffies + ANL_DECAY_PERIOD;
-	} else if (time_after_eq(jiffies, a->pool.decay)) {
-		if (a->pool.used < target / 4)
-			target = max(target / 2, a->pool.min);
-		a->pool.used = 0;
-		a->pool.decay = jiffies + ANL_DECAY_PERIOD;
+	arena->pool.used = max(arena->pool.used, used);
+	if (used > target - target / 4 || READ_ONCE(arena->pool.missed)) {
+		WRITE_ONCE(arena->pool.missed, false);
+		target = min(max(2 * target, ANL_GROW_MIN), arena->pool.max);
+		arena->pool.decay = jiffies + ANL_DECAY_PERIOD;
+	} else if (time_after_eq(jiffies, arena->pool.decay)) {
+		if (arena->pool.used < target / 4)
+			target = max(target / 2, arena->pool.min);
+		arena->pool.used = 0;
+		arena->pool.decay = jiffies + ANL_DECAY_PERIOD;
 	}
-	WRITE_ONCE(a->pool.target, target);
-	if (target > a->pool.min)
-		queue_delayed_work(anl_refill_wq, &a->refill_work, ANL_DECAY_PERIOD + 1);
+	WRITE_ONCE(arena->pool.target, target);
+	if (target > arena->pool.min)
+		queue_delayed_work(anl_refill_wq, &arena->refill_work, ANL_DECAY_PERIOD + 1);
 }
 
 /* Pages for which a refill may reclaim memory. */
-static u32 anl_pool_promise(const struct anl_arena *a)
+static u32 anl_pool_promise(const struct anl_arena *arena)
 {
-	return max(a->pool.min, min(a->pool.max, ANL_GROW_MIN));
+	return max(arena->pool.min, min(arena->pool.max, ANL_GROW_MIN));
 }
 
 /*
  * Add up to @missing pages to the pool. Returns how many, 0 if it has no room, or
  * -ENOMEM.
  */
-static int anl_refill_some(struct anl_arena *a, struct anl_charge *c, int missing, u32 *order)
+static int anl_refill_some(struct anl_arena *arena, struct anl_charge *c, int missing, u32 *order)
 {
-	int promised = (int)anl_pool_promise(a) - atomic_read(&a->pool.nr), n = 0;
+	int promised = (int)anl_pool_promise(arena) - atomic_read(&arena->pool.nr), n = 0;
 	gfp_t gfp = promised > 0 ? GFP_KERNEL | __GFP_NORETRY : GFP_NOWAIT;
 	struct page *page;
 	u32 i;
@@ -592,7 +592,7 @@ static int anl_refill_some(struct anl_arena *a, struct anl_charge *c, int missin
 	if (!page)
 		return -ENOMEM;
 	for (i = 0; i < 1U << *order; i++) {
-		if (anl_pool_push(a, page + i))
+		if (anl_pool_push(arena, page + i))
 			n++;
 		else
 			put_page(page + i);
@@ -602,29 +602,29 @@ static int anl_refill_some(struct anl_arena *a, struct anl_charge *c, int missin
 }
 
 /* Decide when the next refill may run, and what it may aim at. */
-static void anl_refill_result(struct anl_arena *a, bool short_of_memory)
+static void anl_refill_result(struct anl_arena *arena, bool short_of_memory)
 {
-	u32 nr = atomic_read(&a->pool.nr), target = READ_ONCE(a->pool.target);
+	u32 nr = atomic_read(&arena->pool.nr), target = READ_ONCE(arena->pool.target);
 
-	if (short_of_memory && nr < anl_pool_promise(a)) {
-		a->refill_delay = clamp(2 * a->refill_delay, ANL_BACKOFF_MIN,
-					(unsigned long)ANL_BACKOFF_MAX);
-		a->refill_after = jiffies + a->refill_delay;
+	if (short_of_memory && nr < anl_pool_promise(arena)) {
+		arena->refill_delay = clamp(2 * arena->refill_delay, ANL_BACKOFF_MIN,
+					    (unsigned long)ANL_BACKOFF_MAX);
+		arena->refill_after = jiffies + arena->refill_delay;
 		return;
 	}
-	a->refill_delay = 0;
+	arena->refill_delay = 0;
 	/* Growth ends where free memory does. */
 	if (short_of_memory)
-		WRITE_ONCE(a->pool.target, max(min(nr, target), a->pool.min));
+		WRITE_ONCE(arena->pool.target, max(min(nr, target), arena->pool.min));
 }
 
 /* A page that a node has beyond its share, or NULL. */
-static struct page *anl_pool_pop_surplus(struct anl_arena *a, int nid, u32 share)
+static struct page *anl_pool_pop_surplus(struct anl_arena *arena, int nid, u32 share)
 {
-	struct anl_pool_node *node = anl_node(a, nid);
+	struct anl_pool_node *node = anl_node(arena, nid);
 	int keep = READ_ONCE(node->wanted) ? share : 0;
 
-	return atomic_read(&node->nr) > keep ? anl_pool_pop_node(a, nid) : NULL;
+	return atomic_read(&node->nr) > keep ? anl_pool_pop_node(arena, nid) : NULL;
 }
 
 /*
@@ -632,23 +632,23 @@ static struct page *anl_pool_pop_surplus(struct anl_arena *a, int nid, u32 share
  * reclaim, instead of pages that others have too many of. The whole stays as it is if
  * it was at its target.
  */
-static void anl_refill_nodes(struct anl_arena *a, struct anl_charge *c)
+static void anl_refill_nodes(struct anl_arena *arena, struct anl_charge *c)
 {
-	u32 target = anl_pool_wanted(a), share, nr, order, i;
+	u32 target = anl_pool_wanted(arena), share, nr, order, i;
 	int nid, from = 0, wanted = 0;
 	struct page *page, *other;
 
-	if (!a->pool.max)
+	if (!arena->pool.max)
 		return;
 	for (nid = 0; nid < nr_node_ids; nid++)
-		wanted += READ_ONCE(anl_node(a, nid)->wanted);
+		wanted += READ_ONCE(anl_node(arena, nid)->wanted);
 	if (!wanted)
 		return;
 	share = target / wanted;
-	WRITE_ONCE(a->pool.share, share);
+	WRITE_ONCE(arena->pool.share, share);
 
 	for (nid = 0; nid < nr_node_ids; nid++) {
-		struct anl_pool_node *node = anl_node(a, nid);
+		struct anl_pool_node *node = anl_node(arena, nid);
 
 		if (!READ_ONCE(node->wanted))
 			continue;
@@ -661,15 +661,15 @@ static void anl_refill_nodes(struct anl_arena *a, struct anl_charge *c)
 			if (!page)
 				break;
 			for (i = 0; i < 1U << order; i++) {
-				while (atomic_read(&a->pool.nr) >= (int)target &&
+				while (atomic_read(&arena->pool.nr) >= (int)target &&
 				       from < nr_node_ids) {
-					other = anl_pool_pop_surplus(a, from, share);
+					other = anl_pool_pop_surplus(arena, from, share);
 					if (other)
 						put_page(other);
 					else
 						from++;
 				}
-				if (!anl_pool_push(a, page + i))
+				if (!anl_pool_push(arena, page + i))
 					put_page(page + i);
 			}
 			cond_resched();
@@ -681,7 +681,7 @@ static void anl_refill_nodes(struct anl_arena *a, struct anl_charge *c)
 
 /**
  * anl_refill() - bring the pool to its target, up or down
- * @a: the arena
+ * @arena: the arena
  *
  * Fails silently. A caller that finds the pool low kicks the worker, which runs after
  * the back-off. An out-of-memory kill would be the wrong price for keeping pages ready,
@@ -690,62 +690,65 @@ static void anl_refill_nodes(struct anl_arena *a, struct anl_charge *c)
  *
  * Context: process context, may sleep; one caller at a time.
  */
-void anl_refill(struct anl_arena *a)
+void anl_refill(struct anl_arena *arena)
 {
-	int missing, from = atomic_read(&a->pool.nr), got = 1;
+	int missing, from = atomic_read(&arena->pool.nr), got = 1;
 	u32 order = ANL_BLOCK_ORDER;
 	struct anl_charge c;
 	LIST_HEAD(excess);
 
-	anl_pool_put_discarded(a);
-	anl_spares_fill(a);
-	anl_pool_trim(a, anl_pool_wanted(a), ULONG_MAX, &excess);
+	anl_pool_put_discarded(arena);
+	anl_spares_fill(arena);
+	anl_pool_trim(arena, anl_pool_wanted(arena), ULONG_MAX, &excess);
 	anl_put_pages(&excess);
 
-	anl_charge_begin(a, &c);
+	anl_charge_begin(arena, &c);
 	if (static_branch_unlikely(&anl_numa))
-		anl_refill_nodes(a, &c);
-	while (got > 0 && (missing = (int)anl_pool_wanted(a) - atomic_read(&a->pool.nr)) > 0) {
-		got = anl_refill_some(a, &c, missing, &order);
+		anl_refill_nodes(arena, &c);
+	while (got > 0) {
+		missing = (int)anl_pool_wanted(arena) - atomic_read(&arena->pool.nr);
+		if (missing <= 0)
+			break;
+		got = anl_refill_some(arena, &c, missing, &order);
 		cond_resched();
 	}
 	anl_charge_end(&c);
-	anl_refill_result(a, got < 0);
-	anl_count(a, refills, 1);
-	trace_arena_nolock_refill(a, from, atomic_read(&a->pool.nr), a->pool.target);
+	anl_refill_result(arena, got < 0);
+	anl_count(arena, refills, 1);
+	trace_arena_nolock_refill(arena, from, atomic_read(&arena->pool.nr), arena->pool.target);
 }
 
 static void anl_refill_work(struct work_struct *work)
 {
-	struct anl_arena *a = container_of(to_delayed_work(work), struct anl_arena, refill_work);
-
-	long left = a->refill_after - jiffies;
+	struct anl_arena *arena = container_of(to_delayed_work(work), struct anl_arena,
+					       refill_work);
+	long left = arena->refill_after - jiffies;
 
 	/*
 	 * A back-off is in progress. The bit stays set, so that further kicks end in
 	 * anl_kick(). The run at the end of the back-off serves them all.
 	 */
-	if (a->refill_delay && left > 0) {
-		anl_pool_put_discarded(a);
-		anl_spares_fill(a);
-		queue_delayed_work(anl_refill_wq, &a->refill_work, left);
+	if (arena->refill_delay && left > 0) {
+		anl_pool_put_discarded(arena);
+		anl_spares_fill(arena);
+		queue_delayed_work(anl_refill_wq, &arena->refill_work, left);
 		return;
 	}
 
 	/* A caller that takes pages from here on may kick again. */
-	atomic_andnot(ANL_KICK_REFILL, &a->kicked);
+	atomic_andnot(ANL_KICK_REFILL, &arena->kicked);
 	/*
 	 * Pairs with the barrier in anl_kick(). A caller that still saw the bit set took
 	 * its pages before this barrier; the refill below counts them as missing.
 	 */
 	smp_mb__after_atomic();
-	anl_refill_adapt(a);
-	anl_refill(a);
+	anl_refill_adapt(arena);
+	anl_refill(arena);
 }
 
 /**
  * anl_pool_recycle() - make use of pages that were freed
- * @a: the arena
+ * @arena: the arena
  * @pages: pages linked through page->lru, in no page table of the kernel; those
  *	that the pool takes are taken off the list
  *
@@ -754,18 +757,18 @@ static void anl_refill_work(struct work_struct *work)
  *
  * Context: process context, interrupts on.
  */
-void anl_pool_recycle(struct anl_arena *a, struct list_head *pages)
+void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages)
 {
 	struct page *page, *tmp;
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
-		if (atomic_read(&a->pool.nr) >= (int)anl_pool_wanted(a))
+		if (atomic_read(&arena->pool.nr) >= (int)anl_pool_wanted(arena))
 			return;
 		if (page_count(page) != 1 || PageHWPoison(page))
 			continue;
 		list_del(&page->lru);
 		clear_highpage(page);
-		if (!anl_pool_push(a, page)) {
+		if (!anl_pool_push(arena, page)) {
 			put_page(page);
 			return;
 		}
@@ -791,10 +794,10 @@ static void anl_shrink_walk(struct shrink_control *sc, list_lru_walk_cb fn, stru
 /* The lock of the list is held, so the arena stays. Pages beyond the promise count. */
 static enum lru_status anl_shrink_count_one(ANL_LRU_WALK_ARGS(item, arg))
 {
-	struct anl_arena *a = container_of(item, struct anl_shrink_entry, head)->arena;
+	struct anl_arena *arena = container_of(item, struct anl_shrink_entry, head)->arena;
 	struct anl_shrink *s = arg;
 
-	s->nr += max(atomic_read(&a->pool.nr) - (int)a->pool.min, 0);
+	s->nr += max(atomic_read(&arena->pool.nr) - (int)arena->pool.min, 0);
 
 	return LRU_ROTATE;
 }
@@ -813,16 +816,16 @@ static unsigned long anl_shrink_count(struct shrinker *shrinker, struct shrink_c
 
 static enum lru_status anl_shrink_scan_one(ANL_LRU_WALK_ARGS(item, arg))
 {
-	struct anl_arena *a = container_of(item, struct anl_shrink_entry, head)->arena;
+	struct anl_arena *arena = container_of(item, struct anl_shrink_entry, head)->arena;
 	struct anl_shrink *s = arg;
 	unsigned long done;
 
 	if (!s->left)
 		return LRU_SKIP;
-	if (atomic_read(&a->pool.nr) <= (int)a->pool.min)
+	if (atomic_read(&arena->pool.nr) <= (int)arena->pool.min)
 		return LRU_ROTATE;
-	WRITE_ONCE(a->pool.target, max(READ_ONCE(a->pool.target) / 2, a->pool.min));
-	done = anl_pool_trim(a, a->pool.min, s->left, &s->pages);
+	WRITE_ONCE(arena->pool.target, max(READ_ONCE(arena->pool.target) / 2, arena->pool.min));
+	done = anl_pool_trim(arena, arena->pool.min, s->left, &s->pages);
 	s->nr += done;
 	s->left -= done;
 
@@ -862,13 +865,13 @@ static bool anl_may_try_alloc(void)
  * Add pages of a node, or of any, from the pool to @pages until there are @cnt, or
  * @floor left in stock.
  */
-static u32 anl_pool_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor, int nid,
+static u32 anl_pool_take(struct anl_arena *arena, u32 n, u32 cnt, u32 floor, int nid,
 			  struct list_head *pages)
 {
 	struct page *page;
 
-	while (n < cnt && atomic_read(&a->pool.nr) > (int)floor &&
-	       (page = nid == NUMA_NO_NODE ? anl_pool_pop(a) : anl_pool_pop_node(a, nid))) {
+	while (n < cnt && atomic_read(&arena->pool.nr) > (int)floor &&
+	       (page = nid == NUMA_NO_NODE ? anl_pool_pop(arena) : anl_pool_pop_node(arena, nid))) {
 		list_add_tail(&page->lru, pages);
 		n++;
 	}
@@ -877,9 +880,9 @@ static u32 anl_pool_take(struct anl_arena *a, u32 n, u32 cnt, u32 floor, int nid
 }
 
 /* Half of a node's share is gone, or a caller wants a page of the node for the first time. */
-static bool anl_node_is_low(struct anl_arena *a, int nid)
+static bool anl_node_is_low(struct anl_arena *arena, int nid)
 {
-	struct anl_pool_node *node = anl_node(a, nid);
+	struct anl_pool_node *node = anl_node(arena, nid);
 
 	if (!READ_ONCE(node->wanted)) {
 		WRITE_ONCE(node->wanted, true);
@@ -888,81 +891,81 @@ static bool anl_node_is_low(struct anl_arena *a, int nid)
 	if (READ_ONCE(node->dry) && time_before(jiffies, READ_ONCE(node->retry)))
 		return false;
 
-	return atomic_read(&node->nr) <= (int)(READ_ONCE(a->pool.share) / 2);
+	return atomic_read(&node->nr) <= (int)(READ_ONCE(arena->pool.share) / 2);
 }
 
-static bool anl_pool_is_low(const struct anl_arena *a)
+static bool anl_pool_is_low(const struct anl_arena *arena)
 {
-	u32 target = anl_pool_wanted(a);
+	u32 target = anl_pool_wanted(arena);
 
-	return a->pool.max && atomic_read(&a->pool.nr) <= (int)(target / 2);
+	return arena->pool.max && atomic_read(&arena->pool.nr) <= (int)(target / 2);
 }
 
 /* Ask for a refill in time: half is gone. Any context. */
-static void anl_pool_check(struct anl_arena *a, int nid)
+static void anl_pool_check(struct anl_arena *arena, int nid)
 {
-	if (anl_pool_is_low(a) ||
-	    (static_branch_unlikely(&anl_numa) && a->pool.max && anl_node_is_low(a, nid)))
-		anl_kick(a, ANL_KICK_REFILL);
+	if (anl_pool_is_low(arena) ||
+	    (static_branch_unlikely(&anl_numa) && arena->pool.max && anl_node_is_low(arena, nid)))
+		anl_kick(arena, ANL_KICK_REFILL);
 }
 
 /* More was wanted than there was. A node that no caller has wanted before has no share. */
-static void anl_pool_miss(struct anl_arena *a, int nid)
+static void anl_pool_miss(struct anl_arena *arena, int nid)
 {
-	if (static_branch_unlikely(&anl_numa) && a->pool.max &&
-	    !READ_ONCE(anl_node(a, nid)->wanted))
+	if (static_branch_unlikely(&anl_numa) && arena->pool.max &&
+	    !READ_ONCE(anl_node(arena, nid)->wanted))
 		return;
-	if (!READ_ONCE(a->pool.missed))
-		WRITE_ONCE(a->pool.missed, true);
+	if (!READ_ONCE(arena->pool.missed))
+		WRITE_ONCE(arena->pool.missed, true);
 }
 
 /* Half of what the pool is promised to hold is for those who have nothing else. */
-static u32 anl_pool_floor(const struct anl_arena *a, bool try_alloc)
+static u32 anl_pool_floor(const struct anl_arena *arena, bool try_alloc)
 {
-	return try_alloc ? a->pool.min / 2 : 0;
+	return try_alloc ? arena->pool.min / 2 : 0;
 }
 
-static bool anl_pool_can_spare(const struct anl_arena *a)
+static bool anl_pool_can_spare(const struct anl_arena *arena)
 {
-	return atomic_read(&a->pool.nr) > (int)anl_pool_floor(a, anl_may_try_alloc());
+	return atomic_read(&arena->pool.nr) > (int)anl_pool_floor(arena, anl_may_try_alloc());
 }
 
 /* anl_pool_get_page() on a machine with several memory nodes. */
-static noinline struct page *anl_pool_get_node_page(struct anl_arena *a, int nid)
+static noinline struct page *anl_pool_get_node_page(struct anl_arena *arena, int nid)
 {
 	struct page *page;
 
-	if (!anl_pool_can_spare(a))
+	if (!anl_pool_can_spare(arena))
 		return NULL;
 	nid = anl_mem_node(nid);
-	page = anl_pool_pop_node(a, nid);
+	page = anl_pool_pop_node(arena, nid);
 	/* Without a page, anl_get_pages() checks, after anl_pool_miss(). */
 	if (page)
-		anl_pool_check(a, nid);
+		anl_pool_check(arena, nid);
 
 	return page;
 }
 
 /**
  * anl_pool_get_page() - a page from the pool, if it has one to spare
- * @a: the arena
+ * @arena: the arena
  * @nid: the node that it must be of, or NUMA_NO_NODE for the caller's own
  *
  * Context: any.
  * Return: a zeroed, charged page, or NULL.
  */
-struct page *anl_pool_get_page(struct anl_arena *a, int nid)
+struct page *anl_pool_get_page(struct anl_arena *arena, int nid)
 {
 	struct page *page;
 
 	/* All that memory nodes cost the fast path where there is only one. */
 	if (static_branch_unlikely(&anl_numa))
-		return anl_pool_get_node_page(a, nid);
-	if (!anl_pool_can_spare(a))
+		return anl_pool_get_node_page(arena, nid);
+	if (!anl_pool_can_spare(arena))
 		return NULL;
-	page = anl_pool_pop_node(a, 0);
-	if (anl_pool_is_low(a))
-		anl_kick(a, ANL_KICK_REFILL);
+	page = anl_pool_pop_node(arena, 0);
+	if (anl_pool_is_low(arena))
+		anl_kick(arena, ANL_KICK_REFILL);
 
 	return page;
 }
@@ -984,26 +987,26 @@ static u32 anl_try_pages(struct anl_charge *c, gfp_t gfp, u32 n, u32 cnt, int ni
 }
 
 /* Add up to @cnt pages to @pages; any context. Returns how many. */
-static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
+static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struct list_head *pages)
 {
 	bool try_alloc = anl_may_try_alloc();
 	struct anl_charge c;
 	struct page *page;
 	u32 n;
 
-	n = anl_pool_take(a, 0, cnt, anl_pool_floor(a, try_alloc), nid, pages);
+	n = anl_pool_take(arena, 0, cnt, anl_pool_floor(arena, try_alloc), nid, pages);
 	if (n == cnt)
 		return n;
-	anl_pool_miss(a, nid);
+	anl_pool_miss(arena, nid);
 
 	rcu_read_lock();
-	c.memcg = anl_objcg_memcg_rcu(a->objcg);
+	c.memcg = anl_objcg_memcg_rcu(arena->objcg);
 	anl_charge_enter(&c);
 	if (static_branch_unlikely(&anl_numa)) {
 		/* All that the right node has comes first. */
 		if (try_alloc)
 			n = anl_try_pages(&c, __GFP_THISNODE, n, cnt, nid, pages);
-		n = anl_pool_take(a, n, cnt, 0, nid, pages);
+		n = anl_pool_take(arena, n, cnt, 0, nid, pages);
 	}
 	if (try_alloc)
 		n = anl_try_pages(&c, 0, n, cnt, nid, pages);
@@ -1014,12 +1017,12 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
 	anl_charge_leave(&c);
 	rcu_read_unlock();
 
-	return anl_pool_take(a, n, cnt, 0, NUMA_NO_NODE, pages);
+	return anl_pool_take(arena, n, cnt, 0, NUMA_NO_NODE, pages);
 }
 
 /**
  * anl_get_pages() - zeroed, charged pages, all that were asked for or none
- * @a: the arena
+ * @arena: the arena
  * @cnt: number of pages
  * @nid: preferred node, or NUMA_NO_NODE
  * @pages: list to add them to, through page->lru
@@ -1027,16 +1030,16 @@ static u32 anl_get_pages_atomic(struct anl_arena *a, u32 cnt, int nid, struct li
  * Context: any.
  * Return: true, or false with @pages as it was.
  */
-bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages)
+bool anl_get_pages(struct anl_arena *arena, u32 cnt, int nid, struct list_head *pages)
 {
 	LIST_HEAD(got);
 	u32 n;
 
 	nid = anl_mem_node(nid);
-	n = anl_get_pages_atomic(a, cnt, nid, &got);
-	anl_pool_check(a, nid);
+	n = anl_get_pages_atomic(arena, cnt, nid, &got);
+	anl_pool_check(arena, nid);
 	if (n < cnt) {
-		anl_unget_pages(a, &got);
+		anl_unget_pages(arena, &got);
 		return false;
 	}
 	list_splice_tail(&got, pages);
@@ -1046,25 +1049,25 @@ bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *page
 
 /**
  * anl_unget_pages() - take back pages that were not used
- * @a: the arena
+ * @arena: the arena
  * @pages: pages of anl_get_pages(), still zero
  *
  * Context: any.
  */
-void anl_unget_pages(struct anl_arena *a, struct list_head *pages)
+void anl_unget_pages(struct anl_arena *arena, struct list_head *pages)
 {
 	struct page *page, *tmp;
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
 		list_del(&page->lru);
-		if (PageHWPoison(page) || !anl_pool_push(a, page))
-			anl_pool_discard(a, page);
+		if (PageHWPoison(page) || !anl_pool_push(arena, page))
+			anl_pool_discard(arena, page);
 	}
 }
 
 /**
  * anl_populate() - put pages into claimed slots for a caller that can sleep
- * @a: the arena
+ * @arena: the arena
  * @pgoff: first slot
  * @cnt: number of slots
  * @nid: preferred node, or NUMA_NO_NODE
@@ -1075,22 +1078,22 @@ void anl_unget_pages(struct anl_arena *a, struct list_head *pages)
  * Context: process context, may sleep.
  * Return: true, or false, and then some of the slots have pages and some not.
  */
-bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
+bool anl_populate(struct anl_arena *arena, u32 pgoff, u32 cnt, int nid)
 {
 	u32 order = ANL_BLOCK_ORDER, n = 0, mapped;
 	struct anl_charge c;
 
-	anl_charge_begin(a, &c);
+	anl_charge_begin(arena, &c);
 	while (n < cnt && !fatal_signal_pending(current)) {
 		struct page *page;
 
 		page = anl_alloc_block(&c, GFP_KERNEL | __GFP_RETRY_MAYFAIL, cnt - n, &order, nid);
 		/* What the pool has beyond its promise is for whoever needs it. */
-		if (!page && atomic_read(&a->pool.nr) > (int)a->pool.min)
-			page = anl_pool_pop(a);
+		if (!page && atomic_read(&arena->pool.nr) > (int)arena->pool.min)
+			page = anl_pool_pop(arena);
 		if (!page)
 			break;
-		mapped = anl_map_block(a, pgoff + n, page, 1U << order);
+		mapped = anl_map_block(arena, pgoff + n, page, 1U << order);
 		n += mapped;
 		if (mapped < 1U << order) {
 			for (; mapped < 1U << order; mapped++)
@@ -1106,7 +1109,7 @@ bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
 
 /**
  * anl_get_fault_page() - a zeroed, charged page for a user fault
- * @a: the arena
+ * @arena: the arena
  *
  * The OOM killer is for a task that belongs to the memcg that pays, and may then be
  * the victim. A task from elsewhere that has the descriptor gets NULL instead, and
@@ -1115,13 +1118,13 @@ bool anl_populate(struct anl_arena *a, u32 pgoff, u32 cnt, int nid)
  * Context: process context, may sleep, reclaim, and invoke the OOM killer.
  * Return: the page or NULL.
  */
-struct page *anl_get_fault_page(struct anl_arena *a)
+struct page *anl_get_fault_page(struct anl_arena *arena)
 {
 	gfp_t gfp = GFP_KERNEL;
 	struct anl_charge c;
 	struct page *page;
 
-	anl_charge_begin(a, &c);
+	anl_charge_begin(arena, &c);
 	if (!anl_task_in_memcg(c.memcg))
 		gfp |= __GFP_RETRY_MAYFAIL;
 	page = anl_alloc_page(&c, gfp, NUMA_NO_NODE);
@@ -1131,84 +1134,86 @@ struct page *anl_get_fault_page(struct anl_arena *a)
 }
 
 /* Let the shrinker find the arena. Process context. 0 or -ENOMEM. */
-static int anl_shrink_add(struct anl_arena *a)
+static int anl_shrink_add(struct anl_arena *arena)
 {
 	struct anl_charge c;
 
-	anl_charge_begin(a, &c);
+	anl_charge_begin(arena, &c);
 	/* Also allocates the list of the memcg that the entry is charged to. */
-	a->pool.shrink = kmem_cache_alloc_lru(anl_shrink_cache, &anl_shrink_list, GFP_KERNEL | c.gfp);
+	arena->pool.shrink = kmem_cache_alloc_lru(anl_shrink_cache, &anl_shrink_list,
+						  GFP_KERNEL | c.gfp);
 	anl_charge_end(&c);
-	if (!a->pool.shrink)
+	if (!arena->pool.shrink)
 		return -ENOMEM;
-	a->pool.shrink->arena = a;
-	INIT_LIST_HEAD(&a->pool.shrink->head);
-	list_lru_add_obj(&anl_shrink_list, &a->pool.shrink->head);
+	arena->pool.shrink->arena = arena;
+	INIT_LIST_HEAD(&arena->pool.shrink->head);
+	list_lru_add_obj(&anl_shrink_list, &arena->pool.shrink->head);
 
 	return 0;
 }
 
 /* On return the shrinker does not use the arena. */
-static void anl_shrink_del(struct anl_arena *a)
+static void anl_shrink_del(struct anl_arena *arena)
 {
-	if (!a->pool.shrink)
+	if (!arena->pool.shrink)
 		return;
-	list_lru_del_obj(&anl_shrink_list, &a->pool.shrink->head);
-	kmem_cache_free(anl_shrink_cache, a->pool.shrink);
+	list_lru_del_obj(&anl_shrink_list, &arena->pool.shrink->head);
+	kmem_cache_free(anl_shrink_cache, arena->pool.shrink);
 }
 
 /**
  * anl_pool_init() - an empty pool
- * @a: the arena; @a->nr_limit is known
+ * @arena: the arena; @arena->nr_limit is known
  *
  * Context: process context, may sleep.
  * Return: 0 or -ENOMEM, with what was done left to anl_pool_exit().
  */
-int anl_pool_init(struct anl_arena *a)
+int anl_pool_init(struct anl_arena *arena)
 {
-	u32 base = READ_ONCE(anl_pool_pages), cap = READ_ONCE(anl_pool_max);
+	u32 pages = READ_ONCE(anl_pool_pages), max_pages = READ_ONCE(anl_pool_max);
+	size_t node_size;
 
-	a->pool.min = min(base, a->nr_limit);
-	a->pool.max = min(max(base, cap), a->nr_limit);
-	a->pool.target = a->pool.min;
-	a->pool.decay = jiffies;
-	if (!a->pool.max)
+	arena->pool.min = min(pages, arena->nr_limit);
+	arena->pool.max = min(max(pages, max_pages), arena->nr_limit);
+	arena->pool.target = arena->pool.min;
+	arena->pool.decay = jiffies;
+	if (!arena->pool.max)
 		return 0;
 
-	a->pool.pages = anl_zalloc(a, a->pool.max * sizeof(*a->pool.pages));
-	a->pool.node_size = ALIGN(struct_size(a->pool.nodes, map, BITS_TO_LONGS(a->pool.max)),
-				   SMP_CACHE_BYTES);
-	a->pool.nodes = anl_zalloc(a, (size_t)nr_node_ids * a->pool.node_size);
-	if (!a->pool.pages || !a->pool.nodes)
+	arena->pool.pages = anl_zalloc(arena, arena->pool.max * sizeof(*arena->pool.pages));
+	node_size = struct_size(arena->pool.nodes, map, BITS_TO_LONGS(arena->pool.max));
+	arena->pool.node_size = ALIGN(node_size, SMP_CACHE_BYTES);
+	arena->pool.nodes = anl_zalloc(arena, (size_t)nr_node_ids * arena->pool.node_size);
+	if (!arena->pool.pages || !arena->pool.nodes)
 		return -ENOMEM;
 
-	return anl_shrink_add(a);
+	return anl_shrink_add(arena);
 }
 
 /**
  * anl_pool_prepare() - set up what anl_pool_exit() needs
- * @a: an arena, zeroed
+ * @arena: an arena, zeroed
  */
-void anl_pool_prepare(struct anl_arena *a)
+void anl_pool_prepare(struct anl_arena *arena)
 {
-	init_llist_head(&a->pool.discard);
-	memset32(a->spares, ANL_NO_SPARE, ANL_NR_SPARES);
-	INIT_DELAYED_WORK(&a->refill_work, anl_refill_work);
+	init_llist_head(&arena->pool.discard);
+	memset32(arena->spares, ANL_NO_SPARE, ANL_NR_SPARES);
+	INIT_DELAYED_WORK(&arena->refill_work, anl_refill_work);
 }
 
 /* Undo anl_pool_init(), also half of it. Nobody uses the arena any more. */
-void anl_pool_exit(struct anl_arena *a)
+void anl_pool_exit(struct anl_arena *arena)
 {
 	struct page *page;
 	int nid;
 
-	anl_shrink_del(a);
-	for (nid = 0; a->pool.nodes && nid < anl_nr_nodes(); nid++)
-		while ((page = anl_pool_pop_any(a, nid)))
+	anl_shrink_del(arena);
+	for (nid = 0; arena->pool.nodes && nid < anl_nr_nodes(); nid++)
+		while ((page = anl_pool_pop_any(arena, nid)))
 			put_page(page);
-	anl_pool_put_discarded(a);
-	kvfree(a->pool.pages);
-	kvfree(a->pool.nodes);
+	anl_pool_put_discarded(arena);
+	kvfree(arena->pool.pages);
+	kvfree(arena->pool.nodes);
 }
 
 /* Module init and exit. */

@@ -64,14 +64,14 @@ struct anl_pool {
 	struct llist_head discard;
 };
 
-void anl_pool_prepare(struct anl_arena *a);
-int anl_pool_init(struct anl_arena *a);
-void anl_pool_exit(struct anl_arena *a);
-void anl_refill(struct anl_arena *a);
-void anl_pool_recycle(struct anl_arena *a, struct list_head *pages);
-struct page *anl_pool_get_page(struct anl_arena *a, int nid);
-bool anl_get_pages(struct anl_arena *a, u32 cnt, int nid, struct list_head *pages);
-void anl_unget_pages(struct anl_arena *a, struct list_head *pages);
+void anl_pool_prepare(struct anl_arena *arena);
+int anl_pool_init(struct anl_arena *arena);
+void anl_pool_exit(struct anl_arena *arena);
+void anl_refill(struct anl_arena *arena);
+void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages);
+struct page *anl_pool_get_page(struct anl_arena *arena, int nid);
+bool anl_get_pages(struct anl_arena *arena, u32 cnt, int nid, struct list_head *pages);
+void anl_unget_pages(struct anl_arena *arena, struct list_head *pages);
 int anl_shrinker_init(void);
 void anl_shrinker_exit(void);
 

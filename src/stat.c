@@ -30,27 +30,27 @@ static_assert(ARRAY_SIZE(anl_fault_names) == ANL_NR_FAULT);
 static_assert(ARRAY_SIZE(anl_fail_names) == ANL_NR_FAIL);
 
 /* All of it is counters of 64 bits. */
-static void anl_stat_sum(const struct anl_arena *a, struct anl_stat *sum)
+static void anl_stat_sum(const struct anl_arena *arena, struct anl_stat *sum)
 {
 	u64 *to = (u64 *)sum;
 	int cpu, i;
 
 	memset(sum, 0, sizeof(*sum));
 	for_each_possible_cpu(cpu) {
-		const u64 *from = (u64 *)per_cpu_ptr(a->stat, cpu);
+		const u64 *from = (u64 *)per_cpu_ptr(arena->stat, cpu);
 
 		for (i = 0; i < sizeof(*sum) / sizeof(u64); i++)
 			to[i] += READ_ONCE(from[i]);
 	}
 }
 
-static u64 anl_queued(const struct anl_arena *a)
+static u64 anl_queued(const struct anl_arena *arena)
 {
-	u32 nr = BITS_TO_LONGS(a->nr_slots), w;
+	u32 nr = BITS_TO_LONGS(arena->nr_slots), w;
 	u64 sum = 0;
 
 	for (w = 0; w < nr; w++) {
-		sum += hweight_long(atomic_long_read(&a->dying[w]));
+		sum += hweight_long(atomic_long_read(&arena->dying[w]));
 		if (!(w % 4096))
 			cond_resched();
 	}
@@ -79,23 +79,23 @@ static void anl_show_fails(struct seq_file *m, const char *key, u64 val[][ANL_NR
 
 static int anl_arena_show(struct seq_file *m, void *unused)
 {
-	struct anl_arena *a = m->private;
+	struct anl_arena *arena = m->private;
 	struct anl_stat *s = kmalloc(sizeof(*s), GFP_KERNEL);
 
 	if (!s)
 		return -ENOMEM;
-	anl_stat_sum(a, s);
+	anl_stat_sum(arena, s);
 
-	seq_printf(m, "map_id %u\n", a->id);
-	seq_printf(m, "map_name %s\n", a->map->name);
-	seq_printf(m, "max_pages %u\n", a->nr_limit);
-	seq_printf(m, "populated_pages %ld\n", atomic_long_read(&a->nr_populated));
-	seq_printf(m, "free_pages %u\n", anl_tree_nr_free(&a->tree));
-	seq_printf(m, "queued_pages %llu\n", anl_queued(a));
-	seq_printf(m, "pool_nr %d\n", atomic_read(&a->pool.nr));
-	seq_printf(m, "pool_target %u\n", READ_ONCE(a->pool.target));
-	seq_printf(m, "pool_min %u\n", a->pool.min);
-	seq_printf(m, "pool_max %u\n", a->pool.max);
+	seq_printf(m, "map_id %u\n", arena->id);
+	seq_printf(m, "map_name %s\n", arena->map->name);
+	seq_printf(m, "max_pages %u\n", arena->nr_limit);
+	seq_printf(m, "populated_pages %ld\n", atomic_long_read(&arena->nr_populated));
+	seq_printf(m, "free_pages %u\n", anl_tree_nr_free(&arena->tree));
+	seq_printf(m, "queued_pages %llu\n", anl_queued(arena));
+	seq_printf(m, "pool_nr %d\n", atomic_read(&arena->pool.nr));
+	seq_printf(m, "pool_target %u\n", READ_ONCE(arena->pool.target));
+	seq_printf(m, "pool_min %u\n", arena->pool.min);
+	seq_printf(m, "pool_max %u\n", arena->pool.max);
 	anl_show_row(m, "allocs", NULL, anl_ctx_names, s->allocs, ANL_NR_CTX);
 	seq_printf(m, "allocated_pages %llu\n", s->alloc_pages);
 	anl_show_row(m, "frees", NULL, anl_ctx_names, s->frees, ANL_NR_CTX);
@@ -108,7 +108,7 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "drains %llu\n", s->drains);
 	seq_printf(m, "drained_pages %llu\n", s->drain_pages);
 	seq_printf(m, "drain_latency_max_us %llu\n",
-		   div_u64(READ_ONCE(a->drain_ns_max), NSEC_PER_USEC));
+		   div_u64(READ_ONCE(arena->drain_ns_max), NSEC_PER_USEC));
 	seq_printf(m, "refills %llu\n", s->refills);
 	kfree(s);
 
@@ -118,43 +118,43 @@ DEFINE_SHOW_ATTRIBUTE(anl_arena);
 
 /**
  * anl_stat_init() - counters for an arena
- * @a: the arena
+ * @arena: the arena
  *
  * Context: process context, may sleep.
  * Return: 0 or -ENOMEM.
  */
-int anl_stat_init(struct anl_arena *a)
+int anl_stat_init(struct anl_arena *arena)
 {
-	a->stat = anl_zalloc_percpu(a, sizeof(*a->stat));
+	arena->stat = anl_zalloc_percpu(arena, sizeof(*arena->stat));
 
-	return a->stat ? 0 : -ENOMEM;
+	return arena->stat ? 0 : -ENOMEM;
 }
 
 /**
  * anl_stat_show() - let people see an arena
- * @a: the arena, complete
+ * @arena: the arena, complete
  *
  * Without memory for the file, or debugfs, they do not.
  *
  * Context: process context, may sleep.
  */
-void anl_stat_show(struct anl_arena *a)
+void anl_stat_show(struct anl_arena *arena)
 {
 	char name[16];
 
-	snprintf(name, sizeof(name), "%u", a->id);
-	a->stat_file = debugfs_create_file(name, 0444, anl_debugfs, a, &anl_arena_fops);
+	snprintf(name, sizeof(name), "%u", arena->id);
+	arena->stat_file = debugfs_create_file(name, 0444, anl_debugfs, arena, &anl_arena_fops);
 }
 
 /* Nobody reads the file any more when this returns. */
-void anl_stat_hide(struct anl_arena *a)
+void anl_stat_hide(struct anl_arena *arena)
 {
-	debugfs_remove(a->stat_file);
+	debugfs_remove(arena->stat_file);
 }
 
-void anl_stat_exit(struct anl_arena *a)
+void anl_stat_exit(struct anl_arena *arena)
 {
-	free_percpu(a->stat);
+	free_percpu(arena->stat);
 }
 
 void __init anl_debugfs_init(void)

@@ -91,7 +91,7 @@ struct anl_stat {
 };
 
 /* Where are we, given whether we may sleep? */
-static inline enum anl_ctx anl_ctx(bool may_sleep)
+static inline enum anl_ctx anl_current_ctx(bool may_sleep)
 {
 	if (may_sleep)
 		return ANL_CTX_TASK;
@@ -103,7 +103,7 @@ static inline enum anl_ctx anl_ctx(bool may_sleep)
 	return in_serving_softirq() ? ANL_CTX_SOFTIRQ : ANL_CTX_ATOMIC;
 }
 
-static inline enum anl_fail anl_fail(int err)
+static inline enum anl_fail anl_fail_cause(int err)
 {
 	switch (err) {
 	case -EINVAL:
@@ -120,12 +120,12 @@ static inline enum anl_fail anl_fail(int err)
 	}
 }
 
-#define anl_count(a, what, n)	this_cpu_add((a)->stat->what, n)
+#define anl_count(arena, what, n)	this_cpu_add((arena)->stat->what, n)
 
-int anl_stat_init(struct anl_arena *a);
-void anl_stat_show(struct anl_arena *a);
-void anl_stat_hide(struct anl_arena *a);
-void anl_stat_exit(struct anl_arena *a);
+int anl_stat_init(struct anl_arena *arena);
+void anl_stat_show(struct anl_arena *arena);
+void anl_stat_hide(struct anl_arena *arena);
+void anl_stat_exit(struct anl_arena *arena);
 void anl_debugfs_init(void);
 void anl_debugfs_exit(void);
 

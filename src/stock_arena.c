@@ -96,9 +96,10 @@ struct stock_vmas {
  * not counted any more. So with the tree locked, what is counted beyond what is in
  * there is coming or going.
  */
-static struct stock_vmas stock_look(struct bpf_map *map, const struct anl_arena *a, bool want_mm)
+static struct stock_vmas stock_look(struct bpf_map *map, const struct anl_arena *arena,
+				    bool want_mm)
 {
-	unsigned long last = a->nr_slots - 1;
+	unsigned long last = arena->nr_slots - 1;
 	struct stock_vmas look = {};
 	struct vm_area_struct *vma;
 	long nr = 0;
@@ -110,7 +111,7 @@ static struct stock_vmas stock_look(struct bpf_map *map, const struct anl_arena 
 		if (vma->vm_file->private_data != map || !anl_vma_is_stock(vma))
 			continue;
 		nr++;
-		if (vma->vm_start != a->user_start)
+		if (vma->vm_start != arena->user_start)
 			look.elsewhere = true;
 		/* A process without users is exiting and does not fault any more. */
 		else if (want_mm && !anl_vma_is_ours(vma) && mmget_not_zero(vma->vm_mm))
@@ -132,14 +133,14 @@ static struct stock_vmas stock_look(struct bpf_map *map, const struct anl_arena 
  * Before anything is changed: can all user mappings be found? 0, -EBUSY if not, or
  * -EINTR if the loader was killed.
  */
-static int stock_finds_vmas(struct bpf_map *map, const struct anl_arena *a)
+static int stock_finds_vmas(struct bpf_map *map, const struct anl_arena *arena)
 {
 	int tries = STOCK_LOOK_TRIES;
 	struct stock_vmas look;
 
 	for (;;) {
 		/* For a moment there is one elsewhere in each mremap() that fails. */
-		look = stock_look(map, a, false);
+		look = stock_look(map, arena, false);
 		if (look.all && !look.elsewhere)
 			return 0;
 		if (fatal_signal_pending(current))
@@ -156,7 +157,7 @@ static int stock_finds_vmas(struct bpf_map *map, const struct anl_arena *a)
 /**
  * anl_stock_probe() - read what a stock arena looks like
  * @map: the map
- * @a: gets the addresses and sizes
+ * @arena: gets the addresses and sizes
  *
  * Refuses what does not look like the arena that the module was built for,
  * before anything is changed.
@@ -165,7 +166,7 @@ static int stock_finds_vmas(struct bpf_map *map, const struct anl_arena *a)
  * Return: 0; -EINVAL or -EBUSY after saying what is wrong; -EINTR if the loader was
  * killed.
  */
-int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
+int anl_stock_probe(struct bpf_map *map, struct anl_arena *arena)
 {
 	struct vm_struct *vm = *STOCK(map, kern_vm, struct vm_struct *);
 	u64 start, end;
@@ -188,15 +189,15 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 		return -EINVAL;
 	}
 
-	a->user_start = start;
-	a->nr_slots = (end - start) >> PAGE_SHIFT;
-	a->nr_limit = min(a->nr_slots, map->max_entries);
-	a->kern_start = (unsigned long)vm->addr + STOCK_GUARD_SZ / 2 + (u32)start;
+	arena->user_start = start;
+	arena->nr_slots = (end - start) >> PAGE_SHIFT;
+	arena->nr_limit = min(arena->nr_slots, map->max_entries);
+	arena->kern_start = (unsigned long)vm->addr + STOCK_GUARD_SZ / 2 + (u32)start;
 #ifdef ANL_OFF_bpf_arena_scratch_page
-	a->scratch = *STOCK(map, scratch_page, struct page *);
+	arena->scratch = *STOCK(map, scratch_page, struct page *);
 #endif
 
-	err = stock_finds_vmas(map, a);
+	err = stock_finds_vmas(map, arena);
 	if (err == -EBUSY)
 		pr_warn_ratelimited("map %u '%s': cannot find all of its user mappings at %#llx\n",
 				    map->id, map->name, start);
@@ -207,7 +208,7 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
 /**
  * anl_stock_divert() - make new users of the map's operations come to the module
  * @map: the map
- * @a: the arena that takes it over
+ * @arena: the arena that takes it over
  *
  * The stock kfuncs, faults of stock mappings, and calls that have read the stock
  * operations before work on until anl_stock_seize(). There is no way back, and nothing
@@ -215,16 +216,16 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *a)
  *
  * Context: process context.
  */
-void anl_stock_divert(struct bpf_map *map, struct anl_arena *a)
+void anl_stock_divert(struct bpf_map *map, struct anl_arena *arena)
 {
 	/* Pairs with the load in anl_adopted(). */
-	smp_store_release(&map->ops, &a->ops);
+	smp_store_release(&map->ops, &arena->ops);
 }
 
 /**
  * anl_stock_seize() - make the stock kfuncs fail on this map
  * @map: a map whose operations are ours
- * @a: its arena
+ * @arena: its arena
  *
  * An arena without user addresses has no room for allocations and
  * reservations, and nothing to free. The end is moved to the start; a start of
@@ -235,12 +236,12 @@ void anl_stock_divert(struct bpf_map *map, struct anl_arena *a)
  *
  * Context: process context, may sleep.
  */
-void anl_stock_seize(struct bpf_map *map, struct anl_arena *a)
+void anl_stock_seize(struct bpf_map *map, struct anl_arena *arena)
 {
 	mutex_lock(stock_lock(map));
 	WRITE_ONCE(*stock_user_vm_end(map), *stock_user_vm_start(map));
 	/* Pairs with the loads in anl_map_mmap(). */
-	smp_store_release(&a->seized, true);
+	smp_store_release(&arena->seized, true);
 	mutex_unlock(stock_lock(map));
 }
 
@@ -304,25 +305,25 @@ bool anl_stock_in_use(struct bpf_map *map, const struct bpf_prog *prog)
 /**
  * anl_stock_takeover_vmas() - take over the user mappings that exist
  * @map: a map that was seized
- * @a: the arena that takes them over
+ * @arena: the arena that takes them over
  *
  * With mmap_lock held for write no fault of that process is in flight, nor a fork, so
  * after this no stock fault handler runs on the arena, and copies come to us.
  *
  * Context: process context, may sleep.
  */
-void anl_stock_takeover_vmas(struct bpf_map *map, struct anl_arena *a)
+void anl_stock_takeover_vmas(struct bpf_map *map, struct anl_arena *arena)
 {
 	struct vm_area_struct *vma;
-	struct anl_vma *v = NULL;
+	struct anl_vma *avma = NULL;
 	struct stock_vmas look;
 	struct mm_struct *mm;
 
 	for (;;) {
 		/* Before mmap_lock is taken, which reclaim may have to wait for. */
-		if (!v)
-			v = anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
-		look = stock_look(map, a, true);
+		if (!avma)
+			avma = anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
+		look = stock_look(map, arena, true);
 		mm = look.mm;
 		if (!mm && look.all)
 			break;
@@ -331,16 +332,16 @@ void anl_stock_takeover_vmas(struct bpf_map *map, struct anl_arena *a)
 			continue;
 		}
 		mmap_write_lock(mm);
-		vma = find_vma(mm, a->user_start);
-		if (vma && vma->vm_start == a->user_start && vma->vm_mm == mm &&
+		vma = find_vma(mm, arena->user_start);
+		if (vma && vma->vm_start == arena->user_start && vma->vm_mm == mm &&
 		    !anl_vma_is_ours(vma) && vma->vm_file && vma->vm_file->private_data == map) {
-			anl_vma_takeover(a, vma, v);
-			v = NULL;
+			anl_vma_takeover(arena, vma, avma);
+			avma = NULL;
 		}
 		mmap_write_unlock(mm);
 		mmput_async(mm);
 	}
-	kfree(v);
+	kfree(avma);
 }
 
 #ifdef ANL_OFF_bpf_arena_rt
@@ -393,7 +394,7 @@ static void stock_wait_frees(struct bpf_map *map)
  * anl_stock_take_tree() - take the range tree away from the stock arena
  * @map: a map that was seized, whose mappings are ours, and which no BPF program uses
  *	with stock kfuncs any more
- * @a: its arena, which keeps the tree
+ * @arena: its arena, which keeps the tree
  *
  * What is left are allocations of the kernel itself (sched_ext), which no grace period
  * covers. One that read the user addresses before the seize can still be on its way to
@@ -405,15 +406,15 @@ static void stock_wait_frees(struct bpf_map *map)
  *
  * Context: process context, may sleep.
  */
-void anl_stock_take_tree(struct bpf_map *map, struct anl_arena *a)
+void anl_stock_take_tree(struct bpf_map *map, struct anl_arena *arena)
 {
 #ifdef ANL_OFF_bpf_arena_rt
 	unsigned long flags;
 
 	stock_wait_frees(map);
 	stock_lock_tree(map, &flags);
-	a->stock_ranges = *stock_ranges(map);
-	a->stock_sizes = *stock_sizes(map);
+	arena->stock_ranges = *stock_ranges(map);
+	arena->stock_sizes = *stock_sizes(map);
 	*stock_ranges(map) = RB_ROOT_CACHED;
 	*stock_sizes(map) = RB_ROOT_CACHED;
 	stock_unlock_tree(map, flags);
@@ -423,21 +424,21 @@ void anl_stock_take_tree(struct bpf_map *map, struct anl_arena *a)
 /**
  * anl_stock_return_tree() - give the stock arena its range tree, to free it
  * @map: a map without users
- * @a: its arena
+ * @arena: its arena
  *
  * Context: map_free.
  */
-void anl_stock_return_tree(struct bpf_map *map, struct anl_arena *a)
+void anl_stock_return_tree(struct bpf_map *map, struct anl_arena *arena)
 {
 #ifdef ANL_OFF_bpf_arena_rt
-	*stock_ranges(map) = a->stock_ranges;
-	*stock_sizes(map) = a->stock_sizes;
+	*stock_ranges(map) = arena->stock_ranges;
+	*stock_sizes(map) = arena->stock_sizes;
 #endif
 }
 
 /**
  * anl_stock_next_free() - the next run of pages that the stock arena has free
- * @a: an arena that has the stock arena's range tree
+ * @arena: an arena that has the stock arena's range tree
  * @pgoff: where to start looking; set to the first page of the run
  * @cnt: set to the length of the run
  *
@@ -447,10 +448,10 @@ void anl_stock_return_tree(struct bpf_map *map, struct anl_arena *a)
  * Context: process context.
  * Return: false if there is no further run.
  */
-bool anl_stock_next_free(struct anl_arena *a, u32 *pgoff, u32 *cnt)
+bool anl_stock_next_free(struct anl_arena *arena, u32 *pgoff, u32 *cnt)
 {
 #ifdef ANL_OFF_bpf_arena_rt
-	struct rb_node *rb = a->stock_ranges.rb_root.rb_node, *best = NULL;
+	struct rb_node *rb = arena->stock_ranges.rb_root.rb_node, *best = NULL;
 
 	/* The nodes are disjoint, so those that end later also start later. */
 	while (rb) {
@@ -474,9 +475,9 @@ bool anl_stock_next_free(struct anl_arena *a, u32 *pgoff, u32 *cnt)
 
 	return best;
 #else
-	if (*pgoff >= a->map->max_entries)
+	if (*pgoff >= arena->map->max_entries)
 		return false;
-	*cnt = a->map->max_entries - *pgoff;
+	*cnt = arena->map->max_entries - *pgoff;
 
 	return true;
 #endif

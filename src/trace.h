@@ -52,8 +52,8 @@ TRACE_EVENT(arena_nolock_adopt,
 );
 
 DECLARE_EVENT_CLASS(arena_nolock_span,
-	TP_PROTO(const struct anl_arena *a, u32 pgoff, u32 cnt, u32 ctx),
-	TP_ARGS(a, pgoff, cnt, ctx),
+	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 cnt, u32 ctx),
+	TP_ARGS(arena, pgoff, cnt, ctx),
 	TP_STRUCT__entry(
 		__field(u32, map)
 		__field(u32, pgoff)
@@ -61,7 +61,7 @@ DECLARE_EVENT_CLASS(arena_nolock_span,
 		__field(u32, ctx)
 	),
 	TP_fast_assign(
-		__entry->map = a->id;
+		__entry->map = arena->id;
 		__entry->pgoff = pgoff;
 		__entry->cnt = cnt;
 		__entry->ctx = ctx;
@@ -71,19 +71,19 @@ DECLARE_EVENT_CLASS(arena_nolock_span,
 );
 
 DEFINE_EVENT(arena_nolock_span, arena_nolock_alloc,
-	TP_PROTO(const struct anl_arena *a, u32 pgoff, u32 cnt, u32 ctx),
-	TP_ARGS(a, pgoff, cnt, ctx)
+	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 cnt, u32 ctx),
+	TP_ARGS(arena, pgoff, cnt, ctx)
 );
 
 DEFINE_EVENT(arena_nolock_span, arena_nolock_reserve,
-	TP_PROTO(const struct anl_arena *a, u32 pgoff, u32 cnt, u32 ctx),
-	TP_ARGS(a, pgoff, cnt, ctx)
+	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 cnt, u32 ctx),
+	TP_ARGS(arena, pgoff, cnt, ctx)
 );
 
 /* An allocation or a reservation that failed. The address is what was asked for. */
 DECLARE_EVENT_CLASS(arena_nolock_failure,
-	TP_PROTO(const struct anl_arena *a, unsigned long addr, u32 cnt, u32 ctx, int err),
-	TP_ARGS(a, addr, cnt, ctx, err),
+	TP_PROTO(const struct anl_arena *arena, unsigned long addr, u32 cnt, u32 ctx, int err),
+	TP_ARGS(arena, addr, cnt, ctx, err),
 	TP_STRUCT__entry(
 		__field(u32, map)
 		__field(u32, cnt)
@@ -92,7 +92,7 @@ DECLARE_EVENT_CLASS(arena_nolock_failure,
 		__field(int, err)
 	),
 	TP_fast_assign(
-		__entry->map = a->id;
+		__entry->map = arena->id;
 		__entry->cnt = cnt;
 		__entry->addr = addr;
 		__entry->ctx = ctx;
@@ -103,19 +103,19 @@ DECLARE_EVENT_CLASS(arena_nolock_failure,
 );
 
 DEFINE_EVENT(arena_nolock_failure, arena_nolock_alloc_failed,
-	TP_PROTO(const struct anl_arena *a, unsigned long addr, u32 cnt, u32 ctx, int err),
-	TP_ARGS(a, addr, cnt, ctx, err)
+	TP_PROTO(const struct anl_arena *arena, unsigned long addr, u32 cnt, u32 ctx, int err),
+	TP_ARGS(arena, addr, cnt, ctx, err)
 );
 
 DEFINE_EVENT(arena_nolock_failure, arena_nolock_reserve_failed,
-	TP_PROTO(const struct anl_arena *a, unsigned long addr, u32 cnt, u32 ctx, int err),
-	TP_ARGS(a, addr, cnt, ctx, err)
+	TP_PROTO(const struct anl_arena *arena, unsigned long addr, u32 cnt, u32 ctx, int err),
+	TP_ARGS(arena, addr, cnt, ctx, err)
 );
 
 /* A call to free: cnt is what was asked for, found is what was there. */
 TRACE_EVENT(arena_nolock_free,
-	TP_PROTO(const struct anl_arena *a, u32 pgoff, u32 cnt, u32 found, u32 ctx),
-	TP_ARGS(a, pgoff, cnt, found, ctx),
+	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 cnt, u32 found, u32 ctx),
+	TP_ARGS(arena, pgoff, cnt, found, ctx),
 	TP_STRUCT__entry(
 		__field(u32, map)
 		__field(u32, pgoff)
@@ -124,7 +124,7 @@ TRACE_EVENT(arena_nolock_free,
 		__field(u32, ctx)
 	),
 	TP_fast_assign(
-		__entry->map = a->id;
+		__entry->map = arena->id;
 		__entry->pgoff = pgoff;
 		__entry->cnt = cnt;
 		__entry->found = found;
@@ -136,8 +136,8 @@ TRACE_EVENT(arena_nolock_free,
 
 /* Slots between pgoff and pgoff + cnt went to the queue, queued of them. */
 TRACE_EVENT(arena_nolock_queue,
-	TP_PROTO(const struct anl_arena *a, u32 pgoff, u32 cnt, u32 queued),
-	TP_ARGS(a, pgoff, cnt, queued),
+	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 cnt, u32 queued),
+	TP_ARGS(arena, pgoff, cnt, queued),
 	TP_STRUCT__entry(
 		__field(u32, map)
 		__field(u32, pgoff)
@@ -145,7 +145,7 @@ TRACE_EVENT(arena_nolock_queue,
 		__field(u32, queued)
 	),
 	TP_fast_assign(
-		__entry->map = a->id;
+		__entry->map = arena->id;
 		__entry->pgoff = pgoff;
 		__entry->cnt = cnt;
 		__entry->queued = queued;
@@ -156,8 +156,8 @@ TRACE_EVENT(arena_nolock_queue,
 
 /* Slots were retired with one TLB flush; done=0: user mappings are left to the queue. */
 TRACE_EVENT(arena_nolock_drain,
-	TP_PROTO(const struct anl_arena *a, u32 spans, u32 slots, u32 pages, bool done),
-	TP_ARGS(a, spans, slots, pages, done),
+	TP_PROTO(const struct anl_arena *arena, u32 spans, u32 slots, u32 pages, bool done),
+	TP_ARGS(arena, spans, slots, pages, done),
 	TP_STRUCT__entry(
 		__field(u32, map)
 		__field(u32, spans)
@@ -166,7 +166,7 @@ TRACE_EVENT(arena_nolock_drain,
 		__field(bool, done)
 	),
 	TP_fast_assign(
-		__entry->map = a->id;
+		__entry->map = arena->id;
 		__entry->spans = spans;
 		__entry->slots = slots;
 		__entry->pages = pages;
@@ -178,8 +178,8 @@ TRACE_EVENT(arena_nolock_drain,
 
 /* The pool was refilled from one number of pages to another; target is its size. */
 TRACE_EVENT(arena_nolock_refill,
-	TP_PROTO(const struct anl_arena *a, int from, int to, u32 target),
-	TP_ARGS(a, from, to, target),
+	TP_PROTO(const struct anl_arena *arena, int from, int to, u32 target),
+	TP_ARGS(arena, from, to, target),
 	TP_STRUCT__entry(
 		__field(u32, map)
 		__field(int, from)
@@ -187,7 +187,7 @@ TRACE_EVENT(arena_nolock_refill,
 		__field(u32, target)
 	),
 	TP_fast_assign(
-		__entry->map = a->id;
+		__entry->map = arena->id;
 		__entry->from = from;
 		__entry->to = to;
 		__entry->target = target;
@@ -198,15 +198,15 @@ TRACE_EVENT(arena_nolock_refill,
 
 /* A page fault of user space. */
 TRACE_EVENT(arena_nolock_fault,
-	TP_PROTO(const struct anl_arena *a, u32 pgoff, u32 outcome),
-	TP_ARGS(a, pgoff, outcome),
+	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 outcome),
+	TP_ARGS(arena, pgoff, outcome),
 	TP_STRUCT__entry(
 		__field(u32, map)
 		__field(u32, pgoff)
 		__field(u32, outcome)
 	),
 	TP_fast_assign(
-		__entry->map = a->id;
+		__entry->map = arena->id;
 		__entry->pgoff = pgoff;
 		__entry->outcome = outcome;
 	),

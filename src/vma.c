@@ -55,36 +55,36 @@ static void anl_wait_work(struct work_struct *work);
  */
 struct anl_vma *anl_vma_alloc(gfp_t gfp)
 {
-	struct anl_vma *v = kzalloc(sizeof(*v), gfp);
+	struct anl_vma *avma = kzalloc(sizeof(*avma), gfp);
 
-	if (v) {
-		refcount_set(&v->refs, 1);
-		INIT_WORK(&v->wait, anl_wait_work);
+	if (avma) {
+		refcount_set(&avma->refs, 1);
+		INIT_WORK(&avma->wait, anl_wait_work);
 	}
 
-	return v;
+	return avma;
 }
 
-static void anl_vma_put(struct anl_vma *v)
+static void anl_vma_put(struct anl_vma *avma)
 {
-	if (!refcount_dec_and_test(&v->refs))
+	if (!refcount_dec_and_test(&avma->refs))
 		return;
-	mmdrop(v->mm);
-	kfree(v);
+	mmdrop(avma->mm);
+	kfree(avma);
 }
 
-static void anl_vma_list(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
+static void anl_vma_list(struct anl_arena *arena, struct anl_vma *avma, struct vm_area_struct *vma)
 {
-	v->arena = a;
-	v->vma = vma;
-	v->start = vma->vm_start;
-	v->mm = vma->vm_mm;
-	mmgrab(v->mm);
-	vma->vm_private_data = v;
-	spin_lock(&a->vma_lock);
-	v->id = ++a->vma_seq;
-	list_add_tail(&v->head, &a->vmas);
-	spin_unlock(&a->vma_lock);
+	avma->arena = arena;
+	avma->vma = vma;
+	avma->start = vma->vm_start;
+	avma->mm = vma->vm_mm;
+	mmgrab(avma->mm);
+	vma->vm_private_data = avma;
+	spin_lock(&arena->vma_lock);
+	avma->id = ++arena->vma_seq;
+	list_add_tail(&avma->head, &arena->vmas);
+	spin_unlock(&arena->vma_lock);
 }
 
 /*
@@ -97,29 +97,29 @@ static void anl_vma_list(struct anl_arena *a, struct anl_vma *v, struct vm_area_
 static void anl_vm_open(struct vm_area_struct *vma)
 {
 	struct anl_vma *from = vma->vm_private_data;
-	struct anl_vma *v = anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
+	struct anl_vma *avma = anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
 
-	v->stock_ops = from->stock_ops;
-	v->stock_private = from->stock_private;
-	if (v->stock_ops) {
-		vma->vm_private_data = v->stock_private;
-		v->stock_ops->open(vma);
+	avma->stock_ops = from->stock_ops;
+	avma->stock_private = from->stock_private;
+	if (avma->stock_ops) {
+		vma->vm_private_data = avma->stock_private;
+		avma->stock_ops->open(vma);
 	}
-	anl_vma_list(from->arena, v, vma);
+	anl_vma_list(from->arena, avma, vma);
 }
 
 static void anl_vm_close(struct vm_area_struct *vma)
 {
-	struct anl_vma *v = vma->vm_private_data;
+	struct anl_vma *avma = vma->vm_private_data;
 
-	spin_lock(&v->arena->vma_lock);
-	list_del(&v->head);
-	spin_unlock(&v->arena->vma_lock);
+	spin_lock(&avma->arena->vma_lock);
+	list_del(&avma->head);
+	spin_unlock(&avma->arena->vma_lock);
 
-	vma->vm_private_data = v->stock_private;
-	if (v->stock_ops)
-		v->stock_ops->close(vma);
-	anl_vma_put(v);
+	vma->vm_private_data = avma->stock_private;
+	if (avma->stock_ops)
+		avma->stock_ops->close(vma);
+	anl_vma_put(avma);
 }
 
 /* The arena's user address is fixed; a mapping is all of it or nothing. */
@@ -219,23 +219,23 @@ static bool anl_lock_page(struct page *page)
  * Map the page of a live slot. Returns 0 if the slot is not live, VM_FAULT_RETRY if
  * the slot is changing, otherwise what the fault handler has to return.
  */
-static vm_fault_t anl_fault_live(struct anl_arena *a, struct vm_fault *vmf, u32 pgoff)
+static vm_fault_t anl_fault_live(struct anl_arena *arena, struct vm_fault *vmf, u32 pgoff)
 {
-	int seq = atomic_read(&a->retire_seq);
+	int seq = atomic_read(&arena->retire_seq);
 	vm_fault_t ret = VM_FAULT_RETRY;
 	struct page *page;
 
 	/* Pairs with the barrier in anl_retire_spans(). */
 	smp_rmb();
-	if (!anl_is_live(a, pgoff))
+	if (!anl_is_live(arena, pgoff))
 		return 0;
 	/* Pairs with the barrier in anl_set_live(). */
 	smp_rmb();
-	page = anl_pte_page(a, pgoff);
+	page = anl_pte_page(arena, pgoff);
 	if (!page) {
 		/* Live without a page is reserved, unless a retire came in between. */
 		smp_rmb();
-		return atomic_read(&a->retire_seq) == seq ? VM_FAULT_SIGSEGV : VM_FAULT_RETRY;
+		return atomic_read(&arena->retire_seq) == seq ? VM_FAULT_SIGSEGV : VM_FAULT_RETRY;
 	}
 
 	/* The slot may be retired, and its page freed, at any time before it is locked. */
@@ -247,8 +247,8 @@ static vm_fault_t anl_fault_live(struct anl_arena *a, struct vm_fault *vmf, u32 
 		 * is not live, or anl_slot_users() sees that the page is locked.
 		 */
 		smp_mb();
-		if (anl_is_live(a, pgoff) && anl_pte_page(a, pgoff) == page)
-			ret = anl_insert(vmf, anl_uaddr(a, pgoff), page);
+		if (anl_is_live(arena, pgoff) && anl_pte_page(arena, pgoff) == page)
+			ret = anl_insert(vmf, anl_uaddr(arena, pgoff), page);
 		unlock_page(page);
 	}
 	put_page(page);
@@ -272,7 +272,7 @@ static enum anl_fault anl_fault_outcome(vm_fault_t ret, enum anl_fault mapped)
 }
 
 /* What the fault handler has to return; anything if @outcome is ANL_FAULT_AGAIN. */
-static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_fault *outcome)
+static vm_fault_t anl_fault_try(struct anl_arena *arena, struct vm_fault *vmf, enum anl_fault *outcome)
 {
 	u32 pgoff = vmf->pgoff;
 	struct page *page;
@@ -280,7 +280,7 @@ static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_
 
 	*outcome = ANL_FAULT_AGAIN;
 	/* Before adoption has imported what exists, nothing can be said. */
-	if (!smp_load_acquire(&a->ready)) {
+	if (!smp_load_acquire(&arena->ready)) {
 		if (!anl_in_trace_reader())
 			return 0;
 		/* Adoption may be waiting for this very program. */
@@ -288,39 +288,39 @@ static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_
 		return VM_FAULT_SIGBUS;
 	}
 	*outcome = ANL_FAULT_SEGV;
-	if (vmf->pgoff >= a->nr_slots)
+	if (vmf->pgoff >= arena->nr_slots)
 		return VM_FAULT_SIGSEGV;
 
 	anl_install_table(vmf);
-	ret = anl_fault_live(a, vmf, pgoff);
+	ret = anl_fault_live(arena, vmf, pgoff);
 	if (ret) {
 		*outcome = anl_fault_outcome(ret, ANL_FAULT_MAPPED);
 		return ret;
 	}
-	if (pgoff >= a->nr_limit || a->map->map_flags & BPF_F_SEGV_ON_FAULT)
+	if (pgoff >= arena->nr_limit || arena->map->map_flags & BPF_F_SEGV_ON_FAULT)
 		return VM_FAULT_SIGSEGV;
 
 	/* Do not allocate only to find the slot busy. */
 	*outcome = ANL_FAULT_AGAIN;
-	if (!anl_tree_is_free(&a->tree, pgoff) && !anl_spares_release(a, pgoff, 1))
+	if (!anl_tree_is_free(&arena->tree, pgoff) && !anl_spares_release(arena, pgoff, 1))
 		return 0;
-	page = anl_get_fault_page(a);
+	page = anl_get_fault_page(arena);
 	if (!page) {
 		*outcome = ANL_FAULT_NO_MEMORY;
 		return VM_FAULT_SIGBUS;
 	}
-	if (anl_tree_claim(&a->tree, pgoff, 1)) {
+	if (anl_tree_claim(&arena->tree, pgoff, 1)) {
 		put_page(page);
 		return 0;
 	}
-	if (!anl_map_block(a, pgoff, page, 1)) {
+	if (!anl_map_block(arena, pgoff, page, 1)) {
 		put_page(page);
 		return 0;
 	}
-	anl_set_live(a, pgoff, 1);
+	anl_set_live(arena, pgoff, 1);
 
 	/* A BPF program may have freed it already. */
-	ret = anl_fault_live(a, vmf, pgoff);
+	ret = anl_fault_live(arena, vmf, pgoff);
 	if (ret)
 		*outcome = anl_fault_outcome(ret, ANL_FAULT_POPULATED);
 
@@ -329,16 +329,16 @@ static vm_fault_t anl_fault(struct anl_arena *a, struct vm_fault *vmf, enum anl_
 
 static vm_fault_t anl_vm_fault(struct vm_fault *vmf)
 {
-	struct anl_vma *v = vmf->vma->vm_private_data;
-	struct anl_arena *a = v->arena;
+	struct anl_vma *avma = vmf->vma->vm_private_data;
+	struct anl_arena *arena = avma->arena;
 	int tries = ANL_FAULT_TRIES;
 	enum anl_fault outcome;
 	vm_fault_t ret;
 
 	do {
-		ret = anl_fault(a, vmf, &outcome);
-		anl_count(a, faults[outcome], 1);
-		trace_arena_nolock_fault(a, vmf->pgoff, outcome);
+		ret = anl_fault_try(arena, vmf, &outcome);
+		anl_count(arena, faults[outcome], 1);
+		trace_arena_nolock_fault(arena, vmf->pgoff, outcome);
 	} while (outcome == ANL_FAULT_AGAIN && anl_fault_again(vmf, &tries, &ret));
 
 	return ret;
@@ -364,34 +364,34 @@ bool anl_vma_is_stock(const struct vm_area_struct *vma)
 	return !anl_vma_is_ours(vma) || ((struct anl_vma *)vma->vm_private_data)->stock_ops;
 }
 
-static void anl_vma_add(struct anl_arena *a, struct anl_vma *v, struct vm_area_struct *vma)
+static void anl_vma_add(struct anl_arena *arena, struct anl_vma *avma, struct vm_area_struct *vma)
 {
 	/*
 	 * The stock arena sets the same two. VM_MIXEDMAP is what
 	 * vm_insert_page() wants to see.
 	 */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY | VM_MIXEDMAP);
-	anl_vma_list(a, v, vma);
+	anl_vma_list(arena, avma, vma);
 	/* Pairs with the load in anl_vma_is_ours(). */
 	smp_store_release(&vma->vm_ops, &anl_vm_ops);
 }
 
 /**
  * anl_vma_takeover() - take a mapping over from the stock arena
- * @a: the arena
+ * @arena: the arena
  * @vma: the mapping
- * @v: memory of anl_vma_alloc(), which is the mapping's from now on
+ * @avma: memory of anl_vma_alloc(), which is the mapping's from now on
  *
  * Context: process context, mmap_lock of its mm held for write. Cannot fail.
  */
-void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma, struct anl_vma *v)
+void anl_vma_takeover(struct anl_arena *arena, struct vm_area_struct *vma, struct anl_vma *avma)
 {
 	bool inherited = !(vma->vm_flags & VM_DONTCOPY);
 
 	mmap_assert_write_locked(vma->vm_mm);
-	v->stock_ops = vma->vm_ops;
-	v->stock_private = vma->vm_private_data;
-	anl_vma_add(a, v, vma);
+	avma->stock_ops = vma->vm_ops;
+	avma->stock_private = vma->vm_private_data;
+	anl_vma_add(arena, avma, vma);
 	/* The process has asked for that, with MADV_DOFORK. */
 	if (inherited)
 		vm_flags_clear(vma, VM_DONTCOPY);
@@ -400,17 +400,17 @@ void anl_vma_takeover(struct anl_arena *a, struct vm_area_struct *vma, struct an
 /* map_mmap of an adopted arena: mmap_lock is held for write. */
 int anl_vma_mmap(struct bpf_map *map, struct vm_area_struct *vma)
 {
-	struct anl_arena *a = container_of(map->ops, struct anl_arena, ops);
-	struct anl_vma *v;
+	struct anl_arena *arena = container_of(map->ops, struct anl_arena, ops);
+	struct anl_vma *avma;
 
 	/* All processes map the arena at the same address, in the same size. */
-	if (vma->vm_start != a->user_start || vma->vm_end != anl_uaddr(a, a->nr_slots))
+	if (vma->vm_start != arena->user_start || vma->vm_end != anl_uaddr(arena, arena->nr_slots))
 		return -EBUSY;
 
-	v = anl_vma_alloc(GFP_KERNEL_ACCOUNT | __GFP_NOMEMALLOC);
-	if (!v)
+	avma = anl_vma_alloc(GFP_KERNEL_ACCOUNT | __GFP_NOMEMALLOC);
+	if (!avma)
 		return -ENOMEM;
-	anl_vma_add(a, v, vma);
+	anl_vma_add(arena, avma, vma);
 
 	return 0;
 }
@@ -421,65 +421,65 @@ struct anl_walk {
 	u64 last;
 };
 
-static void anl_walk_begin(struct anl_arena *a, struct anl_walk *walk)
+static void anl_walk_begin(struct anl_arena *arena, struct anl_walk *walk)
 {
 	walk->cursor.mm = NULL;
-	spin_lock(&a->vma_lock);
-	walk->last = a->vma_seq;
-	list_add(&walk->cursor.head, &a->vmas);
-	spin_unlock(&a->vma_lock);
+	spin_lock(&arena->vma_lock);
+	walk->last = arena->vma_seq;
+	list_add(&walk->cursor.head, &arena->vmas);
+	spin_unlock(&arena->vma_lock);
 }
 
-static void anl_walk_end(struct anl_arena *a, struct anl_walk *walk)
+static void anl_walk_end(struct anl_arena *arena, struct anl_walk *walk)
 {
-	spin_lock(&a->vma_lock);
+	spin_lock(&arena->vma_lock);
 	list_del(&walk->cursor.head);
-	spin_unlock(&a->vma_lock);
+	spin_unlock(&arena->vma_lock);
 }
 
 /* The next mapping whose process still lives, with a reference on both, or NULL. */
-static struct anl_vma *anl_walk_next(struct anl_arena *a, struct anl_walk *walk)
+static struct anl_vma *anl_walk_next(struct anl_arena *arena, struct anl_walk *walk)
 {
-	struct anl_vma *v = &walk->cursor, *found = NULL;
+	struct anl_vma *avma = &walk->cursor, *found = NULL;
 
-	spin_lock(&a->vma_lock);
-	list_for_each_entry_continue(v, &a->vmas, head) {
-		if (v->mm && v->id > walk->last)
+	spin_lock(&arena->vma_lock);
+	list_for_each_entry_continue(avma, &arena->vmas, head) {
+		if (avma->mm && avma->id > walk->last)
 			break;
-		if (!v->mm || !mmget_not_zero(v->mm))
+		if (!avma->mm || !mmget_not_zero(avma->mm))
 			continue;
-		refcount_inc(&v->refs);
-		list_move(&walk->cursor.head, &v->head);
-		found = v;
+		refcount_inc(&avma->refs);
+		list_move(&walk->cursor.head, &avma->head);
+		found = avma;
 		break;
 	}
-	spin_unlock(&a->vma_lock);
+	spin_unlock(&arena->vma_lock);
 
 	return found;
 }
 
 /* The mapping, if it still exists. mmap_lock is held. */
-static struct vm_area_struct *anl_vma_find(const struct anl_vma *v)
+static struct vm_area_struct *anl_vma_find(const struct anl_vma *avma)
 {
-	struct vm_area_struct *vma = find_vma(v->mm, v->start);
+	struct vm_area_struct *vma = find_vma(avma->mm, avma->start);
 
-	return vma && anl_vma_is_ours(vma) && vma->vm_private_data == v ? vma : NULL;
+	return vma && anl_vma_is_ours(vma) && vma->vm_private_data == avma ? vma : NULL;
 }
 
 /* Passes that may fail to lock a mapping before its work waits for the lock. */
 #define ANL_WAIT_AFTER 6
 
 /* The drain worker did not get the mapping's mmap_lock. */
-static void anl_vma_missed(struct anl_vma *v)
+static void anl_vma_missed(struct anl_vma *avma)
 {
-	u32 misses = READ_ONCE(v->misses) + 1;
+	u32 misses = READ_ONCE(avma->misses) + 1;
 
-	WRITE_ONCE(v->misses, misses);
+	WRITE_ONCE(avma->misses, misses);
 	if (misses < ANL_WAIT_AFTER)
 		return;
-	refcount_inc(&v->refs);
-	if (!queue_work(anl_wait_wq, &v->wait))
-		anl_vma_put(v);
+	refcount_inc(&avma->refs);
+	if (!queue_work(anl_wait_wq, &avma->wait))
+		anl_vma_put(avma);
 }
 
 /*
@@ -489,24 +489,24 @@ static void anl_vma_missed(struct anl_vma *v)
  */
 static void anl_wait_work(struct work_struct *work)
 {
-	struct anl_vma *v = container_of(work, struct anl_vma, wait);
+	struct anl_vma *avma = container_of(work, struct anl_vma, wait);
 
-	if (mmget_not_zero(v->mm)) {
-		mmap_read_lock(v->mm);
-		if (anl_vma_find(v))
-			anl_drain_reached(v->arena, v->mm);
-		mmap_read_unlock(v->mm);
-		mmput_async(v->mm);
+	if (mmget_not_zero(avma->mm)) {
+		mmap_read_lock(avma->mm);
+		if (anl_vma_find(avma))
+			anl_drain_reached(avma->arena, avma->mm);
+		mmap_read_unlock(avma->mm);
+		mmput_async(avma->mm);
 	}
-	WRITE_ONCE(v->misses, 0);
-	anl_vma_put(v);
+	WRITE_ONCE(avma->misses, 0);
+	anl_vma_put(avma);
 }
 
 /* The first of the slots [@pgoff, @end) that users map, or @end. */
-static u32 anl_next_mapped(const struct anl_arena *a, u32 pgoff, u32 end)
+static u32 anl_next_mapped(const struct anl_arena *arena, u32 pgoff, u32 end)
 {
 	for (; pgoff < end; pgoff++) {
-		if (anl_slot_users(a, pgoff) != ANL_USERS_NONE)
+		if (anl_slot_users(arena, pgoff) != ANL_USERS_NONE)
 			break;
 		if (!(pgoff % 1024))
 			cond_resched();
@@ -515,28 +515,28 @@ static u32 anl_next_mapped(const struct anl_arena *a, u32 pgoff, u32 end)
 	return pgoff;
 }
 
-static bool anl_any_mapped(const struct anl_arena *a, const struct anl_span *spans, u32 nr)
+static bool anl_any_mapped(const struct anl_arena *arena, const struct anl_span *spans, u32 nr)
 {
 	u32 i, end;
 
 	for (i = 0; i < nr; i++) {
 		end = spans[i].pgoff + spans[i].cnt;
-		if (anl_next_mapped(a, spans[i].pgoff, end) < end)
+		if (anl_next_mapped(arena, spans[i].pgoff, end) < end)
 			return true;
 	}
 
 	return false;
 }
 
-static bool anl_any_coming(const struct anl_arena *a, const struct anl_span *spans, u32 nr)
+static bool anl_any_coming(const struct anl_arena *arena, const struct anl_span *spans, u32 nr)
 {
 	u32 i, pgoff, end;
 
 	for (i = 0; i < nr; i++) {
 		end = spans[i].pgoff + spans[i].cnt;
-		pgoff = anl_next_mapped(a, spans[i].pgoff, end);
-		for (; pgoff < end; pgoff = anl_next_mapped(a, pgoff + 1, end))
-			if (anl_slot_users(a, pgoff) == ANL_USERS_COMING)
+		pgoff = anl_next_mapped(arena, spans[i].pgoff, end);
+		for (; pgoff < end; pgoff = anl_next_mapped(arena, pgoff + 1, end))
+			if (anl_slot_users(arena, pgoff) == ANL_USERS_COMING)
 				return true;
 	}
 
@@ -544,19 +544,19 @@ static bool anl_any_coming(const struct anl_arena *a, const struct anl_span *spa
 }
 
 /* Zap the slots that users map, neighbours together. mmap_lock is held for read. */
-static void anl_zap_vma(const struct anl_arena *a, struct vm_area_struct *vma,
+static void anl_zap_vma(const struct anl_arena *arena, struct vm_area_struct *vma,
 			const struct anl_span *spans, u32 nr)
 {
 	u32 i, pgoff, end, last;
 
 	for (i = 0; i < nr; i++) {
 		end = spans[i].pgoff + spans[i].cnt;
-		for (pgoff = spans[i].pgoff; (pgoff = anl_next_mapped(a, pgoff, end)) < end;
+		for (pgoff = spans[i].pgoff; (pgoff = anl_next_mapped(arena, pgoff, end)) < end;
 		     pgoff = last) {
 			last = pgoff + 1;
-			while (last < end && anl_slot_users(a, last) != ANL_USERS_NONE)
+			while (last < end && anl_slot_users(arena, last) != ANL_USERS_NONE)
 				last++;
-			anl_zap_user(vma, anl_uaddr(a, pgoff),
+			anl_zap_user(vma, anl_uaddr(arena, pgoff),
 				     (unsigned long)(last - pgoff) << PAGE_SHIFT);
 			cond_resched();
 		}
@@ -584,31 +584,31 @@ static bool anl_mmap_read_lock(struct mm_struct *mm, struct anl_reach *reach)
 }
 
 /* False if the mapping's mmap_lock could not be had. */
-static bool anl_zap_one(const struct anl_arena *a, struct anl_vma *v,
+static bool anl_zap_one(const struct anl_arena *arena, struct anl_vma *avma,
 			const struct anl_span *spans, u32 nr, struct anl_reach *reach)
 {
-	bool held = v->mm == reach->held;
+	bool held = avma->mm == reach->held;
 	struct vm_area_struct *vma;
 
-	if (!held && !anl_mmap_read_lock(v->mm, reach)) {
+	if (!held && !anl_mmap_read_lock(avma->mm, reach)) {
 		if (reach->worker)
-			anl_vma_missed(v);
+			anl_vma_missed(avma);
 		return false;
 	}
-	vma = anl_vma_find(v);
+	vma = anl_vma_find(avma);
 	if (vma)
-		anl_zap_vma(a, vma, spans, nr);
+		anl_zap_vma(arena, vma, spans, nr);
 	if (!held)
-		mmap_read_unlock(v->mm);
+		mmap_read_unlock(avma->mm);
 	if (reach->worker)
-		WRITE_ONCE(v->misses, 0);
+		WRITE_ONCE(avma->misses, 0);
 
 	return true;
 }
 
 /**
  * anl_zap_spans() - remove slots from every user mapping
- * @a: the arena
+ * @arena: the arena
  * @spans: runs of slots that the caller is retiring; none of them is live
  * @nr: number of runs
  * @reach: how long to wait for faults that are mapping one of the pages, and for
@@ -624,32 +624,32 @@ static bool anl_zap_one(const struct anl_arena *a, struct anl_vma *v,
  * Return: true if user space can reach none of the slots. Otherwise anl_slot_users()
  * tells which ones it may reach.
  */
-bool anl_zap_spans(struct anl_arena *a, const struct anl_span *spans, u32 nr,
+bool anl_zap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 nr,
 		   struct anl_reach *reach)
 {
 	bool all = true;
 	struct anl_walk walk;
-	struct anl_vma *v;
+	struct anl_vma *avma;
 
-	if (!anl_any_mapped(a, spans, nr))
+	if (!anl_any_mapped(arena, spans, nr))
 		return true;
 	/* A fault in flight may map its page in a process that the walk has passed. */
-	while (anl_any_coming(a, spans, nr)) {
+	while (anl_any_coming(arena, spans, nr)) {
 		if (!anl_reach_nap(reach)) {
 			all = false;
 			break;
 		}
 	}
 
-	anl_walk_begin(a, &walk);
-	while (anl_any_mapped(a, spans, nr) && (v = anl_walk_next(a, &walk))) {
-		struct mm_struct *mm = v->mm;
+	anl_walk_begin(arena, &walk);
+	while (anl_any_mapped(arena, spans, nr) && (avma = anl_walk_next(arena, &walk))) {
+		struct mm_struct *mm = avma->mm;
 
-		all &= anl_zap_one(a, v, spans, nr, reach);
-		anl_vma_put(v);
+		all &= anl_zap_one(arena, avma, spans, nr, reach);
+		anl_vma_put(avma);
 		mmput_async(mm);
 	}
-	anl_walk_end(a, &walk);
+	anl_walk_end(arena, &walk);
 
-	return all || !anl_any_mapped(a, spans, nr);
+	return all || !anl_any_mapped(arena, spans, nr);
 }
