@@ -21,6 +21,7 @@
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
+#include <linux/mm.h>
 #include <linux/sched/signal.h>
 
 #include "arena.h"
@@ -31,7 +32,7 @@ static pte_t *anl_pte(const struct anl_arena *arena, u32 pgoff)
 	unsigned long addr = anl_kaddr(arena, pgoff);
 	unsigned long table = (addr >> PMD_SHIFT) - (arena->kern_start >> PMD_SHIFT);
 
-	return arena->tables[table] + pte_index(addr);
+	return arena->pgtable.tables[table] + pte_index(addr);
 }
 
 /* How many of @cnt slots from @pgoff on have their PTE in one table. */
@@ -45,23 +46,20 @@ static int anl_prefill_pte(pte_t *ptep, unsigned long addr, void *data)
 	struct anl_arena *arena = data;
 	unsigned long table = (addr >> PMD_SHIFT) - (arena->kern_start >> PMD_SHIFT);
 
-	arena->tables[table] = ptep - pte_index(addr);
+	arena->pgtable.tables[table] = ptep - pte_index(addr);
 
 	return 0;
 }
 
-/**
- * anl_pgtable_prefill() - build the page tables of the arena's own range
- * @arena: the arena; @arena->tables is zeroed and large enough
+/*
+ * Build the page tables of the arena's own range. 0, -ENOMEM, or -EINTR if the task is being
+ * killed.
  *
  * PTEs that exist already keep their pages. What was built stays with the
  * vmalloc range for good, as the kernel never frees kernel page tables, so
  * there is nothing to undo when adoption fails later.
- *
- * Context: process context, may sleep.
- * Return: 0, -ENOMEM, or -EINTR if the task is being killed.
  */
-int anl_pgtable_prefill(struct anl_arena *arena)
+static int anl_pgtable_prefill(struct anl_arena *arena)
 {
 	unsigned long addr = arena->kern_start;
 	unsigned long end = anl_kaddr(arena, arena->nr_slots);
@@ -82,6 +80,32 @@ int anl_pgtable_prefill(struct anl_arena *arena)
 }
 
 /**
+ * anl_pgtable_init() - build the page tables of the arena
+ * @arena: the arena; its addresses and sizes are known
+ *
+ * Context: process context, may sleep.
+ * Return: 0, or -ENOMEM or -EINTR with the rest left to anl_pgtable_exit().
+ */
+int anl_pgtable_init(struct anl_arena *arena)
+{
+	unsigned long first = arena->kern_start >> PMD_SHIFT;
+	unsigned long last = (anl_kaddr(arena, arena->nr_slots) - 1) >> PMD_SHIFT;
+
+	arena->pgtable.tables = anl_zalloc(arena, (last - first + 1) *
+					   sizeof(*arena->pgtable.tables));
+	if (!arena->pgtable.tables)
+		return -ENOMEM;
+
+	return anl_pgtable_prefill(arena);
+}
+
+/* Undo anl_pgtable_init(), or the part of it that succeeded. The kernel keeps the tables. */
+void anl_pgtable_exit(struct anl_arena *arena)
+{
+	kvfree(arena->pgtable.tables);
+}
+
+/**
  * anl_pte_page() - the page mapped at a slot
  * @arena: the arena
  * @pgoff: the slot
@@ -99,7 +123,7 @@ struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff)
 		return NULL;
 	page = pte_page(pte);
 
-	return page == arena->scratch ? NULL : page;
+	return page == arena->pgtable.scratch ? NULL : page;
 }
 
 /**
@@ -137,18 +161,18 @@ enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
  * free of its address frees it.
  *
  * Context: any.
- * Return: true if there was such a page.
+ * Return: 0, or -ENOENT if there is no such page.
  */
-bool anl_keep_stray(struct anl_arena *arena, u32 pgoff)
+int anl_keep_stray(struct anl_arena *arena, u32 pgoff)
 {
 	if (!anl_pte_page(arena, pgoff))
-		return false;
+		return -ENOENT;
 	pr_err_ratelimited("map %u: page %u was free, but something else is mapped there; it is left alone. Please report this\n",
 			   arena->id, pgoff);
-	atomic_long_inc(&arena->nr_populated);
-	anl_set_live(arena, pgoff, 1);
+	atomic_long_inc(&arena->pgtable.nr_populated);
+	anl_slots_set_live(&arena->slots, pgoff, 1);
 
-	return true;
+	return 0;
 }
 
 /**
@@ -184,18 +208,18 @@ u32 anl_next_pte(const struct anl_arena *arena, u32 pgoff, u32 end)
  *
  * Context: any. No translation of an empty PTE is ever cached, so there is
  * nothing to flush.
- * Return: false if the slot holds the scratch page, or one that the arena does not know.
+ * Return: 0, or -EEXIST if the slot holds the scratch page, or one that the arena does not know.
  */
-bool anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page)
+int anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page)
 {
 	unsigned long addr = anl_kaddr(arena, pgoff);
 
 	if (!anl_pte_try_set(anl_pte(arena, pgoff), mk_pte(page, PAGE_KERNEL)))
-		return false;
+		return -EEXIST;
 	flush_cache_vmap(addr, addr + PAGE_SIZE);
-	atomic_long_inc(&arena->nr_populated);
+	atomic_long_inc(&arena->pgtable.nr_populated);
 
-	return true;
+	return 0;
 }
 
 /**
@@ -221,25 +245,25 @@ u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head 
 		list_del(&page->lru);
 	}
 	flush_cache_vmap(anl_kaddr(arena, pgoff), anl_kaddr(arena, pgoff + i));
-	atomic_long_add(i, &arena->nr_populated);
+	atomic_long_add(i, &arena->pgtable.nr_populated);
 
 	return i;
 }
 
 /*
- * Remove the kernel's scratch page from an empty slot. False if it is another page.
+ * Remove the kernel's scratch page from an empty slot. -EEXIST if it is another page.
  * Process context, interrupts on.
  */
-static bool anl_clear_scratch(const struct anl_arena *arena, u32 pgoff)
+static int anl_clear_scratch(const struct anl_arena *arena, u32 pgoff)
 {
 	unsigned long addr = anl_kaddr(arena, pgoff);
 
 	if (anl_pte_page(arena, pgoff))
-		return false;
+		return -EEXIST;
 	pte_clear(anl_init_mm, addr, anl_pte(arena, pgoff));
 	anl_flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
 
-	return true;
+	return 0;
 }
 
 /**
@@ -261,13 +285,13 @@ u32 anl_map_block(struct anl_arena *arena, u32 pgoff, struct page *page, u32 cnt
 		pte_t *ptep = anl_pte(arena, pgoff + i), pte = mk_pte(page + i, PAGE_KERNEL);
 
 		while (!anl_pte_try_set(ptep, pte))
-			if (!anl_clear_scratch(arena, pgoff + i) &&
-			    anl_keep_stray(arena, pgoff + i))
+			if (anl_clear_scratch(arena, pgoff + i) &&
+			    !anl_keep_stray(arena, pgoff + i))
 				goto out;
 	}
 out:
 	flush_cache_vmap(anl_kaddr(arena, pgoff), anl_kaddr(arena, pgoff + i));
-	atomic_long_add(i, &arena->nr_populated);
+	atomic_long_add(i, &arena->pgtable.nr_populated);
 
 	return i;
 }
@@ -290,7 +314,7 @@ static bool anl_unmap_ptes(struct anl_arena *arena, u32 pgoff, u32 cnt,
 		pte_clear(anl_init_mm, addr, ptep);
 		any = true;
 		page = pte_page(pte);
-		if (page == arena->scratch)
+		if (page == arena->pgtable.scratch)
 			continue;
 		list_add_tail(&page->lru, &unmapped->pages);
 		unmapped->nr_pages++;
@@ -334,7 +358,7 @@ void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 
 	}
 	if (start < end)
 		anl_flush_tlb_kernel_range(start, end);
-	atomic_long_sub(unmapped->nr_pages, &arena->nr_populated);
+	atomic_long_sub(unmapped->nr_pages, &arena->pgtable.nr_populated);
 }
 
 /**

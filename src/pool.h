@@ -3,13 +3,11 @@
 #define ANL_POOL_H
 
 #include <linux/atomic.h>
-#include <linux/init.h>
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/types.h>
 
 struct anl_arena;
-struct anl_shrink_entry;
 struct page;
 
 /**
@@ -39,12 +37,9 @@ struct anl_pool_node {
  * @nr: pages in the pool
  * @max: entries of @pages
  * @min: pages that the pool should always hold
- * @target: pages that the pool should hold now, @min to @max
+ * @target: pages that the pool should hold now, @min to @max; see refill.c
  * @missed: callers wanted more pages than the pool had
  * @hint: word of a node's map in which a page was put last
- * @used: most pages found missing in this period; only the refill worker uses it
- * @decay: end of this period, in jiffies; only the refill worker uses it
- * @shrink: the arena's entry in the shrinker's lists
  * @discard: pages that a caller could neither use nor free, linked through page->lru
  */
 struct anl_pool {
@@ -58,21 +53,22 @@ struct anl_pool {
 	u32 target;
 	bool missed;
 	u32 hint;
-	u32 used;
-	unsigned long decay;
-	struct anl_shrink_entry *shrink;
 	struct llist_head discard;
 };
 
-void anl_pool_prepare(struct anl_arena *arena);
 int anl_pool_init(struct anl_arena *arena);
 void anl_pool_exit(struct anl_arena *arena);
-void anl_refill(struct anl_arena *arena);
-void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages);
 struct page *anl_pool_get_page(struct anl_arena *arena, int nid);
-bool anl_get_pages(struct anl_arena *arena, u32 cnt, int nid, struct list_head *pages);
+int anl_get_pages(struct anl_arena *arena, u32 cnt, int nid, struct list_head *pages);
 void anl_unget_pages(struct anl_arena *arena, struct list_head *pages);
-int anl_shrinker_init(void);
-void anl_shrinker_exit(void);
+void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages);
+
+/* For refill.c */
+struct anl_pool_node *anl_pool_node(const struct anl_arena *arena, int nid);
+struct page *anl_pool_pop_node(struct anl_arena *arena, int nid);
+struct page *anl_pool_pop(struct anl_arena *arena);
+int anl_pool_push(struct anl_arena *arena, struct page *page);
+u32 anl_pool_wanted(const struct anl_arena *arena);
+void anl_pool_put_discarded(struct anl_arena *arena);
 
 #endif

@@ -64,7 +64,8 @@ static size_t anl_tree_map_size(u32 nr_pages)
  */
 size_t anl_tree_mem_size(u32 nr_pages)
 {
-	return anl_tree_map_size(nr_pages) + 2 * anl_tree_leaves(nr_pages) * sizeof(struct anl_tree_node);
+	return anl_tree_map_size(nr_pages) +
+	       2 * anl_tree_leaves(nr_pages) * sizeof(struct anl_tree_node);
 }
 
 /**

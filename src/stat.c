@@ -10,13 +10,10 @@
  * as files of cgroups have. Removing the file waits for whoever reads it, so a reader
  * never sees an arena that is gone.
  */
-#include <linux/bitmap.h>
 #include <linux/debugfs.h>
 #include <linux/seq_file.h>
 
 #include "arena.h"
-
-#define CREATE_TRACE_POINTS
 #include "trace.h"
 
 static struct dentry *anl_debugfs;
@@ -42,20 +39,6 @@ static void anl_stat_sum(const struct anl_arena *arena, struct anl_stat *sum)
 		for (i = 0; i < sizeof(*sum) / sizeof(u64); i++)
 			to[i] += READ_ONCE(from[i]);
 	}
-}
-
-static u64 anl_queued(const struct anl_arena *arena)
-{
-	u32 nr = BITS_TO_LONGS(arena->nr_slots), w;
-	u64 sum = 0;
-
-	for (w = 0; w < nr; w++) {
-		sum += hweight_long(atomic_long_read(&arena->dying[w]));
-		if (!(w % 4096))
-			cond_resched();
-	}
-
-	return sum;
 }
 
 static void anl_show_row(struct seq_file *m, const char *key, const char *cause,
@@ -89,9 +72,9 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "map_id %u\n", arena->id);
 	seq_printf(m, "map_name %s\n", arena->map->name);
 	seq_printf(m, "max_pages %u\n", arena->nr_limit);
-	seq_printf(m, "populated_pages %ld\n", atomic_long_read(&arena->nr_populated));
-	seq_printf(m, "free_pages %u\n", anl_tree_nr_free(&arena->tree));
-	seq_printf(m, "queued_pages %llu\n", anl_queued(arena));
+	seq_printf(m, "populated_pages %ld\n", atomic_long_read(&arena->pgtable.nr_populated));
+	seq_printf(m, "free_pages %u\n", anl_slots_nr_free(&arena->slots));
+	seq_printf(m, "queued_pages %llu\n", anl_slots_nr_queued(arena));
 	seq_printf(m, "pool_nr %d\n", atomic_read(&arena->pool.nr));
 	seq_printf(m, "pool_target %u\n", READ_ONCE(arena->pool.target));
 	seq_printf(m, "pool_min %u\n", arena->pool.min);
@@ -108,7 +91,7 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "drains %llu\n", s->drains);
 	seq_printf(m, "drained_pages %llu\n", s->drain_pages);
 	seq_printf(m, "drain_latency_max_us %llu\n",
-		   div_u64(READ_ONCE(arena->drain_ns_max), NSEC_PER_USEC));
+		   div_u64(READ_ONCE(arena->drain.ns_max), NSEC_PER_USEC));
 	seq_printf(m, "refills %llu\n", s->refills);
 	kfree(s);
 

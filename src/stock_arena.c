@@ -34,9 +34,9 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "lock.h"
+#include "arena.h"
 #include "compat.h"
-#include "stock_arena.h"
+#include "lock.h"
 
 #define STOCK(map, member, type) \
 	((type *)((char *)(map) - ANL_OFF_bpf_arena_map + ANL_OFF_bpf_arena_##member))
@@ -194,7 +194,7 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *arena)
 	arena->nr_limit = min(arena->nr_slots, map->max_entries);
 	arena->kern_start = (unsigned long)vm->addr + STOCK_GUARD_SZ / 2 + (u32)start;
 #ifdef ANL_OFF_bpf_arena_scratch_page
-	arena->scratch = *STOCK(map, scratch_page, struct page *);
+	arena->pgtable.scratch = *STOCK(map, scratch_page, struct page *);
 #endif
 
 	err = stock_finds_vmas(map, arena);
@@ -241,7 +241,7 @@ void anl_stock_seize(struct bpf_map *map, struct anl_arena *arena)
 	mutex_lock(stock_lock(map));
 	WRITE_ONCE(*stock_user_vm_end(map), *stock_user_vm_start(map));
 	/* Pairs with the loads in anl_map_mmap(). */
-	smp_store_release(&arena->seized, true);
+	smp_store_release(&arena->stock.seized, true);
 	mutex_unlock(stock_lock(map));
 }
 
@@ -303,7 +303,7 @@ bool anl_stock_in_use(struct bpf_map *map, const struct bpf_prog *prog)
 }
 
 /**
- * anl_stock_takeover_vmas() - take over the user mappings that exist
+ * anl_stock_adopt_vmas() - take over the user mappings that exist
  * @map: a map that was seized
  * @arena: the arena that takes them over
  *
@@ -312,7 +312,7 @@ bool anl_stock_in_use(struct bpf_map *map, const struct bpf_prog *prog)
  *
  * Context: process context, may sleep.
  */
-void anl_stock_takeover_vmas(struct bpf_map *map, struct anl_arena *arena)
+void anl_stock_adopt_vmas(struct bpf_map *map, struct anl_arena *arena)
 {
 	struct vm_area_struct *vma;
 	struct anl_vma *avma = NULL;
@@ -335,7 +335,7 @@ void anl_stock_takeover_vmas(struct bpf_map *map, struct anl_arena *arena)
 		vma = find_vma(mm, arena->user_start);
 		if (vma && vma->vm_start == arena->user_start && vma->vm_mm == mm &&
 		    !anl_vma_is_ours(vma) && vma->vm_file && vma->vm_file->private_data == map) {
-			anl_vma_takeover(arena, vma, avma);
+			anl_vma_adopt(arena, vma, avma);
 			avma = NULL;
 		}
 		mmap_write_unlock(mm);
@@ -413,8 +413,8 @@ void anl_stock_take_tree(struct bpf_map *map, struct anl_arena *arena)
 
 	stock_wait_frees(map);
 	stock_lock_tree(map, &flags);
-	arena->stock_ranges = *stock_ranges(map);
-	arena->stock_sizes = *stock_sizes(map);
+	arena->stock.ranges = *stock_ranges(map);
+	arena->stock.sizes = *stock_sizes(map);
 	*stock_ranges(map) = RB_ROOT_CACHED;
 	*stock_sizes(map) = RB_ROOT_CACHED;
 	stock_unlock_tree(map, flags);
@@ -431,8 +431,8 @@ void anl_stock_take_tree(struct bpf_map *map, struct anl_arena *arena)
 void anl_stock_return_tree(struct bpf_map *map, struct anl_arena *arena)
 {
 #ifdef ANL_OFF_bpf_arena_rt
-	*stock_ranges(map) = arena->stock_ranges;
-	*stock_sizes(map) = arena->stock_sizes;
+	*stock_ranges(map) = arena->stock.ranges;
+	*stock_sizes(map) = arena->stock.sizes;
 #endif
 }
 
@@ -451,7 +451,7 @@ void anl_stock_return_tree(struct bpf_map *map, struct anl_arena *arena)
 bool anl_stock_next_free(struct anl_arena *arena, u32 *pgoff, u32 *cnt)
 {
 #ifdef ANL_OFF_bpf_arena_rt
-	struct rb_node *rb = arena->stock_ranges.rb_root.rb_node, *best = NULL;
+	struct rb_node *rb = arena->stock.ranges.rb_root.rb_node, *best = NULL;
 
 	/* The nodes are disjoint, so those that end later also start later. */
 	while (rb) {

@@ -159,7 +159,7 @@ static struct page *oracle_page(const struct oracle *o, pte_t pte)
 {
 	struct page *page = pte_present(pte) ? pte_page(pte) : NULL;
 
-	return page && page != o->a->scratch ? page : NULL;
+	return page && page != o->a->pgtable.scratch ? page : NULL;
 }
 
 static struct mem_cgroup *oracle_not_root(struct mem_cgroup *memcg)
@@ -194,7 +194,7 @@ static void oracle_take_ptes(struct oracle *o)
 		bool looked = false;
 
 		n = min(a->nr_slots - slot, (u32)(PTRS_PER_PTE - pte_index(addr)));
-		memcpy(o->pte + slot, a->tables[table] + pte_index(addr), n * sizeof(pte_t));
+		memcpy(o->pte + slot, a->pgtable.tables[table] + pte_index(addr), n * sizeof(pte_t));
 		for (i = slot; i < slot + n; i++) {
 			pte_t pte = o->pte[i];
 
@@ -365,22 +365,22 @@ static int oracle_take(void *data)
 
 	rcu_read_lock();
 	o->nr_found = 0;
-	bitmap_copy(o->live, (unsigned long *)a->live, a->nr_slots);
-	bitmap_copy(o->dying, (unsigned long *)a->dying, a->nr_slots);
-	memcpy(o->spares, a->spares, sizeof(o->spares));
-	o->nr_populated = atomic_long_read(&a->nr_populated);
-	o->kicked = atomic_read(&a->kicked);
-	o->draining = atomic_read(&a->draining);
+	bitmap_copy(o->live, (unsigned long *)a->slots.live, a->nr_slots);
+	bitmap_copy(o->dying, (unsigned long *)a->slots.dying, a->nr_slots);
+	memcpy(o->spares, a->slots.spares, sizeof(o->spares));
+	o->nr_populated = atomic_long_read(&a->pgtable.nr_populated);
+	o->kicked = atomic_read(&a->kick.pending);
+	o->draining = atomic_read(&a->drain.running);
 	o->stock_start = *(u64 *)((char *)o->map - ANL_OFF_bpf_arena_map +
 				  ANL_OFF_bpf_arena_user_vm_start);
 	o->stock_end = *(u64 *)((char *)o->map - ANL_OFF_bpf_arena_map +
 				ANL_OFF_bpf_arena_user_vm_end);
 	o->stock_tree = oracle_stock_tree(o);
 
-	o->rt = a->tree;
-	memcpy(o->rt_mem, a->tree_mem, anl_tree_mem_size(a->nr_limit));
-	o->rt.map = o->rt_mem + ((void *)a->tree.map - a->tree_mem);
-	o->rt.node = o->rt_mem + ((void *)a->tree.node - a->tree_mem);
+	o->rt = a->slots.tree;
+	memcpy(o->rt_mem, a->slots.tree_mem, anl_tree_mem_size(a->nr_limit));
+	o->rt.map = o->rt_mem + ((void *)a->slots.tree.map - a->slots.tree_mem);
+	o->rt.node = o->rt_mem + ((void *)a->slots.tree.node - a->slots.tree_mem);
 
 	o->nr_discard = 0;
 	for (node = a->pool.discard.first; node; node = node->next)
@@ -560,25 +560,25 @@ static void oracle_check_vmas(struct oracle *o)
 	struct anl_vma *v;
 	u32 i;
 
-	spin_lock(&o->a->vma_lock);
+	spin_lock(&o->a->vmas.lock);
 	for (i = 0; i < o->nr_mms; i++) {
 		bool listed = false;
 
 		if (!o->vmas[i])
 			continue;
-		list_for_each_entry(v, &o->a->vmas, head)
+		list_for_each_entry(v, &o->a->vmas.list, head)
 			listed |= v->mm && v->vma == o->vmas[i] && v->arena == o->a &&
 				  v == o->vmas[i]->vm_private_data;
 		if (!listed)
 			bad(o, "a process has a mapping that is not on the list");
 	}
-	list_for_each_entry(v, &o->a->vmas, head) {
+	list_for_each_entry(v, &o->a->vmas.list, head) {
 		/* The cursor of a walk is no mapping. */
 		for (i = 0; v->mm && i < o->nr_mms; i++)
 			if (o->mms[i] == v->mm && o->vmas[i] != v->vma)
 				bad(o, "a mapping on the list is not the process's");
 	}
-	spin_unlock(&o->a->vma_lock);
+	spin_unlock(&o->a->vmas.lock);
 }
 
 static bool oracle_judge(struct oracle *o)

@@ -30,7 +30,7 @@ static int stray_map(struct anl_arena *a, u32 pgoff)
 	if (!page)
 		return -ENOMEM;
 	memset64(page_address(page), STRAY_WORD, PAGE_SIZE / sizeof(u64));
-	set_pte(a->tables[table] + pte_index(addr), mk_pte(page, PAGE_KERNEL));
+	set_pte(a->pgtable.tables[table] + pte_index(addr), mk_pte(page, PAGE_KERNEL));
 
 	return 0;
 }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef ANL_ARENA_PGTABLE_H
+#define ANL_ARENA_PGTABLE_H
+
+#include <linux/atomic.h>
+#include <linux/list.h>
+#include <linux/mm_types.h>
+#include <linux/types.h>
+
+struct anl_arena;
+struct anl_span;
+
+/**
+ * struct anl_pgtable - the kernel's page tables of an arena
+ * @tables: the PTE tables; constant after adoption
+ * @scratch: page that the kernel maps after a fault of its own, or NULL
+ * @nr_populated: slots that hold a page
+ */
+struct anl_pgtable {
+	pte_t **tables;
+	struct page *scratch;
+	atomic_long_t nr_populated;
+};
+
+/* Can user space reach the page of a slot that is not live? */
+enum anl_users {
+	ANL_USERS_NONE,		/* no, and no fault will change that */
+	ANL_USERS_MAPPED,	/* yes */
+	ANL_USERS_COMING,	/* a fault is about to map the page, or to back off */
+};
+
+/* What anl_unmap_spans() found. */
+struct anl_unmapped {
+	struct list_head pages;	/* the pages, linked through page->lru */
+	u32 nr_pages;
+};
+
+int anl_pgtable_init(struct anl_arena *arena);
+void anl_pgtable_exit(struct anl_arena *arena);
+struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff);
+u32 anl_next_pte(const struct anl_arena *arena, u32 pgoff, u32 end);
+int anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page);
+u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head *pages);
+u32 anl_map_block(struct anl_arena *arena, u32 pgoff, struct page *page, u32 cnt);
+int anl_keep_stray(struct anl_arena *arena, u32 pgoff);
+enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff);
+void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 nr,
+		     struct anl_unmapped *unmapped);
+void anl_put_pages(struct list_head *pages);
+
+#endif

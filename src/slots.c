@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Transitions of slots that take more than one atomic operation; slots.h has the states
+ * and the others.
+ *
+ * The queue is a bitmap, @dying. Queueing a slot sets its bit: that needs no memory, cannot
+ * fail, merges neighbours by itself, and is safe in an NMI. @dying_sum tells the drain
+ * which words to scan.
+ *
+ * An NMI that interrupts the holder of the tree's lock cannot claim a slot in the tree. A
+ * few slots at the upper end of the arena, the spares, are claimed beforehand for such
+ * callers. They are taken with xchg() and put with cmpxchg(). Spares never make an
+ * allocation fail or move it to a higher address: a caller that meets one releases it and
+ * retries.
+ *
+ * Owns: struct anl_slots.
+ * Context: any, unless a function says otherwise.
+ */
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "arena.h"
+#include "trace.h"
+
+/* Slots that are released under one acquisition of the tree's lock. */
+#define ANL_RELEASE_SLOTS 2048u
+
+/**
+ * anl_slots_unclaim() - release slots that were never live
+ * @arena: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots
+ *
+ * claimed -> free, or dying if the tree's lock is unavailable.
+ *
+ * Context: any. The caller has claimed the slots, and their PTEs are empty.
+ */
+void anl_slots_unclaim(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	u32 n;
+
+	for (; cnt; pgoff += n, cnt -= n) {
+		n = min(cnt, ANL_RELEASE_SLOTS);
+		if (anl_tree_release(&arena->slots.tree, pgoff, n)) {
+			anl_slots_queue(arena, pgoff, cnt);
+			return;
+		}
+	}
+}
+
+/**
+ * anl_slots_queued() - account for slots that are dying now, and request the drain
+ * @arena: the arena
+ * @pgoff: first slot of the operation
+ * @cnt: number of slots of the operation
+ * @nr: how many of them were put into the queue
+ *
+ * Context: any.
+ */
+void anl_slots_queued(struct anl_arena *arena, u32 pgoff, u32 cnt, u32 nr)
+{
+	if (!nr)
+		return;
+	anl_count(arena, queued_pages, nr);
+	trace_arena_nolock_queue(arena, pgoff, cnt, nr);
+	anl_kick(&arena->kick, ANL_KICK_DRAIN);
+}
+
+/**
+ * anl_slots_queue() - put slots that the caller owns into the queue
+ * @arena: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots, not 0
+ *
+ * claimed or retiring -> dying.
+ *
+ * Context: any.
+ */
+void anl_slots_queue(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	u32 w;
+
+	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
+		anl_slots_put_dying(&arena->slots, w, anl_word_mask(w, pgoff, cnt));
+	anl_slots_queued(arena, pgoff, cnt, cnt);
+}
+
+/**
+ * anl_slots_free() - free from a context that cannot sleep
+ * @arena: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots, not 0, inside the arena
+ *
+ * live -> dying, for those that are live.
+ *
+ * Context: any. Two atomic operations per 64 slots, no memory, cannot fail.
+ * Return: number of slots that were live.
+ */
+u32 anl_slots_free(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	u32 w, found = 0;
+
+	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
+		unsigned long bits = anl_slots_take_live(&arena->slots, w,
+							 anl_word_mask(w, pgoff, cnt));
+
+		if (!bits)
+			continue;
+		anl_slots_put_dying(&arena->slots, w, bits);
+		found += hweight_long(bits);
+	}
+	anl_slots_queued(arena, pgoff, cnt, found);
+
+	return found;
+}
+
+/**
+ * anl_slots_release() - make slots free
+ * @arena: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots; the tree does not contain those beyond the limit, which an
+ *	adopted arena can have
+ *
+ * retiring -> free. The tree's lock can only time out here, when another CPU held it for a
+ * quarter of a second. The slots must not get lost then.
+ *
+ * Context: process context, interrupts on.
+ */
+void anl_slots_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	u32 end = min(pgoff + cnt, arena->nr_limit), n;
+
+	for (; pgoff < end; pgoff += n) {
+		n = min(end - pgoff, ANL_RELEASE_SLOTS);
+		while (anl_tree_release(&arena->slots.tree, pgoff, n))
+			cond_resched();
+	}
+}
+
+/**
+ * anl_slots_nr_queued() - number of dying slots
+ * @arena: the arena
+ *
+ * Context: process context, may sleep. A sum over the time that it takes.
+ */
+u64 anl_slots_nr_queued(const struct anl_arena *arena)
+{
+	u32 nr = BITS_TO_LONGS(arena->nr_slots), w;
+	u64 sum = 0;
+
+	for (w = 0; w < nr; w++) {
+		sum += hweight_long(atomic_long_read(&arena->slots.dying[w]));
+		if (!(w % 4096))
+			cond_resched();
+	}
+
+	return sum;
+}
+
+/**
+ * anl_spares_pop() - a slot for a caller that cannot take the tree's lock
+ * @arena: the arena
+ *
+ * spare -> claimed.
+ *
+ * Context: any.
+ * Return: a slot that the caller owns, or ANL_NO_SPARE.
+ */
+u32 anl_spares_pop(struct anl_arena *arena)
+{
+	struct anl_slots *slots = &arena->slots;
+	u32 i, pgoff;
+
+	for (i = 0; i < ANL_NR_SPARES; i++) {
+		if (READ_ONCE(slots->spares[i]) == ANL_NO_SPARE)
+			continue;
+		pgoff = xchg(&slots->spares[i], ANL_NO_SPARE);
+		if (pgoff == ANL_NO_SPARE)
+			continue;
+		WRITE_ONCE(slots->spares_missing, true);
+		anl_kick(&arena->kick, ANL_KICK_REFILL);
+
+		return pgoff;
+	}
+
+	return ANL_NO_SPARE;
+}
+
+/**
+ * anl_spares_release() - release spares that are in the way
+ * @arena: the arena
+ * @pgoff: first slot that the caller wants
+ * @cnt: number of slots
+ *
+ * spare -> free, or dying if the tree's lock is unavailable.
+ *
+ * Context: any.
+ * Return: number of spares among the slots. If there were any, the caller can retry.
+ */
+u32 anl_spares_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	struct anl_slots *slots = &arena->slots;
+	u32 i, spare, nr = 0;
+
+	for (i = 0; i < ANL_NR_SPARES; i++) {
+		spare = READ_ONCE(slots->spares[i]);
+		if (spare == ANL_NO_SPARE || spare < pgoff || spare - pgoff >= cnt ||
+		    cmpxchg(&slots->spares[i], spare, ANL_NO_SPARE) != spare)
+			continue;
+		anl_slots_unclaim(arena, spare, 1);
+		nr++;
+	}
+	if (nr)
+		WRITE_ONCE(slots->spares_missing, true);
+
+	return nr;
+}
+
+/**
+ * anl_spares_fill() - claim the spares that are missing
+ * @arena: the arena
+ *
+ * At the upper end of the arena, and fewer if few slots are free. The refill worker calls
+ * this. It is also called after fast-path allocations, so that an interrupted lock holder
+ * replaces the spare that its NMI used.
+ *
+ * Context: any.
+ */
+void anl_spares_fill(struct anl_arena *arena)
+{
+	struct anl_slots *slots = &arena->slots;
+	u32 want = anl_slots_nr_free(slots) / (4 * ANL_SPARE_CHOICE);
+	u32 i, k, pgoff;
+
+	WRITE_ONCE(slots->spares_missing, false);
+	for (i = 0; i < min(want, ANL_NR_SPARES); i++) {
+		if (READ_ONCE(slots->spares[i]) != ANL_NO_SPARE)
+			continue;
+		for (k = 1; k <= ANL_SPARE_CHOICE; k++) {
+			pgoff = arena->nr_limit - i * ANL_SPARE_CHOICE - k;
+			if (!anl_slots_claim(slots, pgoff, 1))
+				break;
+		}
+		if (k > ANL_SPARE_CHOICE)
+			continue;
+		if (cmpxchg(&slots->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE)
+			anl_slots_unclaim(arena, pgoff, 1);
+	}
+}
+
+/**
+ * anl_slots_init() - all slots taken, no slot live
+ * @arena: the arena; its sizes are known
+ *
+ * Context: process context, may sleep.
+ * Return: 0, or -ENOMEM with the rest left to anl_slots_exit().
+ */
+int anl_slots_init(struct anl_arena *arena)
+{
+	struct anl_slots *slots = &arena->slots;
+	size_t words = BITS_TO_LONGS(arena->nr_slots);
+
+	memset32(slots->spares, ANL_NO_SPARE, ANL_NR_SPARES);
+	slots->live = anl_zalloc(arena, words * sizeof(*slots->live));
+	slots->dying = anl_zalloc(arena, words * sizeof(*slots->dying));
+	slots->dying_sum = anl_zalloc(arena, BITS_TO_LONGS(words) * sizeof(*slots->dying_sum));
+	slots->tree_mem = anl_zalloc(arena, anl_tree_mem_size(arena->nr_limit));
+	if (!slots->live || !slots->dying || !slots->dying_sum || !slots->tree_mem)
+		return -ENOMEM;
+	anl_tree_init(&slots->tree, slots->tree_mem, arena->nr_limit);
+
+	return 0;
+}
+
+/* Undo anl_slots_init(), or the part of it that succeeded. Nothing uses the arena. */
+void anl_slots_exit(struct anl_arena *arena)
+{
+	kvfree(arena->slots.live);
+	kvfree(arena->slots.dying);
+	kvfree(arena->slots.dying_sum);
+	kvfree(arena->slots.tree_mem);
+}

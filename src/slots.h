@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The state of every page of an arena.
+ *
+ * A page of the arena is called a slot and numbered by its pgoff. It is in exactly one of
+ * these states; docs/design.md draws the transitions:
+ *
+ *	state     tree   live  dying  kernel PTE
+ *	free      free   0     0      none, or the kernel's scratch page
+ *	claimed   taken  0     0      being set by the context that claimed the slot
+ *	spare     taken  0     0      none; the slot waits in @spares
+ *	mapped    taken  1     0      the page
+ *	reserved  taken  1     0      none
+ *	dying     taken  0     1      still the page; none if the slot was reserved
+ *	retiring  taken  0     0      being cleared by the context that took the slot
+ *
+ *	from      to        by
+ *	free      claimed   anl_slots_alloc(), anl_slots_claim()
+ *	claimed   free      anl_slots_unclaim()
+ *	claimed   spare     anl_spares_fill()
+ *	spare     claimed   anl_spares_pop()
+ *	spare     free      anl_spares_release()
+ *	claimed   mapped    anl_slots_set_live(), after the PTE was set
+ *	claimed   reserved  anl_slots_set_live(), without a page
+ *	claimed   dying     anl_slots_queue(), when the PTE holds something unexpected
+ *	live      dying     anl_slots_free()
+ *	live      retiring  anl_slots_take_live()
+ *	dying     retiring  anl_slots_take_dying()
+ *	retiring  dying     anl_slots_put_dying(), when user space may still reach the page
+ *	retiring  free      anl_slots_release()
+ *
+ * Ownership: the context that atomically clears a slot's bit in @live or @dying owns the
+ * slot until it hands it on. So double, overlapping and racing frees need no lock, and a
+ * slot that is being allocated has no bit that a free could take.
+ *
+ * Locks: the tree has its own. Everything else is atomic.
+ */
+#ifndef ANL_SLOTS_H
+#define ANL_SLOTS_H
+
+#include <linux/atomic.h>
+#include <linux/bitmap.h>
+#include <linux/bits.h>
+#include <linux/types.h>
+
+#include "range_tree_rqs.h"
+
+struct anl_arena;
+
+/* A run of slots. */
+struct anl_span {
+	u32 pgoff;
+	u32 cnt;
+};
+
+/* Spares: each is the highest free one of ANL_SPARE_CHOICE slots. */
+#define ANL_NR_SPARES		16U
+#define ANL_SPARE_CHOICE	4U
+#define ANL_NO_SPARE		U32_MAX
+
+/**
+ * struct anl_slots - the state of every slot
+ * @tree: which slots are free
+ * @tree_mem: memory of @tree
+ * @live: bitmap of the slots that belong to the user of the arena
+ * @dying: bitmap of the slots that wait for the drain
+ * @dying_sum: one bit per word of @dying that may be non-zero
+ * @retire_seq: number of batches whose PTEs were cleared. A fault that finds a live slot
+ *	without a page compares it, to tell a reserved slot from one that was just retired.
+ * @spares: claimed slots for callers that cannot take the lock of @tree
+ * @spares_missing: one of @spares was taken
+ */
+struct anl_slots {
+	struct anl_tree tree;
+	void *tree_mem;
+	atomic_long_t *live;
+	atomic_long_t *dying;
+	atomic_long_t *dying_sum;
+	atomic_t retire_seq;
+	u32 spares[ANL_NR_SPARES];
+	bool spares_missing;
+};
+
+int anl_slots_init(struct anl_arena *arena);
+void anl_slots_exit(struct anl_arena *arena);
+void anl_slots_unclaim(struct anl_arena *arena, u32 pgoff, u32 cnt);
+void anl_slots_queue(struct anl_arena *arena, u32 pgoff, u32 cnt);
+void anl_slots_queued(struct anl_arena *arena, u32 pgoff, u32 cnt, u32 nr);
+u32 anl_slots_free(struct anl_arena *arena, u32 pgoff, u32 cnt);
+void anl_slots_release(struct anl_arena *arena, u32 pgoff, u32 cnt);
+u64 anl_slots_nr_queued(const struct anl_arena *arena);
+u32 anl_spares_pop(struct anl_arena *arena);
+u32 anl_spares_release(struct anl_arena *arena, u32 pgoff, u32 cnt);
+void anl_spares_fill(struct anl_arena *arena);
+
+/* free -> claimed: the lowest @cnt slots in a row. Any context. See anl_tree_alloc(). */
+static inline long anl_slots_alloc(struct anl_slots *slots, u32 cnt)
+{
+	return anl_tree_alloc(&slots->tree, cnt);
+}
+
+/* free -> claimed: these slots. Any context. See anl_tree_claim(). */
+static inline int anl_slots_claim(struct anl_slots *slots, u32 pgoff, u32 cnt)
+{
+	return anl_tree_claim(&slots->tree, pgoff, cnt);
+}
+
+static inline bool anl_slots_is_free(const struct anl_slots *slots, u32 pgoff)
+{
+	return anl_tree_is_free(&slots->tree, pgoff);
+}
+
+static inline u32 anl_slots_nr_free(const struct anl_slots *slots)
+{
+	return anl_tree_nr_free(&slots->tree);
+}
+
+static inline bool anl_slots_is_live(const struct anl_slots *slots, u32 pgoff)
+{
+	return atomic_long_read(&slots->live[BIT_WORD(pgoff)]) & BIT_MASK(pgoff);
+}
+
+/* Bits of word @w that lie in the slots [@pgoff, @pgoff + @cnt). */
+static inline unsigned long anl_word_mask(u32 w, u32 pgoff, u32 cnt)
+{
+	unsigned long mask = ~0UL;
+
+	if (w == BIT_WORD(pgoff))
+		mask &= BITMAP_FIRST_WORD_MASK(pgoff);
+	if (w == BIT_WORD(pgoff + cnt - 1))
+		mask &= BITMAP_LAST_WORD_MASK(pgoff + cnt);
+
+	return mask;
+}
+
+/**
+ * anl_slots_set_live() - publish claimed slots
+ * @slots: the slots of the arena
+ * @pgoff: first slot
+ * @cnt: number of slots, not 0
+ *
+ * claimed -> mapped or reserved.
+ *
+ * Context: any. The caller owns the slots and has set their PTEs.
+ */
+static inline void anl_slots_set_live(struct anl_slots *slots, u32 pgoff, u32 cnt)
+{
+	u32 w;
+
+	/* Orders the PTE before the bit. Pairs with smp_rmb() in anl_fault_live(). */
+	smp_mb__before_atomic();
+	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
+		atomic_long_or(anl_word_mask(w, pgoff, cnt), &slots->live[w]);
+	/*
+	 * Orders the bit before everything that the caller does with the address. A program
+	 * may publish the address by a plain store. A free of the address that was read
+	 * there finds the bit in anl_slots_take_live(), because it depends on that read.
+	 */
+	smp_mb__after_atomic();
+}
+
+/* live -> retiring: those of the slots @mask of word @w that are live. Any context. */
+static inline unsigned long anl_slots_take_live(struct anl_slots *slots, u32 w,
+						unsigned long mask)
+{
+	if (!(atomic_long_read(&slots->live[w]) & mask))
+		return 0;
+
+	return atomic_long_fetch_andnot(mask, &slots->live[w]) & mask;
+}
+
+/* retiring -> dying: the slots @bits of word @w. Any context. */
+static inline void anl_slots_put_dying(struct anl_slots *slots, u32 w, unsigned long bits)
+{
+	atomic_long_or(bits, &slots->dying[w]);
+	/* Orders the word before the summary. Pairs with anl_slots_take_sum(). */
+	smp_mb__after_atomic();
+	if (!(atomic_long_read(&slots->dying_sum[BIT_WORD(w)]) & BIT_MASK(w)))
+		atomic_long_or(BIT_MASK(w), &slots->dying_sum[BIT_WORD(w)]);
+}
+
+/*
+ * Clear word @i of the summary: the caller now scans these words of @dying. The exchange is
+ * a full barrier before the caller reads them; pairs with anl_slots_put_dying().
+ */
+static inline unsigned long anl_slots_take_sum(struct anl_slots *slots, u32 i)
+{
+	if (!atomic_long_read(&slots->dying_sum[i]))
+		return 0;
+
+	return atomic_long_xchg(&slots->dying_sum[i], 0);
+}
+
+/* dying -> retiring: all of word @w. */
+static inline unsigned long anl_slots_take_dying(struct anl_slots *slots, u32 w)
+{
+	return atomic_long_xchg(&slots->dying[w], 0);
+}
+
+/* Before the PTEs of retiring slots are cleared. */
+static inline void anl_slots_begin_retire(struct anl_slots *slots)
+{
+	atomic_inc(&slots->retire_seq);
+	/*
+	 * Orders the live bits before the counter, and the counter before the PTEs. Pairs
+	 * with smp_rmb() in anl_fault_live().
+	 */
+	smp_mb__after_atomic();
+}
+
+/* Is one of the spares, which are at the upper end, below @pgoff? */
+static inline bool anl_spares_below(const struct anl_slots *slots, u32 pgoff)
+{
+	u32 i;
+
+	if (pgoff + ANL_NR_SPARES * ANL_SPARE_CHOICE < slots->tree.nr_pages)
+		return false;
+	for (i = 0; i < ANL_NR_SPARES; i++)
+		if (READ_ONCE(slots->spares[i]) < pgoff)
+			return true;
+
+	return false;
+}
+
+#endif
