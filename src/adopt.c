@@ -34,7 +34,7 @@
 
 static struct workqueue_struct *anl_adopt_wq;
 
-/* Time after which a program that is being loaded is refused because adoption takes longer. */
+/* How long the load of a program waits for an adoption before it is refused. */
 #define ANL_ADOPT_WAIT_S 10
 
 /* Maps whose adoption is being prepared; the entries are on the stacks of the loaders. */
@@ -65,7 +65,7 @@ static unsigned long anl_get_unmapped_area(struct file *filp, unsigned long addr
 	if (len != size || addr != arena->user_start)
 		return -EINVAL;
 
-	/* The address is fixed. Without MAP_FIXED, other mappings there stay. */
+	/* The address is fixed. Only with MAP_FIXED may it replace another mapping. */
 	if (!(flags & MAP_FIXED) && find_vma_intersection(current->mm, addr, addr + len))
 		return -EBUSY;
 
@@ -84,7 +84,7 @@ static int anl_map_mmap(struct bpf_map *map, struct vm_area_struct *vma)
 	/* Pairs with smp_store_release() in anl_stock_seize(). */
 	if (!smp_load_acquire(&arena->stock.seized)) {
 		err = arena->stock.ops->map_mmap(map, vma);
-		/* Pairs with the same. */
+		/* Likewise. */
 		if (err != -EBUSY || !smp_load_acquire(&arena->stock.seized))
 			return err;
 	}

@@ -8,9 +8,9 @@
  *   4. Set the live bits.
  *
  * If step 2 fails the claim is released: no other context has seen the slots. Step 3 fails
- * only on a kernel whose own fault handler has put its scratch page into a PTE (7.x), or at
- * a page that the arena does not know. A caller that may sleep gets and maps block by
- * block, and drains the queue and retries once if no slots are free.
+ * only if the kernel's fault handler has put its scratch page into a PTE (7.x), or if the
+ * PTE holds a page that the arena does not know. A caller that may sleep does steps 2 and 3
+ * block by block. If no slots are free, it drains the queue and retries once.
  *
  * Owns nothing.
  */
@@ -49,7 +49,8 @@ long anl_claim(struct anl_arena *arena, long pgoff, u32 cnt, bool may_sleep)
 			ret = anl_slots_claim(&arena->slots, pgoff, cnt) ?: pgoff;
 		if (ret >= 0) {
 			/* The lowest address is promised; it may be a spare. */
-			if (pgoff != ANL_ANYWHERE || !anl_spares_below(&arena->slots, ret) || !tries--)
+			if (pgoff != ANL_ANYWHERE || !anl_spares_below(&arena->slots, ret) ||
+			    !tries--)
 				return ret;
 			anl_slots_unclaim(arena, ret, cnt);
 			anl_spares_release(arena, 0, ret);
@@ -128,7 +129,8 @@ static int anl_populate(struct anl_arena *arena, u32 pgoff, u32 cnt, int nid)
 	while (n < cnt && !fatal_signal_pending(current)) {
 		struct page *page;
 
-		page = anl_alloc_block(&charge, GFP_KERNEL | __GFP_RETRY_MAYFAIL, cnt - n, &order, nid);
+		page = anl_alloc_block(&charge, GFP_KERNEL | __GFP_RETRY_MAYFAIL, cnt - n,
+				       &order, nid);
 		/* Pages of the pool beyond the promised ones serve any caller. */
 		if (!page && atomic_read(&arena->pool.nr) > (int)arena->pool.min)
 			page = anl_pool_pop(arena);

@@ -36,13 +36,13 @@
 static int __init anl_check_target(void)
 {
 	if (strcmp(init_utsname()->release, ANL_TARGET_RELEASE)) {
-		pr_err("built for kernel %s, but this is %s; layouts differ, so it has to be rebuilt\n",
+		pr_err("built for kernel %s, but the running kernel is %s, whose layout can differ; rebuild the module for it\n",
 		       ANL_TARGET_RELEASE, init_utsname()->release);
 		return -ENOEXEC;
 	}
 	/* Without BTF the registration of the kfuncs does nothing and reports success. */
 	if (!THIS_MODULE->btf_data) {
-		pr_err("the module has no BTF, so no program could find its kfuncs; build it with pahole installed, for a kernel with CONFIG_DEBUG_INFO_BTF_MODULES\n");
+		pr_err("the module has no BTF, so no program can find its kfuncs; rebuild it with pahole installed, for a kernel with CONFIG_DEBUG_INFO_BTF_MODULES\n");
 		return -ENOEXEC;
 	}
 

@@ -61,10 +61,10 @@ static const struct kernel_param_ops anl_pool_param_ops = {
 
 module_param_cb(pool_pages, &anl_pool_param_ops, &anl_pool_pages, 0644);
 MODULE_PARM_DESC(pool_pages,
-		 "Pages kept ready in each arena for callers that cannot sleep, 0 to 4096 (default 256); counts for arenas adopted afterwards");
+		 "Pages kept ready in each arena for callers that cannot sleep, 0 to 4096 (default 256); applies to arenas adopted after the change");
 module_param_cb(pool_max, &anl_pool_param_ops, &anl_pool_max, 0644);
 MODULE_PARM_DESC(pool_max,
-		 "Pages that the pool of an arena may grow to by demand, 0 to 4096 (default 4096), at least pool_pages; counts for arenas adopted afterwards");
+		 "Upper limit for the growth of an arena's pool under load, pool_pages to 4096 (default 4096); applies to arenas adopted after the change");
 
 /**
  * anl_pool_wanted() - number of pages that the pool should hold now
@@ -299,7 +299,7 @@ static bool anl_may_try_alloc(void)
  * @floor left in the pool. Returns how many there are.
  */
 static u32 anl_pool_take(struct anl_arena *arena, u32 n, u32 cnt, u32 floor, int nid,
-			  struct list_head *pages)
+			 struct list_head *pages)
 {
 	struct page *page;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How large the pool is, and who fills it.
+ * How large the pool is, and the worker that fills it.
  *
  * The worker refills the pool to @target, which follows the demand. It doubles, up to
  * @max, each time the worker finds less than a quarter left, or a caller had to look
@@ -60,7 +60,7 @@ static struct shrinker *anl_shrinker;
 
 /* Move the pages that the pool has beyond @keep to @pages, up to @nr. Any context. */
 static unsigned long anl_refill_trim(struct anl_arena *arena, u32 keep, unsigned long nr,
-				    struct list_head *pages)
+				     struct list_head *pages)
 {
 	unsigned long done = 0;
 	struct page *page;
@@ -146,7 +146,7 @@ static void anl_refill_result(struct anl_arena *arena, bool short_of_memory)
 		return;
 	}
 	arena->refill.delay = 0;
-	/* Growth ends where free memory does. */
+	/* The pool does not grow beyond the free memory. */
 	if (short_of_memory)
 		WRITE_ONCE(arena->pool.target, max(min(nr, target), arena->pool.min));
 }
@@ -281,7 +281,7 @@ struct anl_shrink {
 	struct list_head pages;
 };
 
-/* One look at each pool of the node and memcg, in turn if there are too many. */
+/* Visit each pool of the node and memcg once, in turn if there are too many. */
 static void anl_shrink_walk(struct shrink_control *sc, list_lru_walk_cb fn, struct anl_shrink *s)
 {
 	unsigned long nr = min(list_lru_shrink_count(&anl_shrink_list, sc), ANL_SHRINK_POOLS);
@@ -356,7 +356,7 @@ static int anl_shrink_add(struct anl_arena *arena)
 	anl_charge_begin(arena, &charge);
 	/* Also allocates the list of the memcg that the entry is charged to. */
 	arena->refill.shrink = kmem_cache_alloc_lru(anl_shrink_cache, &anl_shrink_list,
-						  GFP_KERNEL | charge.gfp);
+						    GFP_KERNEL | charge.gfp);
 	anl_charge_end(&charge);
 	if (!arena->refill.shrink)
 		return -ENOMEM;

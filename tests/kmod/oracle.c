@@ -194,7 +194,8 @@ static void oracle_take_ptes(struct oracle *o)
 		bool looked = false;
 
 		n = min(a->nr_slots - slot, (u32)(PTRS_PER_PTE - pte_index(addr)));
-		memcpy(o->pte + slot, a->pgtable.tables[table] + pte_index(addr), n * sizeof(pte_t));
+		memcpy(o->pte + slot, a->pgtable.tables[table] + pte_index(addr),
+		       n * sizeof(pte_t));
 		for (i = slot; i < slot + n; i++) {
 			pte_t pte = o->pte[i];
 
