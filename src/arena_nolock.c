@@ -4,16 +4,16 @@
  *
  * Module init and exit: a place to start reading. In the life of an arena:
  *
- *	kfunc.c			a program that calls a kfunc is verified
- *	adopt.c			its arena is adopted, with what stock_arena.c knows about it
- *	alloc.c			an allocation: slots of slots.c, pages of pool.c or charge.c,
- *				PTEs of arena_pgtable.c
- *	fault.c, vma.c		user space maps the arena, and faults on it
- *	slots.c			a free, in any context, makes slots dying
- *	kick.c			and requests
- *	arena_free_deferred.c	the drain, which makes them free again
- *	refill.c		a worker keeps the pool as large as the demand requires
- *	adopt.c			map_free
+ *	kfunc.c		 a program that calls a kfunc is verified
+ *	adopt.c		 its arena is adopted; stock_arena.c knows how to read it
+ *	alloc.c		 an allocation: a slot of slots.c, a page of pool.c or charge.c, a
+ *			 PTE of arena_pgtable.c
+ *	vma.c, fault.c	 user space maps the arena, and faults on it
+ *	slots.c, kick.c	 a free, in any context, makes slots dying and requests the drain
+ *	arena_free_deferred.c
+ *			 the drain makes them free again
+ *	refill.c	 a worker keeps the pool as large as the demand requires
+ *	adopt.c		 map_free
  *
  * Below all of them are range_tree_rqs.c, the tree of free slots, and lock.c. stat.c shows
  * what happens. A file calls only files below it; docs/design.md has the layers.

@@ -2,22 +2,21 @@
 /*
  * The kernel's page tables of an arena.
  *
- * Adoption fills in all levels for exactly the arena's own range, and keeps a
- * pointer to each PTE table. From then on setting and clearing a PTE is one
- * store: no walk from the top, no allocation, no lock, in any context.
+ * Adoption builds all levels for exactly the arena's range, and stores a pointer to each
+ * PTE table. After that, setting or clearing a PTE is one store, in any context: without
+ * a page table walk, an allocation or a lock.
  *
- * Ownership: a PTE is written by whoever owns its slot (see arena.h). Nobody
- * else writes it, with one exception: after a fault of its own inside an
- * arena, a 7.x kernel puts its scratch page into an empty PTE, from any
- * context and without a lock. So an empty PTE is filled with a compare and
- * exchange, and a scratch page found in the way is removed by callers that can
- * flush TLBs. The scratch page belongs to the stock arena and is never freed
- * here. Non-present PTEs other than none are never left behind: the kernel's
- * fault handler would retry on them for ever.
+ * Owns: the PTEs of the arena. The owner of a slot (see slots.h) is the only writer of
+ * its PTE, with one exception. When kernel code faults inside an arena, a 7.x kernel puts
+ * its scratch page into the empty PTE, in any context and without a lock. So an empty PTE
+ * is filled with compare-and-exchange. A caller that can flush TLBs removes a scratch
+ * page that is in its way. The scratch page belongs to the stock arena and is never freed
+ * here. A PTE is either none or present, since the kernel's fault handler would retry
+ * forever on any other.
  *
- * Any other page found in a slot that the tree has free is a bug of the module or of
- * the kernel: a page that the arena does not know. It is reported and kept, as if the
- * slot had been allocated before (anl_keep_stray()), since its owner still uses it.
+ * Any other page in a slot that is free in the tree is a bug of the module or of the
+ * kernel. anl_keep_stray() reports the page and keeps it as allocated, since it may be in
+ * use.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
@@ -52,12 +51,13 @@ static int anl_prefill_pte(pte_t *ptep, unsigned long addr, void *data)
 }
 
 /*
- * Build the page tables of the arena's own range. 0, -ENOMEM, or -EINTR if the task is being
- * killed.
+ * Build the page tables of the arena's range.
  *
- * PTEs that exist already keep their pages. What was built stays with the
- * vmalloc range for good, as the kernel never frees kernel page tables, so
- * there is nothing to undo when adoption fails later.
+ * PTEs that exist keep their pages. The kernel never frees kernel page tables, so the
+ * tables stay with the vmalloc range, and an adoption that fails later undoes nothing.
+ *
+ * Context: process context, may sleep.
+ * Return: 0, -ENOMEM, or -EINTR if the task is being killed.
  */
 static int anl_pgtable_prefill(struct anl_arena *arena)
 {
@@ -65,9 +65,9 @@ static int anl_pgtable_prefill(struct anl_arena *arena)
 	unsigned long end = anl_kaddr(arena, arena->nr_slots);
 	int err;
 
-	/* One PTE of each table is enough to have the table built. */
+	/* One PTE per table suffices to build the table. */
 	for (; addr < end; addr = ALIGN(addr + 1, PMD_SIZE)) {
-		/* A task that the OOM killer has chosen would take reserves for them. */
+		/* For a victim of the OOM killer they would come from the emergency reserves. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		err = apply_to_page_range(anl_init_mm, addr, PAGE_SIZE, anl_prefill_pte, arena);
@@ -110,8 +110,8 @@ void anl_pgtable_exit(struct anl_arena *arena)
  * @arena: the arena
  * @pgoff: the slot
  *
- * Context: any. The answer holds as long as the caller keeps the slot from
- * being retired.
+ * Context: any. The result is valid as long as the caller prevents the retirement of
+ * the slot.
  * Return: the page, or NULL if the PTE is empty or holds the scratch page.
  */
 struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff)
@@ -131,11 +131,11 @@ struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff)
  * @arena: the arena
  * @pgoff: a slot that the caller has made not live, or taken from the queue
  *
- * The kernel counts the user PTEs of a page in its mapcount. A fault holds the lock of
- * the page while it sees that the slot is live and sets the PTE.
+ * The kernel counts the user PTEs of a page in its mapcount. A fault holds the page lock
+ * from before it checks that the slot is live until it has set the PTE.
  *
  * Context: any.
- * Return: ANL_USERS_NONE is final. The other two may change at any time.
+ * Return: ANL_USERS_NONE is final. The other two values may change at any time.
  */
 enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
 {
@@ -143,22 +143,28 @@ enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
 
 	if (!page)
 		return ANL_USERS_NONE;
-	/* The atomic that took the slot's bit pairs with smp_mb() in anl_fault_live(). */
+	/*
+	 * The atomic in anl_slots_take_live() orders the cleared bit before this read. Pairs with
+	 * smp_mb() in anl_fault_live(): we see the page locked, or the fault sees the bit.
+	 */
 	if (PageLocked(page))
 		return ANL_USERS_COMING;
-	/* Pairs with unlock_page() in anl_fault_live(): its PTE has been counted. */
+	/*
+	 * Orders the read of PG_locked before that of the mapcount. Pairs with unlock_page()
+	 * in anl_fault_live(), which follows the update of the mapcount.
+	 */
 	smp_rmb();
 
 	return folio_mapped(page_folio(page)) ? ANL_USERS_MAPPED : ANL_USERS_NONE;
 }
 
 /**
- * anl_keep_stray() - is a page in a claimed slot that the arena does not know?
+ * anl_keep_stray() - report and keep an unknown page in a claimed slot
  * @arena: the arena
- * @pgoff: a slot that the caller has claimed, and has mapped nothing at
+ * @pgoff: a slot that the caller has claimed and has not filled
  *
- * If so, the slot becomes a live one with that page, and is the caller's no more. A
- * free of its address frees it.
+ * If the slot has such a page, the slot becomes live and the caller no longer owns it. A
+ * free of its address frees the page.
  *
  * Context: any.
  * Return: 0, or -ENOENT if there is no such page.
@@ -167,7 +173,7 @@ int anl_keep_stray(struct anl_arena *arena, u32 pgoff)
 {
 	if (!anl_pte_page(arena, pgoff))
 		return -ENOENT;
-	pr_err_ratelimited("map %u: page %u was free, but something else is mapped there; it is left alone. Please report this\n",
+	pr_err_ratelimited("map %u: page %u is free, but something else is mapped there; it is kept as allocated. This is a bug of the module or of the kernel: please report it\n",
 			   arena->id, pgoff);
 	atomic_long_inc(&arena->pgtable.nr_populated);
 	anl_slots_set_live(&arena->slots, pgoff, 1);
@@ -178,8 +184,8 @@ int anl_keep_stray(struct anl_arena *arena, u32 pgoff)
 /**
  * anl_next_pte() - find the next slot whose PTE is not empty
  * @arena: the arena
- * @pgoff: where to start
- * @end: where to stop
+ * @pgoff: first slot to look at
+ * @end: slot after the last one
  *
  * Context: process context, may sleep.
  * Return: the slot, or @end.
@@ -206,9 +212,10 @@ u32 anl_next_pte(const struct anl_arena *arena, u32 pgoff, u32 end)
  * @pgoff: the slot
  * @page: the page
  *
- * Context: any. No translation of an empty PTE is ever cached, so there is
- * nothing to flush.
- * Return: 0, or -EEXIST if the slot holds the scratch page, or one that the arena does not know.
+ * No TLB flush: CPUs do not cache translations of empty PTEs.
+ *
+ * Context: any.
+ * Return: 0, or -EEXIST if the slot holds the scratch page or an unknown page.
  */
 int anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page)
 {
@@ -227,11 +234,11 @@ int anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page)
  * @arena: the arena
  * @pgoff: first slot
  * @cnt: number of slots
- * @pages: pages linked through page->lru; those that were mapped are taken off
+ * @pages: pages linked through page->lru; mapped pages are removed from the list
  *
  * Context: any.
- * Return: number of slots mapped. Less than @cnt means that the next one holds
- * the scratch page, or one that the arena does not know.
+ * Return: number of slots mapped. If less than @cnt, the next slot holds the scratch
+ * page or an unknown page.
  */
 u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head *pages)
 {
@@ -251,8 +258,8 @@ u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head 
 }
 
 /*
- * Remove the kernel's scratch page from an empty slot. -EEXIST if it is another page.
- * Process context, interrupts on.
+ * Remove the kernel's scratch page from a claimed slot. -EEXIST if the slot holds another
+ * page. Process context, interrupts on.
  */
 static int anl_clear_scratch(const struct anl_arena *arena, u32 pgoff)
 {
@@ -267,15 +274,15 @@ static int anl_clear_scratch(const struct anl_arena *arena, u32 pgoff)
 }
 
 /**
- * anl_map_block() - map adjacent pages, removing scratch pages on the way
+ * anl_map_block() - map adjacent pages, replacing scratch pages
  * @arena: the arena
- * @pgoff: first slot; the caller has claimed it and the others
+ * @pgoff: first slot; the caller has claimed all of them
  * @page: first page
  * @cnt: number of pages and slots
  *
  * Context: process context, interrupts on.
- * Return: number of slots mapped. Less than @cnt means that the next one held a page
- * that the arena does not know, and is not the caller's any more.
+ * Return: number of slots mapped. If less than @cnt, the next slot held an unknown page,
+ * and the caller no longer owns it.
  */
 u32 anl_map_block(struct anl_arena *arena, u32 pgoff, struct page *page, u32 cnt)
 {
@@ -296,7 +303,7 @@ out:
 	return i;
 }
 
-/* Clear the PTEs of @cnt slots in one table. True if there were any to clear. */
+/* Clear the PTEs of @cnt slots in one table. Returns true if a PTE was not empty. */
 static bool anl_unmap_ptes(struct anl_arena *arena, u32 pgoff, u32 cnt,
 			   struct anl_unmapped *unmapped)
 {
@@ -310,7 +317,7 @@ static bool anl_unmap_ptes(struct anl_arena *arena, u32 pgoff, u32 cnt,
 
 		if (pte_none(pte))
 			continue;
-		/* Nobody else writes a PTE that is not empty, so this needs no exchange. */
+		/* Only we write a PTE that is not empty, so no exchange is needed. */
 		pte_clear(anl_init_mm, addr, ptep);
 		any = true;
 		page = pte_page(pte);
@@ -324,14 +331,14 @@ static bool anl_unmap_ptes(struct anl_arena *arena, u32 pgoff, u32 cnt,
 }
 
 /**
- * anl_unmap_spans() - take retiring slots out of the kernel's page tables
+ * anl_unmap_spans() - remove retiring slots from the kernel's page tables
  * @arena: the arena
- * @spans: runs of slots that the caller owns
- * @nr: number of runs
- * @unmapped: what was found; on return no CPU can reach the pages through the
- *	kernel's mapping any more
+ * @spans: spans of slots that the caller owns
+ * @nr: number of spans
+ * @unmapped: gets the pages of the slots; on return no CPU can reach them through the kernel's
+ *	mapping
  *
- * One TLB flush for all of them.
+ * Flushes the TLBs once for all spans.
  *
  * Context: process context, interrupts on.
  */
@@ -365,7 +372,7 @@ void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 
  * anl_put_pages() - drop the arena's reference on a list of pages
  * @pages: pages linked through page->lru
  *
- * __free_page() keeps pages with memory errors away from the free lists.
+ * __free_page() does not return pages with memory errors to the free lists.
  *
  * Context: process context, interrupts on.
  */

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Symbols that the kernel does not export.
- *
- * There are two, and the list is meant to stay that short:
- *   init_mm                 the page tables of the kernel, to fill the arena's
+ * Symbols that the kernel does not export:
+ *   init_mm                 the kernel's page tables, to fill those of the arena
  *   flush_tlb_kernel_range  without it a freed page stays reachable
  *
- * Both are looked up once, in module init, through a disabled kprobe; nothing
- * is ever patched or probed. Registering a kprobe on data fails, but leaves
- * the address that kallsyms gave for the name.
+ * Module init looks up both through a disabled kprobe, so no code is patched or probed.
+ * Registering a kprobe on data fails, but stores the address that kallsyms has for the
+ * name.
  *
- * Owns: anl_init_mm and the static call, written in module init only, read in
- * every context afterwards.
+ * Owns: anl_init_mm and the static call. Module init writes them, every context reads
+ * them.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
@@ -30,17 +28,17 @@ static void anl_flush_nothing(unsigned long start, unsigned long end)
 }
 
 /*
- * An indirect call would trap on hardware with IBT: the kernel overwrites the
- * ENDBR of functions whose address nobody takes. A static call is a direct one.
+ * A static call is a direct call. An indirect call would trap on hardware with IBT, since
+ * the kernel overwrites the ENDBR of functions whose address it does not take.
  */
 DEFINE_STATIC_CALL(anl_flush_tlb, anl_flush_nothing);
 
 /**
- * anl_flush_tlb_kernel_range() - drop translations of a kernel range everywhere
+ * anl_flush_tlb_kernel_range() - flush the TLB entries of a kernel range on all CPUs
  * @start: first byte
  * @end: byte after the last
  *
- * Context: process context, interrupts on; sends IPIs and waits for them.
+ * Context: process context, interrupts on. Sends IPIs and waits for them.
  */
 void anl_flush_tlb_kernel_range(unsigned long start, unsigned long end)
 {
@@ -60,7 +58,7 @@ static unsigned long __init anl_lookup(const char *name)
 	return (unsigned long)kp.addr;
 }
 
-/* A kprobe on a function sits behind its ENDBR; step back to the entry. */
+/* The kprobe's address is behind the function's ENDBR: return that of the entry. */
 static unsigned long __init anl_lookup_text(const char *name)
 {
 	unsigned long addr = anl_lookup(name), off;
@@ -87,8 +85,8 @@ static int __init anl_check_pte(pte_t *ptep, unsigned long addr, void *data)
 }
 
 /*
- * A wrong init_mm would have us write into somebody else's page tables. Before
- * it is trusted, it has to lead to the page behind a fresh vmalloc address.
+ * With a wrong init_mm the module would overwrite other page tables. So check first that
+ * init_mm leads to the page behind a new vmalloc address.
  */
 static bool __init anl_init_mm_works(void)
 {
@@ -106,6 +104,14 @@ static bool __init anl_init_mm_works(void)
 	return ok;
 }
 
+/**
+ * anl_compat_init() - look up the symbols that the kernel does not export
+ *
+ * Each error is reported in the log.
+ *
+ * Context: module init, process context.
+ * Return: 0; -ENOENT if a symbol was not found; -EINVAL if init_mm is not the kernel's.
+ */
 int __init anl_compat_init(void)
 {
 	unsigned long flush = anl_lookup_text("flush_tlb_kernel_range");
@@ -120,7 +126,7 @@ int __init anl_compat_init(void)
 		return -ENOENT;
 	}
 	if (!anl_init_mm_works()) {
-		pr_err("what was found as init_mm does not hold the kernel's page tables\n");
+		pr_err("the address found for init_mm does not lead to the kernel's page tables; please report this, with the kernel's version\n");
 		return -EINVAL;
 	}
 	static_call_update(anl_flush_tlb, (void (*)(unsigned long, unsigned long))flush);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The one place where kernels differ.
+ * Differences between kernels, so that the rest of the module is written for one kernel.
  *
- * What is chosen here is chosen by what the target kernel's headers,
- * Module.symvers and BTF have (anl_config.h is generated from the latter two by
- * scripts/gen-config.sh). The rest of the module reads as if one kernel
- * existed.
+ * The choices depend on what the target kernel's headers, Module.symvers and BTF have.
+ * scripts/gen-config.sh generates anl_config.h from the latter two.
  */
 #ifndef ANL_COMPAT_H
 #define ANL_COMPAT_H
@@ -21,7 +19,7 @@
 
 #include "anl_config.h"
 
-/* Kfunc flags that only some kernels know; 0 where the kernel has no such flag. */
+/* Kfunc flags that only some kernels have; 0 on other kernels. */
 #ifdef KF_TRUSTED_ARGS
 #define ANL_KF_TRUSTED_ARGS KF_TRUSTED_ARGS
 #else
@@ -40,20 +38,20 @@
 #define ANL_KF_SPINLOCK_SAFE 0
 #endif
 
-/*
- * Symbols that no kernel exports, found once at module load. See compat.c for
- * how, and for why the TLB flush is a static call.
- */
+/* Symbols that no kernel exports; see compat.c. */
 extern struct mm_struct *anl_init_mm;
 int anl_compat_init(void);
 void anl_flush_tlb_kernel_range(unsigned long start, unsigned long end);
 
 /*
- * Fill an empty kernel PTE. Kernels with a fault handler that installs scratch
- * pages race with us for empty PTEs and bring ptep_try_set() for it; elsewhere
- * the owner of a page of the arena is the only writer of its PTE. A CPU that reaches
- * the page through the PTE sees it zeroed: ptep_try_set() is a full barrier, set_pte()
- * is none.
+ * Fill an empty kernel PTE. Returns false if the PTE is not empty.
+ *
+ * Kernels that install scratch pages have ptep_try_set(), because their fault handler
+ * also fills empty PTEs, without a lock. On other kernels the owner of the slot is the
+ * only writer of its PTE.
+ *
+ * Orders the zeroing of the page before the PTE. ptep_try_set() is a full barrier,
+ * set_pte() is none.
  */
 static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 {
@@ -62,14 +60,14 @@ static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 #else
 	if (!pte_none(ptep_get(ptep)))
 		return false;
-	/* Pairs with the address dependency of the access through the PTE. */
+	/* Pairs with the address dependency of an access through the PTE. */
 	smp_wmb();
 	set_pte(ptep, pte);
 	return true;
 #endif
 }
 
-/* A timer that is started relative to now, and runs in hard interrupt context. */
+/* Set up a timer with a relative expiry, whose callback runs in hard interrupt context. */
 static inline void anl_timer_setup(struct hrtimer *timer,
 				   enum hrtimer_restart (*fn)(struct hrtimer *))
 {
@@ -92,9 +90,10 @@ static inline void anl_zap_user(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
- * A page for callers in any context, or NULL where the kernel has no such thing. Without
- * a gfp argument (6.15 to 6.17) the kernel charges every page: without @account, to the
- * memory cgroup of the current task.
+ * A page for callers in any context. NULL on kernels without alloc_pages_nolock().
+ *
+ * Where the function has no gfp argument (6.15 to 6.17), it charges every page. If
+ * @account is 0, it charges the memcg of the current task.
  */
 static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
 {
@@ -108,7 +107,7 @@ static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
 }
 
 #ifdef CONFIG_MEMCG
-/* The objcg that a map's memory is charged to, with a reference, or NULL. */
+/* The objcg that pays for a map's memory, with a reference, or NULL. */
 static inline struct obj_cgroup *anl_map_get_objcg(const struct bpf_map *map)
 {
 	if (map->objcg)
@@ -123,9 +122,9 @@ static inline void anl_objcg_put(struct obj_cgroup *objcg)
 }
 
 /*
- * The memcg behind it, NULL for the root. With a reference for callers that sleep;
- * the other one is good for an RCU read-side section, and avoids the reference
- * count where the last put could be ours, in an NMI.
+ * The memcg of an objcg, NULL for the root. The first function takes a reference, for
+ * callers that sleep. The result of the second one is valid in an RCU read-side critical
+ * section only. It takes no reference, since an NMI must not drop the last one.
  */
 static inline struct mem_cgroup *anl_objcg_get_memcg(struct obj_cgroup *objcg)
 {
@@ -137,7 +136,7 @@ static inline struct mem_cgroup *anl_objcg_memcg_rcu(struct obj_cgroup *objcg)
 	return objcg ? obj_cgroup_memcg(objcg) : NULL;
 }
 
-/* Does the current task belong to @memcg, or to one below it? NULL is the root. */
+/* Does the current task belong to @memcg or to a descendant of it? NULL is the root. */
 static inline bool anl_task_in_memcg(struct mem_cgroup *memcg)
 {
 	bool in;
@@ -151,7 +150,7 @@ static inline bool anl_task_in_memcg(struct mem_cgroup *memcg)
 	return in;
 }
 #else
-/* Maps have no objcg then, and nothing is charged. */
+/* Without CONFIG_MEMCG maps have no objcg, and nothing is charged. */
 static inline struct obj_cgroup *anl_map_get_objcg(const struct bpf_map *map)
 {
 	return NULL;
@@ -177,7 +176,7 @@ static inline bool anl_task_in_memcg(struct mem_cgroup *memcg)
 }
 #endif
 
-/* Parameters of a list_lru_walk_cb. Where the node's lock covers all lists it is one. */
+/* Parameters of a list_lru_walk_cb. Older kernels pass the lock of the node. */
 #ifdef ANL_HAVE_LIST_LRU_ONE_LOCK
 #define ANL_LRU_WALK_ARGS(item, arg) \
 	struct list_head *item, struct list_lru_one *list, void *arg
@@ -187,8 +186,8 @@ static inline bool anl_task_in_memcg(struct mem_cgroup *memcg)
 #endif
 
 /*
- * True inside a sleepable BPF program, where a tasks-trace grace period never ends.
- * Where 7.x does not count the readers of a task it sets the program's context.
+ * True inside a sleepable BPF program, where waiting for a tasks-trace grace period would
+ * deadlock. Readers of 7.x that trc_reader_nesting does not count have current->bpf_ctx.
  */
 static inline bool anl_in_trace_reader(void)
 {

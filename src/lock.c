@@ -2,28 +2,28 @@
 /*
  * The lock of lock.h for kernels that do not export rqspinlock.
  *
- * The lock is one word: the owner (a CPU number plus 1, or 0) and the tail of a queue. One
- * instruction takes a free lock without a queue and names the owner, so an NMI never finds
- * the lock taken by its own CPU without seeing it. All other callers append a waiter to the
+ * The lock is one word: the owner (a CPU number plus 1, or 0) and the tail of a queue. Fast
+ * path: one instruction takes a free lock without a queue and stores the owner, so an NMI
+ * always sees that its own CPU holds the lock. All other callers append a waiter to the
  * queue. Only the head of the queue spins on the lock word, so the lock is FIFO.
  *
  * Waiters are per CPU and shared by all locks. A CPU has several, because an NMI or a
  * traced function can request a second lock while its CPU waits for a first. A waiter in
  * use is in one of these states:
  *
- * WAITING	its context spins until the head in front of it makes it the head
+ * WAITING	its context spins until the head before it makes it the head
  * HEAD		first in the queue; its context removes it
  * GONE		its context timed out, or took the lock out of order. The waiter stays in the
  *		queue until the head reaches and removes it.
  *
  * A waiter leaves WAITING by cmpxchg, so exactly one of the time-out and the hand-over
- * succeeds. If the hand-over does, the context that timed out is the head and passes that
- * on before it returns. In front of a GONE waiter there is always a context that still
- * waits, so the queue is empty when no context uses the lock.
+ * succeeds. If the hand-over does, the context that timed out is the head, and makes the
+ * next waiter the head before it returns. Before a GONE waiter there is always a context
+ * that still waits, so the queue is empty when no context uses the lock.
  *
  * No context waits for a link of the queue. A head that leaves before its successor has set
- * @next stores ANL_LEFT there. The successor then finds ANL_LEFT, becomes the head, and frees
- * the waiter.
+ * @next stores ANL_LEFT there. The successor finds ANL_LEFT, becomes the head, and frees the
+ * waiter of the old head.
  *
  * A head can be delayed (a preempted vCPU, an NMI on top of it). Therefore a waiter that has
  * been in the queue for ANL_LOCK_PATIENCE_NS also takes a lock that it finds free. So does a
@@ -47,7 +47,7 @@
 #define ANL_LOCK_TIMEOUT_NS	(250 * NSEC_PER_MSEC)
 #define ANL_LOCK_PATIENCE_NS	(10 * NSEC_PER_MSEC)
 
-/* Per CPU: a task, a program that traces a function of ours, an NMI, and a GONE waiter. */
+/* Per CPU: a task, a program that traces a function of the module, an NMI, a GONE waiter. */
 #define ANL_NR_WAITERS	4
 
 #define ANL_OWNER_MASK	0xffffu
@@ -62,7 +62,7 @@ enum anl_waiter_state {
 	ANL_GONE,
 };
 
-/* The @next of a waiter that left the queue without a successor. No waiter has this number. */
+/* @next of a waiter that left the queue before it had a successor. No waiter has this number. */
 #define ANL_LEFT	0xffff
 
 /**
@@ -100,14 +100,14 @@ static void anl_waiter_free(struct anl_waiter *w)
 	atomic_set_release(&w->state, ANL_IDLE);
 }
 
-/* The number of a waiter of this CPU, or 0. An NMI can claim another one at any point. */
+/* Claim a waiter of this CPU. Returns its number, or 0. An NMI can claim another at any point. */
 static u32 anl_waiter_claim(anl_lock_t *lock, u32 me)
 {
 	struct anl_waiter *w = this_cpu_ptr(&anl_waiters)->waiter;
 	int i;
 
 	for (i = 0; i < ANL_NR_WAITERS; i++, w++) {
-		/* An interrupted context still uses @lock, even if @state is idle already. */
+		/* A context that we interrupted still uses the waiter, even if it is idle. */
 		if (READ_ONCE(w->lock))
 			continue;
 		/* Pairs with atomic_set_release() in anl_waiter_free(). */
@@ -199,11 +199,11 @@ static void anl_lock_leave(anl_lock_t *lock, u32 nr)
 
 	if (atomic_cmpxchg(&w->state, ANL_WAITING, ANL_GONE) != ANL_WAITING)
 		anl_lock_pass_head(lock, nr);
-	/* Last: until here an NMI that queued for @lock could have waited for us. */
+	/* Last: an NMI that queued for @lock earlier would wait for us until its time-out. */
 	WRITE_ONCE(w->lock, NULL);
 }
 
-/* Take @lock if it is free, whatever its queue. */
+/* Take @lock if it is free, even if it has a queue. */
 static bool anl_lock_try(anl_lock_t *lock, u32 me)
 {
 	int old = atomic_read(&lock->val);

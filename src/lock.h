@@ -2,14 +2,15 @@
 /*
  * A spinlock for any context, NMI included.
  *
- * anl_lock_irqsave() never hangs. It returns 0 with the lock held and interrupts off.
- * On an error interrupts are as they were:
+ * anl_lock_irqsave() waits for a bounded time. It returns 0 with the lock held and
+ * interrupts off. On an error it leaves interrupts as they were:
  * -EDEADLK if the caller interrupted (as an NMI, or as a program that traces a function) a
  *	    context on this CPU that holds the lock or waits for it
- * -ETIMEDOUT if the lock could not be taken within 250 ms
+ * -ETIMEDOUT if the lock could not be taken in that time
  *
- * This is the contract of the kernel's rqspinlock, which is used where it is
- * exported; elsewhere lock.c has a lock of our own.
+ * Where the kernel exports rqspinlock, this is rqspinlock, which limits the wait to 250 ms
+ * for the first waiter and to 500 ms for the head of its queue. On other kernels lock.c
+ * implements the lock and limits each wait to 250 ms.
  */
 #ifndef ANL_LOCK_H
 #define ANL_LOCK_H
@@ -48,7 +49,7 @@ static inline void anl_unlock_irqrestore(anl_lock_t *lock, unsigned long flags)
 #include <linux/irqflags.h>
 #include <linux/types.h>
 
-/* @val covers both halves: the CPU that holds the lock, and the last waiter of its queue. */
+/* @val is both halves: the CPU that holds the lock, and the last waiter of its queue. */
 typedef union {
 	atomic_t val;
 	struct {

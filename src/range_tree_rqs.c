@@ -2,34 +2,32 @@
 /*
  * The allocator of address ranges.
  *
- * A bitmap says which pages are free. It is cut into leaves of 512 pages, one
- * cache line each. Above the leaves stands a binary tree in one array; each
- * node knows the longest free run among its pages, and the free runs at its two
- * ends. A run that crosses the middle of a node is the end of its left half and
- * the beginning of its right half, so from the root the lowest run of any length
- * is found on one way down.
+ * A bitmap has one bit per page, set if the page is free. It is divided into leaves
+ * of 512 pages, one cache line each. Above the leaves is a binary tree in one array.
+ * Each node stores the length of the longest free run among its pages, and of the
+ * free runs at its two ends. A run that crosses the middle of a node is the end of
+ * the left child and the beginning of the right child. So one walk down from the
+ * root finds the lowest run of any length.
  *
- * Most operations are about a single page, and the next one is about its
- * neighbour. So the tree may be behind the bitmap for one leaf, @stale, until an
- * operation needs the tree or changes another leaf; and @low remembers where the
- * lowest free page can be. Taking one page after the other then touches one cache
+ * Most operations are about a single page next to the last one. Therefore the tree
+ * may lag behind the bitmap for one leaf, @stale, until an operation needs the tree
+ * or changes another leaf. No page below leaf @low is free, so a search for a single
+ * page starts there. A sequence of single-page allocations then touches one cache
  * line of the bitmap, and the tree once in 512 pages.
  *
- * A node without any free run speaks for all that is below it, whatever the nodes
- * and the bitmap say there. So taking a range, however long, means to write the few
- * nodes that make it up and the words at its two ends. Giving pages back opens their
- * leaves again, and costs a write per 64 pages and a node per leaf; who gives back
- * many does it piece by piece.
+ * A node with @max == 0 marks everything below it as taken; nodes and bitmap words
+ * below it are then stale. So a claim of any length writes only the topmost nodes of
+ * its range and the words at its two ends. A release must write the bitmap, one word
+ * per 64 pages and one node per leaf, so callers release large ranges in pieces.
  *
- * No operation allocates memory, and each costs two ways up and one down the tree
- * at most, besides what giving back costs. All memory is given at the beginning: 0.17
- * byte a page.
+ * No operation allocates memory. Besides the writes of a release, each costs at most
+ * two walks up the tree and one down. The caller of anl_tree_init() provides all memory,
+ * 0.17 bytes per page.
  *
- * Owns: the bitmap and the tree, under @lock with interrupts off. The lock
- * reports re-entry on its own CPU and too long a wait as errors instead of
- * hanging; then nothing was changed. Every function here runs in any context,
- * except for anl_tree_init(). This file also compiles in user space, where
- * tests/user compares it with a naive model.
+ * Owns: the bitmap and the tree, both protected by @lock with interrupts off. An
+ * operation that cannot take the lock returns an error and changes nothing. All
+ * functions but anl_tree_init() run in any context. This file also compiles in user
+ * space, where tests/user compares it with a naive model.
  */
 #include "range_tree_rqs.h"
 
@@ -69,12 +67,12 @@ size_t anl_tree_mem_size(u32 nr_pages)
 }
 
 /**
- * anl_tree_init() - a range with all pages taken
+ * anl_tree_init() - initialize a range with all pages taken
  * @tree: the range
  * @mem: anl_tree_mem_size() bytes, zeroed, aligned for unsigned long
  * @nr_pages: pages in the range, 1 to 2^20
  *
- * Context: process context, before anybody else knows @tree.
+ * Context: process context, before @tree is shared.
  */
 void anl_tree_init(struct anl_tree *tree, void *mem, u32 nr_pages)
 {
@@ -156,7 +154,7 @@ static void anl_tree_sum_leaf(struct anl_tree *tree, u32 leaf)
 	n->max = max(longest, run);
 }
 
-/* Recompute a node whose halves have @half pages each. Has it changed? */
+/* Recompute a node whose children have @half pages each. Returns true if it changed. */
 static bool anl_tree_sum_node(struct anl_tree *tree, u32 i, u32 half)
 {
 	const struct anl_tree_node *l = &tree->node[2 * i], *r = &tree->node[2 * i + 1];
@@ -169,7 +167,7 @@ static bool anl_tree_sum_node(struct anl_tree *tree, u32 i, u32 half)
 	return n->pre != old.pre || n->suf != old.suf || n->max != old.max;
 }
 
-/* Bring the tree up to date with the bitmap. */
+/* Recompute the nodes above leaf @stale. */
 static void anl_tree_sync(struct anl_tree *tree)
 {
 	u32 i, half;
@@ -183,7 +181,7 @@ static void anl_tree_sync(struct anl_tree *tree)
 	tree->stale = NO_LEAF;
 }
 
-/* Is all of a leaf taken because a node above it, or its own, says so? */
+/* Do the leaf's own node or a node above it mark the leaf as taken? */
 static bool anl_tree_is_shut(const struct anl_tree *tree, u32 leaf)
 {
 	u32 i;
@@ -195,7 +193,10 @@ static bool anl_tree_is_shut(const struct anl_tree *tree, u32 leaf)
 	return false;
 }
 
-/* Make the bitmap and the nodes true on the way down to a leaf. Was it shut? */
+/*
+ * Make the nodes above a leaf, and its bitmap, valid. Returns true if the leaf's own
+ * node marks it as taken, so the caller must recompute that node.
+ */
 static bool anl_tree_open(struct anl_tree *tree, u32 leaf)
 {
 	u32 level, i;
@@ -212,7 +213,7 @@ static bool anl_tree_open(struct anl_tree *tree, u32 leaf)
 	return true;
 }
 
-/* Change the bits of the pages [@pgoff, @end). Returns how many there were to change. */
+/* Change the bits of the pages [@pgoff, @end). Returns the number of bits that changed. */
 static u32 anl_tree_set_bits(struct anl_tree *tree, u32 pgoff, u32 end, bool free)
 {
 	u32 last = (end - 1) / BITS_PER_LONG, cnt = 0, w;
@@ -228,17 +229,17 @@ static u32 anl_tree_set_bits(struct anl_tree *tree, u32 pgoff, u32 end, bool fre
 	return cnt;
 }
 
-/* The node stands for the leaves [@lo, @hi) only. */
+/* Are all leaves below node @i in [@lo, @hi)? */
 static bool anl_tree_node_within(const struct anl_tree *tree, u32 i, u32 level, u32 lo, u32 hi)
 {
 	return i << level >= tree->nr_leaves + lo && (i + 1) << level <= tree->nr_leaves + hi;
 }
 
-/* Take the pages [@pgoff, @end), all of which are free. */
+/* Take the pages [@pgoff, @end). All of them are free. */
 static void anl_tree_take(struct anl_tree *tree, u32 pgoff, u32 end)
 {
 	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES;
-	/* The leaves that are taken as a whole. */
+	/* The leaves [lo, hi) are taken as a whole. */
 	u32 lo = (pgoff + LEAF_PAGES - 1) / LEAF_PAGES, hi = end / LEAF_PAGES;
 	u32 l, r, level;
 
@@ -275,14 +276,14 @@ static void anl_tree_take(struct anl_tree *tree, u32 pgoff, u32 end)
 		if (r != l && !anl_tree_node_within(tree, r, level, lo, hi))
 			anl_tree_sum_node(tree, r, LEAF_PAGES << (level - 1));
 	}
-	/* Who looks for a single page relies on the bitmap there. */
+	/* anl_tree_find_one() reads the bitmap of leaf @low without the tree: make it valid. */
 	if (tree->low >= lo && tree->low < hi)
 		tree->low = min(hi, tree->nr_leaves - 1);
 	if (anl_tree_is_shut(tree, tree->low))
 		memset(tree->map + tree->low * LEAF_WORDS, 0, LEAF_WORDS * sizeof(*tree->map));
 }
 
-/* Give back the pages [@pgoff, @end). */
+/* Release the pages [@pgoff, @end). */
 static void anl_tree_give(struct anl_tree *tree, u32 pgoff, u32 end)
 {
 	u32 first = pgoff / LEAF_PAGES, last = (end - 1) / LEAF_PAGES, i, half, cnt;
@@ -296,7 +297,7 @@ static void anl_tree_give(struct anl_tree *tree, u32 pgoff, u32 end)
 	}
 	cnt = anl_tree_set_bits(tree, pgoff, end, true);
 	WRITE_ONCE(tree->nr_free, tree->nr_free + cnt);
-	/* The tree may be behind, but never call free pages taken. */
+	/* A leaf that was shut cannot lag: its node would still mark it as taken. */
 	if (first == last && !shut) {
 		tree->stale = first;
 		return;
@@ -325,7 +326,10 @@ static bool anl_tree_all_free(struct anl_tree *tree, u32 pgoff, u32 end)
 		lo = hi;
 	if (first != last || first != tree->stale)
 		anl_tree_sync(tree);
-	/* What lies between two open leaves is told by the nodes. */
+	/*
+	 * Each node tested below has a parent that is an ancestor of the first or of the
+	 * last leaf. So the node is valid if neither leaf is shut.
+	 */
 	if (anl_tree_is_shut(tree, first) || anl_tree_is_shut(tree, last))
 		return false;
 	for (pos = pgoff; pos < end; pos = (pos / BITS_PER_LONG + 1) * BITS_PER_LONG) {
@@ -350,7 +354,7 @@ static bool anl_tree_all_free(struct anl_tree *tree, u32 pgoff, u32 end)
 	return true;
 }
 
-/* The lowest run of @cnt free pages in a leaf that has one. */
+/* The lowest run of @cnt free pages in a leaf. The leaf has one. */
 static u32 anl_tree_find_in_leaf(const struct anl_tree *tree, u32 leaf, u32 cnt)
 {
 	u32 pos = leaf * LEAF_PAGES, end = pos + LEAF_PAGES, start;
@@ -422,13 +426,13 @@ static long anl_tree_find_one(struct anl_tree *tree)
 }
 
 /**
- * anl_tree_alloc() - take the lowest pages that fit
+ * anl_tree_alloc() - take the lowest free run of a length
  * @tree: the range
  * @cnt: number of pages
  *
  * Context: any. Takes the lock.
  * Return: the first page; -EINVAL if @cnt is 0; -ENOSPC if there is no free run
- * that long; -EDEADLK or -ETIMEDOUT if the lock cannot be had.
+ * that long; -EDEADLK or -ETIMEDOUT if the lock could not be taken.
  */
 long anl_tree_alloc(struct anl_tree *tree, u32 cnt)
 {
@@ -460,15 +464,15 @@ static bool anl_tree_valid(const struct anl_tree *tree, u32 pgoff, u32 cnt)
 }
 
 /**
- * anl_tree_claim() - take certain pages
+ * anl_tree_claim() - take the pages of a given run
  * @tree: the range
  * @pgoff: first page
  * @cnt: number of pages
  *
  * Context: any. Takes the lock.
- * Return: 0; -EBUSY if one of them is taken, and nothing has changed; -EINVAL if
- * they are not all in the range, or @cnt is 0; -EDEADLK or -ETIMEDOUT if the lock
- * cannot be had.
+ * Return: 0; -EBUSY if one of the pages is taken already; -EINVAL if they are not all
+ * in the range, or @cnt is 0; -EDEADLK or -ETIMEDOUT if the lock could not be taken.
+ * No page is taken on an error.
  */
 int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
@@ -491,14 +495,14 @@ int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt)
 }
 
 /**
- * anl_tree_release() - make pages free
+ * anl_tree_release() - free pages
  * @tree: the range
  * @pgoff: first page
- * @cnt: number of pages; those that are free already stay free
+ * @cnt: number of pages; some of them may be free already
  *
- * Context: any. Takes the lock, for a time that grows with @cnt.
- * Return: 0; -EINVAL if they are not all in the range, or @cnt is 0; -EDEADLK or
- * -ETIMEDOUT if the lock cannot be had.
+ * Context: any. Holds the lock for a time that grows with @cnt.
+ * Return: 0; -EINVAL if the pages are not all in the range, or @cnt is 0; -EDEADLK or
+ * -ETIMEDOUT if the lock could not be taken.
  */
 int anl_tree_release(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
@@ -518,10 +522,11 @@ int anl_tree_release(struct anl_tree *tree, u32 pgoff, u32 cnt)
 }
 
 /**
- * anl_tree_nr_free() - how many pages are free
+ * anl_tree_nr_free() - number of free pages
  * @tree: the range
  *
- * Context: any, no lock; a moment later it may be different.
+ * Context: any. Takes no lock, so the number may be outdated on return.
+ * Return: the number.
  */
 u32 anl_tree_nr_free(const struct anl_tree *tree)
 {
@@ -533,7 +538,8 @@ u32 anl_tree_nr_free(const struct anl_tree *tree)
  * @tree: the range
  * @pgoff: the page
  *
- * Context: any, no lock; a moment later it may be different.
+ * Context: any. Takes no lock, so the result may be outdated on return.
+ * Return: true if it is; false also if @pgoff is outside of the range.
  */
 bool anl_tree_is_free(const struct anl_tree *tree, u32 pgoff)
 {
@@ -544,15 +550,18 @@ bool anl_tree_is_free(const struct anl_tree *tree, u32 pgoff)
 #if !defined(__KERNEL__) || defined(ANL_DEBUG)
 /**
  * anl_tree_check() - do the tree and the bitmap agree?
- * @tree: the range; nobody else uses it meanwhile
+ * @tree: the range
  *
  * Counts runs page by page for each node, so it is slow.
+ *
+ * Context: any. The caller excludes all other users of @tree.
+ * Return: true if they agree.
  */
 bool anl_tree_check(struct anl_tree *tree)
 {
 	u32 total = tree->nr_leaves * LEAF_PAGES, i, len, first, p, nr_free = 0;
 
-	/* What low points to has to be true, and opening a leaf changes nothing. */
+	/* anl_tree_find_one() trusts the bitmap of leaf @low, so the tree must agree with it. */
 	for (p = 0; p < LEAF_PAGES; p++) {
 		u32 q = tree->low * LEAF_PAGES + p;
 

@@ -9,20 +9,20 @@
 #include "user_shim.h"
 #endif
 
-/* Free runs of the pages below a node, in pages. */
+/* The free runs among the pages below a node, in pages. */
 struct anl_tree_node {
-	u32 pre;	/* from the first page on */
-	u32 suf;	/* up to the last page */
-	u32 max;	/* the longest */
+	u32 pre;	/* the run that starts at the first page */
+	u32 suf;	/* the run that ends at the last page */
+	u32 max;	/* the longest run */
 };
 
 /**
  * struct anl_tree - which pages of an address range are free
- * @lock: protects all of it
+ * @lock: protects all members
  * @nr_pages: pages in the range
- * @nr_free: free ones
+ * @nr_free: free pages
  * @nr_leaves: leaves of the tree, a power of two
- * @stale: the leaf whose changes the tree does not show yet, or ~0
+ * @stale: the leaf whose nodes lag behind the bitmap, or ~0
  * @low: a leaf; no page below it is free
  * @map: one bit per page, set if free
  * @node: the tree; [1] is the root, [2i] and [2i + 1] are the children of [i]

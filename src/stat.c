@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What people and programs can see of an arena: counters, and a file in debugfs.
+ * Counters of an arena, and its file in debugfs.
  *
- * Owns: @stat, counters per CPU, allocated in adoption and freed with the arena; and
- * @stat_file. Counters are written in every context by the CPU that they belong to,
- * and read without any order: sums may be a little behind each other.
+ * Owns: @stat, per-CPU counters, allocated in adoption and freed with the arena; and
+ * @stat_file. A CPU writes its own counters, in any context. They are read without order,
+ * so one sum may include an event that another sum does not include yet.
  *
- * <debugfs>/arena_nolock/<map id> has one "key value" or "key name=value ..." a line,
- * as files of cgroups have. Removing the file waits for whoever reads it, so a reader
- * never sees an arena that is gone.
+ * A line of <debugfs>/arena_nolock/<map id> is "key value" or "key name=value ...", as in
+ * files of cgroups. Removing the file waits for its readers, so a reader never sees a
+ * freed arena.
+ *
+ * All functions here run in process context and may sleep.
  */
 #include <linux/debugfs.h>
 #include <linux/seq_file.h>
@@ -26,7 +28,7 @@ static_assert(ARRAY_SIZE(anl_ctx_names) == ANL_NR_CTX);
 static_assert(ARRAY_SIZE(anl_fault_names) == ANL_NR_FAULT);
 static_assert(ARRAY_SIZE(anl_fail_names) == ANL_NR_FAIL);
 
-/* All of it is counters of 64 bits. */
+/* struct anl_stat consists of 64-bit counters only. */
 static void anl_stat_sum(const struct anl_arena *arena, struct anl_stat *sum)
 {
 	u64 *to = (u64 *)sum;
@@ -100,7 +102,7 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 DEFINE_SHOW_ATTRIBUTE(anl_arena);
 
 /**
- * anl_stat_init() - counters for an arena
+ * anl_stat_init() - allocate the counters of an arena
  * @arena: the arena
  *
  * Context: process context, may sleep.
@@ -114,10 +116,10 @@ int anl_stat_init(struct anl_arena *arena)
 }
 
 /**
- * anl_stat_show() - let people see an arena
+ * anl_stat_show() - create the debugfs file of an arena
  * @arena: the arena, complete
  *
- * Without memory for the file, or debugfs, they do not.
+ * Without debugfs or memory the arena has no file.
  *
  * Context: process context, may sleep.
  */
@@ -129,22 +131,45 @@ void anl_stat_show(struct anl_arena *arena)
 	arena->stat_file = debugfs_create_file(name, 0444, anl_debugfs, arena, &anl_arena_fops);
 }
 
-/* Nobody reads the file any more when this returns. */
+/**
+ * anl_stat_hide() - remove the debugfs file of an arena
+ * @arena: the arena
+ *
+ * The file has no readers on return.
+ *
+ * Context: process context, may sleep.
+ */
 void anl_stat_hide(struct anl_arena *arena)
 {
 	debugfs_remove(arena->stat_file);
 }
 
+/**
+ * anl_stat_exit() - free the counters of an arena
+ * @arena: the arena; nothing updates its counters any more
+ *
+ * Context: process context.
+ */
 void anl_stat_exit(struct anl_arena *arena)
 {
 	free_percpu(arena->stat);
 }
 
+/**
+ * anl_debugfs_init() - create the module's directory in debugfs
+ *
+ * Context: module init.
+ */
 void __init anl_debugfs_init(void)
 {
 	anl_debugfs = debugfs_create_dir("arena_nolock", NULL);
 }
 
+/**
+ * anl_debugfs_exit() - remove the module's directory in debugfs
+ *
+ * Context: module exit, or a module init that fails.
+ */
 void anl_debugfs_exit(void)
 {
 	debugfs_remove(anl_debugfs);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the module counts about an arena; see stat.c for who reads it.
+ * Counters of an arena; stat.c shows them in debugfs.
  */
 #ifndef ANL_STAT_H
 #define ANL_STAT_H
@@ -12,10 +12,10 @@
 
 struct anl_arena;
 
-/* Where a kfunc was called from. Names of these are in ANL_CTX_NAMES. */
+/* The context that a kfunc was called in. ANL_CTX_NAMES has the names. */
 enum anl_ctx {
-	ANL_CTX_TASK,		/* may sleep */
-	ANL_CTX_ATOMIC,		/* a task that may not */
+	ANL_CTX_TASK,		/* a task that may sleep */
+	ANL_CTX_ATOMIC,		/* a task that may not sleep */
 	ANL_CTX_SOFTIRQ,
 	ANL_CTX_HARDIRQ,
 	ANL_CTX_NMI,
@@ -29,22 +29,22 @@ enum anl_ctx {
 	{ ANL_CTX_HARDIRQ, "hardirq" }, \
 	{ ANL_CTX_NMI, "nmi" }
 
-/* Why a kfunc gave nothing, and the error that stands for it. */
+/* Why a kfunc failed, and the error codes of each cause. */
 enum anl_fail {
-	ANL_FAIL_ARGS,		/* -EINVAL: arguments that make no sense */
-	ANL_FAIL_ADDRESS,	/* -ENOSPC, -EBUSY: no such addresses are free */
+	ANL_FAIL_ARGS,		/* -EINVAL: invalid arguments */
+	ANL_FAIL_ADDRESS,	/* -ENOSPC, -EBUSY: no free slots, or a slot is taken */
 	ANL_FAIL_MEMORY,	/* -ENOMEM: no pages */
-	ANL_FAIL_SCRATCH,	/* -EAGAIN: the kernel's fault handler was there before */
-	ANL_FAIL_LOCK,		/* anything else: the lock of the tree */
+	ANL_FAIL_SCRATCH,	/* -EAGAIN: a slot holds the kernel's scratch page */
+	ANL_FAIL_LOCK,		/* other errors: the tree's lock could not be taken */
 	ANL_NR_FAIL
 };
 
-/* What came of a page fault of user space. */
+/* Outcome of a user fault. */
 enum anl_fault {
-	ANL_FAULT_MAPPED,	/* the page was there */
-	ANL_FAULT_POPULATED,	/* it is there now */
-	ANL_FAULT_AGAIN,	/* in the middle of a free or an allocation */
-	ANL_FAULT_SEGV,		/* reserved, or not to be had by a fault */
+	ANL_FAULT_MAPPED,	/* mapped a page that existed */
+	ANL_FAULT_POPULATED,	/* allocated a page and mapped it */
+	ANL_FAULT_AGAIN,	/* met an allocation or a free in progress; retried */
+	ANL_FAULT_SEGV,		/* the slot is reserved, or faults must not allocate it */
 	ANL_FAULT_NO_MEMORY,
 	ANL_FAULT_POISONED,	/* the page has a memory error */
 	ANL_NR_FAULT
@@ -59,21 +59,21 @@ enum anl_fault {
 	{ ANL_FAULT_POISONED, "poisoned" }
 
 /**
- * struct anl_stat - what one CPU has counted about an arena
+ * struct anl_stat - counters of an arena on one CPU
  * @allocs: successful allocations, by context
- * @alloc_pages: pages in them
- * @alloc_fails: allocations that gave nothing, by cause and context
+ * @alloc_pages: pages of successful allocations
+ * @alloc_fails: failed allocations, by cause and context
  * @frees: calls to free, by context
- * @free_pages: pages and reservations that these found
+ * @free_pages: pages and reservations that calls to free found
  * @reserves: successful reservations, by context
- * @reserve_fails: others, by cause and context
- * @faults: page faults of user space, by their outcome
- * @queued_pages: pages and reservations that went through the queue
- * @drains: TLB flushes that retired something, by whomever
- * @drain_pages: pages and reservations in them
+ * @reserve_fails: failed reservations, by cause and context
+ * @faults: user faults, by outcome
+ * @queued_pages: pages and reservations that were queued
+ * @drains: batches retired with one TLB flush, by the drain worker or a sleepable caller
+ * @drain_pages: pages and reservations in these batches
  * @refills: runs of the refill worker
  *
- * Written with this_cpu_add(), which no interrupt can come between.
+ * Updated with this_cpu_add(), which is atomic with respect to interrupts and NMIs.
  */
 struct anl_stat {
 	u64 allocs[ANL_NR_CTX];
@@ -90,7 +90,7 @@ struct anl_stat {
 	u64 refills;
 };
 
-/* Where are we, given whether we may sleep? */
+/* The current context; @may_sleep: the caller may sleep. */
 static inline enum anl_ctx anl_current_ctx(bool may_sleep)
 {
 	if (may_sleep)

@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kernel's own arena, seen from outside.
+ * The stock arena: the kernel's own. Everything that the module knows about it is
+ * in this file.
  *
- * struct bpf_arena is private to the kernel, and differs per version and per
- * flavour. The offsets used here come from the BTF of the kernel that the
- * module is built for (anl_config.h). Everything that the module knows about
- * the stock arena is in this file.
+ * struct bpf_arena is private to the kernel and differs between versions and
+ * flavours. Its offsets come from the BTF of the kernel that the module is built
+ * for (anl_config.h).
  *
- * The stock arena has a list of its user mappings, but not one to find them by:
- * where children inherit mappings (6.12, with MADV_DOFORK) it has the first one
- * only, which may be gone. The list has the number of all of them, though. They are
- * found in the interval tree of mappings (i_mmap) of the inode that the descriptors of
- * all maps share; and if those are as many, none is still being made. perf, io_uring
- * and others map the same inode. Only mappings that cover the arena's last page are
- * visited: every mapping of an arena begins at offset 0.
+ * The stock arena's list of user mappings cannot be used to find them. Where children
+ * inherit mappings (6.12 with MADV_DOFORK), an entry points to the first of the copies
+ * only, which may be gone. But each entry counts its copies. So the mappings are looked
+ * up in i_mmap, the interval tree of the inode that the descriptors of all maps share,
+ * and compared with the count. perf, io_uring and others map the same inode. Every
+ * mapping of an arena begins at offset 0, so only mappings that cover the arena's last
+ * page are visited.
  *
- * Locks: the stock arena's own mutex, for its list of user mappings and its
- * user addresses; where its range tree has a spinlock (7.x), that as well. mmap_lock is
- * taken outside of the mutex, as the kernel does. i_mmap_rwsem nests inside
- * mmap_lock; the mutex, under which the kernel may reclaim memory, is only tried
- * under it.
+ * Owns nothing but a pointer to that inode's mapping.
+ *
+ * Locks: the stock arena's mutex protects its list of user mappings and its user
+ * addresses. On 7.x its spinlock protects its range tree. The mutex nests inside
+ * mmap_lock, as in the kernel. i_mmap_rwsem nests inside mmap_lock as well. The kernel
+ * may reclaim memory under the mutex, so with i_mmap_rwsem held the mutex is only tried.
+ *
+ * Context: process context, may sleep.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
@@ -56,16 +59,16 @@ static struct mutex *stock_lock(struct bpf_map *map)
 	return STOCK(map, lock, struct mutex);
 }
 
-/* What all user mappings of all maps are mappings of. */
+/* The mapping of the inode that the descriptors of all maps share. */
 static struct address_space *stock_mapping;
 
-/* The tree as the kernel keeps it, by page offset; it is only searched here. */
+/* The kernel's i_mmap tree, ordered by page offset. It is only searched here. */
 #define STOCK_VMA_FIRST(vma)	((vma)->vm_pgoff)
 #define STOCK_VMA_LAST(vma)	((vma)->vm_pgoff + vma_pages(vma) - 1)
 INTERVAL_TREE_DEFINE(struct vm_area_struct, shared.rb, unsigned long, shared.rb_subtree_last,
 		     STOCK_VMA_FIRST, STOCK_VMA_LAST, static inline __maybe_unused, stock_vma)
 
-/* User mappings that the stock arena counts. Called with the stock lock held. */
+/* Number of user mappings that the stock arena counts. The caller holds the stock lock. */
 static long stock_nr_vmas(struct bpf_map *map)
 {
 	struct list_head *head = STOCK(map, vma_list, struct list_head), *pos;
@@ -84,17 +87,17 @@ static long stock_nr_vmas(struct bpf_map *map)
 	return nr;
 }
 
-/* What a look at the user mappings of a map has found. */
+/* The result of one search for the user mappings of a map. */
 struct stock_vmas {
-	struct mm_struct *mm;	/* referenced; of one that is not ours yet */
-	bool elsewhere;		/* one of them is at another address */
-	bool all;		/* it was all of them, none is coming or going */
+	struct mm_struct *mm;	/* has a mapping that is not ours yet; with a reference */
+	bool elsewhere;		/* one mapping is at another address */
+	bool all;		/* all mappings were found */
 };
 
 /*
- * A mapping is counted before it gets into the tree, and leaves the tree before it is
- * not counted any more. So with the tree locked, what is counted beyond what is in
- * there is coming or going.
+ * The stock arena counts a mapping before the kernel inserts it into the tree, until
+ * after the kernel has removed it from there. So if the locked tree has as many mappings
+ * as the stock arena counts, it has all of them.
  */
 static struct stock_vmas stock_look(struct bpf_map *map, const struct anl_arena *arena,
 				    bool want_mm)
@@ -113,7 +116,7 @@ static struct stock_vmas stock_look(struct bpf_map *map, const struct anl_arena 
 		nr++;
 		if (vma->vm_start != arena->user_start)
 			look.elsewhere = true;
-		/* A process without users is exiting and does not fault any more. */
+		/* An address space without users is exiting and has no more faults. */
 		else if (want_mm && !anl_vma_is_ours(vma) && mmget_not_zero(vma->vm_mm))
 			look.mm = vma->vm_mm;
 	}
@@ -126,12 +129,12 @@ static struct stock_vmas stock_look(struct bpf_map *map, const struct anl_arena 
 	return look;
 }
 
-/* How long mappings that come and go may keep an arena from being adopted. */
+/* Searches, about 1 to 2 ms apart, before an adoption fails because mappings change. */
 #define STOCK_LOOK_TRIES 1000
 
 /*
- * Before anything is changed: can all user mappings be found? 0, -EBUSY if not, or
- * -EINTR if the loader was killed.
+ * Check that all user mappings can be found, before the adoption changes anything.
+ * Returns 0, -EBUSY if they cannot, or -EINTR if the loader was killed.
  */
 static int stock_finds_vmas(struct bpf_map *map, const struct anl_arena *arena)
 {
@@ -139,7 +142,7 @@ static int stock_finds_vmas(struct bpf_map *map, const struct anl_arena *arena)
 	struct stock_vmas look;
 
 	for (;;) {
-		/* For a moment there is one elsewhere in each mremap() that fails. */
+		/* A failing mremap() has the mapping at another address for a moment. */
 		look = stock_look(map, arena, false);
 		if (look.all && !look.elsewhere)
 			return 0;
@@ -151,19 +154,19 @@ static int stock_finds_vmas(struct bpf_map *map, const struct anl_arena *arena)
 	}
 }
 
-/* Room on either side of the 4 GiB for the 16-bit offset of an instruction. */
+/* Guard around the 4 GiB, 32 KiB on each side, for an instruction's 16-bit offset. */
 #define STOCK_GUARD_SZ SZ_64K
 
 /**
- * anl_stock_probe() - read what a stock arena looks like
+ * anl_stock_probe() - read the addresses and sizes of a stock arena
  * @map: the map
- * @arena: gets the addresses and sizes
+ * @arena: the new arena, gets the addresses and sizes
  *
- * Refuses what does not look like the arena that the module was built for,
- * before anything is changed.
+ * Changes nothing in the stock arena.
  *
  * Context: process context, may sleep.
- * Return: 0; -EINVAL or -EBUSY after saying what is wrong; -EINTR if the loader was
+ * Return: 0; -EINVAL if the stock arena is not as expected, or -EBUSY if its user
+ * mappings cannot be found, both with a message in the log; -EINTR if the loader was
  * killed.
  */
 int anl_stock_probe(struct bpf_map *map, struct anl_arena *arena)
@@ -178,13 +181,13 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *arena)
 	mutex_unlock(stock_lock(map));
 
 	if (!vm || get_vm_area_size(vm) != SZ_4G + STOCK_GUARD_SZ || !(vm->flags & VM_SPARSE)) {
-		pr_warn_ratelimited("map %u '%s': its kernel mapping does not look like an arena's\n",
+		pr_warn_ratelimited("map %u '%s': cannot adopt: unexpected size or type of its kernel mapping; rebuild the module for the running kernel\n",
 				    map->id, map->name);
 		return -EINVAL;
 	}
 	if (!start || !PAGE_ALIGNED(start) || !PAGE_ALIGNED(end) || end <= start ||
 	    end - start > SZ_4G) {
-		pr_warn_ratelimited("map %u '%s': cannot adopt an arena with user addresses %#llx to %#llx\n",
+		pr_warn_ratelimited("map %u '%s': cannot adopt: unexpected user addresses %#llx to %#llx; rebuild the module for the running kernel\n",
 				    map->id, map->name, start, end);
 		return -EINVAL;
 	}
@@ -199,26 +202,26 @@ int anl_stock_probe(struct bpf_map *map, struct anl_arena *arena)
 
 	err = stock_finds_vmas(map, arena);
 	if (err == -EBUSY)
-		pr_warn_ratelimited("map %u '%s': cannot find all of its user mappings at %#llx\n",
+		pr_warn_ratelimited("map %u '%s': cannot adopt: its user mappings at %#llx keep changing; load the program again\n",
 				    map->id, map->name, start);
 
 	return err;
 }
 
 /**
- * anl_stock_divert() - make new users of the map's operations come to the module
+ * anl_stock_divert() - replace the map's operations with those of the module
  * @map: the map
- * @arena: the arena that takes it over
+ * @arena: the arena that adopts the map
  *
- * The stock kfuncs, faults of stock mappings, and calls that have read the stock
- * operations before work on until anl_stock_seize(). There is no way back, and nothing
- * after this can fail.
+ * Until anl_stock_seize() the stock kfuncs, faults of stock mappings, and calls that
+ * read the stock operations before still work. This cannot be undone. No later step of
+ * the adoption can fail.
  *
  * Context: process context.
  */
 void anl_stock_divert(struct bpf_map *map, struct anl_arena *arena)
 {
-	/* Pairs with the load in anl_adopted(). */
+	/* Publishes @arena. Pairs with smp_load_acquire() in anl_adopted(). */
 	smp_store_release(&map->ops, &arena->ops);
 }
 
@@ -227,12 +230,11 @@ void anl_stock_divert(struct bpf_map *map, struct anl_arena *arena)
  * @map: a map whose operations are ours
  * @arena: its arena
  *
- * An arena without user addresses has no room for allocations and
- * reservations, and nothing to free. The end is moved to the start; a start of
- * 0 would wrap. A stock map_direct_value_addr() fails now, for all offsets but 0, and
- * with it the program that is being loaded. So the caller has waited for the loaders
- * that may have read the stock operations. From here on the stock arena gets no
- * mappings but by fork.
+ * Sets the end of the stock arena's user addresses to their start. The stock kfuncs then
+ * find no room for allocations and reservations, and nothing to free. The stock arena
+ * gets no more mappings except by fork. Stock map_direct_value_addr() fails for all
+ * offsets but 0, and so does the load of a program that calls it. Therefore the caller
+ * first waits for loaders that may have read the stock operations.
  *
  * Context: process context, may sleep.
  */
@@ -240,26 +242,29 @@ void anl_stock_seize(struct bpf_map *map, struct anl_arena *arena)
 {
 	mutex_lock(stock_lock(map));
 	WRITE_ONCE(*stock_user_vm_end(map), *stock_user_vm_start(map));
-	/* Pairs with the loads in anl_map_mmap(). */
+	/*
+	 * Orders the new end before @seized. Pairs with smp_load_acquire() in
+	 * anl_map_mmap().
+	 */
 	smp_store_release(&arena->stock.seized, true);
 	mutex_unlock(stock_lock(map));
 }
 
 /*
- * References of the kernel's own: from programs, and from maps of maps. Those of
- * file descriptors are counted in both counters, but the two cannot be read as
- * one, so a descriptor that comes or goes between the reads must not hide another
- * reference: read in both orders, and take what is more.
+ * Number of references that programs and maps of maps hold. @refcnt counts them and
+ * those of descriptors, @usercnt only those of descriptors. The counters cannot be read
+ * together, so a descriptor that is opened or closed between the reads could hide another
+ * reference. Therefore read them in both orders and return the larger difference.
  */
 static s64 stock_kernel_refs(struct bpf_map *map)
 {
 	s64 users = atomic64_read(&map->usercnt), refs, most;
 
-	/* First users, then references. */
+	/* Orders the read of @usercnt before that of @refcnt. */
 	smp_rmb();
 	refs = atomic64_read(&map->refcnt);
 	most = refs - users;
-	/* And the other way round. */
+	/* Orders the read of @refcnt before the second one of @usercnt. */
 	smp_rmb();
 	users = atomic64_read(&map->usercnt);
 
@@ -267,20 +272,21 @@ static s64 stock_kernel_refs(struct bpf_map *map)
 }
 
 /**
- * anl_stock_in_use() - may others be working with the stock arena?
- * @map: the map, after the change to the stock arena that they are to be judged by
+ * anl_stock_in_use() - can the stock arena have users besides a program?
+ * @map: the map, after a change of the stock arena
  * @prog: the program that is being verified
  *
- * They are BPF programs that call stock kfuncs, and loaders that have read the stock
- * operations. A program holds a reference on its map from before the verifier calls
- * the map's operations until it has stopped running, and so do maps of maps in which
- * programs can find it; one of them is @prog's. Sleepable programs are counted
- * apart. A map that left a map of maps was marked when it left: a program that found
- * it there may still have it. And a program on the hook of bpf_map (LSM) is given maps
- * of which a task gets another descriptor.
+ * Users are BPF programs that call stock kfuncs, and loaders that have read the stock
+ * operations. A program holds a reference on its map from before the verifier calls the
+ * map's operations until the program has stopped running. A map of maps holds a
+ * reference on the maps in it, where programs can find them. @prog holds one reference.
+ * The kernel counts references of sleepable programs a second time, and marks a map that
+ * was removed from a map of maps, because a program that found it there may still use
+ * it. A program on the LSM hook bpf_map gets a pointer to a map of which a task opens
+ * another descriptor.
  *
  * Context: process context, of the task that loads @prog.
- * Return: false if there is none, and the next one sees the change.
+ * Return: false if there is no such user, and a later user sees the change.
  */
 bool anl_stock_in_use(struct bpf_map *map, const struct bpf_prog *prog)
 {
@@ -288,7 +294,7 @@ bool anl_stock_in_use(struct bpf_map *map, const struct bpf_prog *prog)
 	bool others = false;
 	int i;
 
-	/* The change comes before the counts are read. */
+	/* Orders the change before the reads: a user not counted here sees the change. */
 	smp_mb();
 	if (atomic64_read(&map->sleepable_refcnt) > prog->sleepable ||
 	    atomic64_read(&map->usercnt) > 1 ||
@@ -303,12 +309,13 @@ bool anl_stock_in_use(struct bpf_map *map, const struct bpf_prog *prog)
 }
 
 /**
- * anl_stock_adopt_vmas() - take over the user mappings that exist
+ * anl_stock_adopt_vmas() - adopt the existing user mappings
  * @map: a map that was seized
- * @arena: the arena that takes them over
+ * @arena: the arena that adopts them
  *
- * With mmap_lock held for write no fault of that process is in flight, nor a fork, so
- * after this no stock fault handler runs on the arena, and copies come to us.
+ * While mmap_lock of a process is held for write, no fault and no fork of that process
+ * is in flight. So on return no stock fault handler runs on the arena, and later copies
+ * of mappings belong to the module.
  *
  * Context: process context, may sleep.
  */
@@ -320,7 +327,7 @@ void anl_stock_adopt_vmas(struct bpf_map *map, struct anl_arena *arena)
 	struct mm_struct *mm;
 
 	for (;;) {
-		/* Before mmap_lock is taken, which reclaim may have to wait for. */
+		/* Not under mmap_lock: reclaim may wait for it. */
 		if (!avma)
 			avma = anl_vma_alloc(GFP_KERNEL | __GFP_NOFAIL);
 		look = stock_look(map, arena, true);
@@ -375,7 +382,7 @@ static struct rb_root_cached *stock_sizes(struct bpf_map *map)
 					 ANL_OFF_range_tree_range_size_root);
 }
 
-/* No stock free comes any more. Wait for those that were deferred. */
+/* Wait for deferred stock frees. The caller excludes new ones. */
 static void stock_wait_frees(struct bpf_map *map)
 {
 #ifdef ANL_OFF_bpf_arena_free_work
@@ -384,25 +391,25 @@ static void stock_wait_frees(struct bpf_map *map)
 	do {
 		irq_work_sync(STOCK(map, free_irq, struct irq_work));
 		flush_work(work);
-		/* It starts itself anew, with nothing done, if the lock times out. */
+		/* If the lock times out, the worker requeues itself with nothing done. */
 	} while (!llist_empty(STOCK(map, free_spans, struct llist_head)) || work_busy(work));
 #endif
 }
 #endif
 
 /**
- * anl_stock_take_tree() - take the range tree away from the stock arena
- * @map: a map that was seized, whose mappings are ours, and which no BPF program uses
- *	with stock kfuncs any more
- * @arena: its arena, which keeps the tree
+ * anl_stock_take_tree() - move the range tree from the stock arena to ours
+ * @map: a map that was seized and whose mappings are ours; BPF programs no longer use it
+ *	with stock kfuncs
+ * @arena: its arena, gets the tree
  *
- * What is left are allocations of the kernel itself (sched_ext), which no grace period
- * covers. One that read the user addresses before the seize can still be on its way to
- * the lock. It holds that from before it searches the tree until its PTEs are set. So
- * it has either done all of that by now, or finds an empty tree and fails. Nothing puts
- * ranges into the empty tree: frees and faults are over.
+ * The remaining stock allocations are the kernel's own (sched_ext). No grace period
+ * covers them. One that read the user addresses before the seize may not have taken the
+ * tree's lock yet. It holds that lock from before it searches the tree until it has set
+ * its PTEs. So it has either finished when we take the lock, or finds an empty tree and
+ * fails. No stock free or fault is left to insert ranges into the empty tree.
  *
- * Kernels without a range tree allocate under the mutex that the seize has taken.
+ * Kernels without a range tree allocate under the mutex, which the seize held.
  *
  * Context: process context, may sleep.
  */
@@ -422,7 +429,7 @@ void anl_stock_take_tree(struct bpf_map *map, struct anl_arena *arena)
 }
 
 /**
- * anl_stock_return_tree() - give the stock arena its range tree, to free it
+ * anl_stock_return_tree() - return the range tree, so that the stock arena frees it
  * @map: a map without users
  * @arena: its arena
  *
@@ -437,13 +444,14 @@ void anl_stock_return_tree(struct bpf_map *map, struct anl_arena *arena)
 }
 
 /**
- * anl_stock_next_free() - the next run of pages that the stock arena has free
+ * anl_stock_next_free() - find the next run of free pages of the stock arena
  * @arena: an arena that has the stock arena's range tree
- * @pgoff: where to start looking; set to the first page of the run
+ * @pgoff: where the search starts; set to the first page of the run
  * @cnt: set to the length of the run
  *
- * Tells reservations, which have no page, from free pages. Kernels without a
- * range tree have no reservations: there all pages that are not mapped are free.
+ * Distinguishes reservations, which have no page, from free pages. Kernels without a
+ * range tree have no reservations, so the run is the rest of the arena; pages that are
+ * mapped there are not free either.
  *
  * Context: process context.
  * Return: false if there is no further run.
@@ -453,7 +461,7 @@ bool anl_stock_next_free(struct anl_arena *arena, u32 *pgoff, u32 *cnt)
 #ifdef ANL_OFF_bpf_arena_rt
 	struct rb_node *rb = arena->stock.ranges.rb_root.rb_node, *best = NULL;
 
-	/* The nodes are disjoint, so those that end later also start later. */
+	/* The ranges are disjoint, so their order by end is that by start. */
 	while (rb) {
 		char *rn = (char *)rb - ANL_OFF_range_node_rn_rbnode;
 
@@ -484,9 +492,9 @@ bool anl_stock_next_free(struct anl_arena *arena, u32 *pgoff, u32 *cnt)
 }
 
 /**
- * anl_stock_init() - find what user mappings of maps are mappings of
+ * anl_stock_init() - find the inode that the descriptors of all maps share
  *
- * The inode is the kernel's, and there as long as the kernel is.
+ * The kernel never frees this inode, so no reference is kept.
  *
  * Context: module init.
  * Return: 0 or a negative error.
@@ -499,7 +507,7 @@ int __init anl_stock_init(void)
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	stock_mapping = file->f_mapping;
-	/* Not later: init can still fail, and takes the operations with it. */
+	/* Synchronously: if init fails, the kernel frees @fops with the module. */
 	__fput_sync(file);
 
 	return 0;

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Is the running kernel laid out like the one that the module was built for?
+ * Compares the layout of the running kernel's structures with that of the kernel that the
+ * module was built for.
  *
- * The release tells only as much as its author wants: a distribution can rebuild a
- * kernel under the same name, and nothing else in the kernel guards structures that
- * are private to one of its files. So each offset that the module uses is looked up
- * again, in the BTF of the running kernel, when the module is loaded.
+ * A release string does not identify a layout: distributions may rebuild under the same
+ * release, and symbol versions do not cover structures that are private to a file. So
+ * when the module is loaded, it looks up each offset that it uses in the BTF of the
+ * running kernel.
  *
- * BTF is read from sysfs, since most kernels export no way to search it. The module
- * mounts sysfs for itself: the loader may run in a mount namespace without /sys, or with
- * something else there. BTF is the kernel's own, so what follows guards against kinds
- * that it does not know, and otherwise only against running over the end.
+ * Most kernels export no function that searches BTF, so the module reads BTF from sysfs.
+ * It mounts sysfs itself, since the loader's mount namespace may have no sysfs on /sys.
+ * The kernel is trusted to have valid BTF. The parser refuses unknown kinds of types and
+ * does not read beyond the end of the file.
  *
- * Owns nothing; runs in module init, process context.
+ * Owns nothing.
+ *
+ * Context: module init, process context.
  */
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
@@ -25,7 +28,7 @@
 #include "compat.h"
 #include "stock_arena.h"
 
-/* Below the root of sysfs. */
+/* Relative to the root of sysfs. */
 #define BTF_FILE "kernel/btf/vmlinux"
 
 struct layout_btf {
@@ -34,7 +37,7 @@ struct layout_btf {
 	u32 strings_len;
 };
 
-/* Longest name of a struct or a member, and the same for sscanf. */
+/* Bytes for the name of a struct or a member, and the format that sscanf() fills them by. */
 #define LAYOUT_NAME 48
 #define LAYOUT_FORMAT "%47s %47s %u"
 
@@ -42,7 +45,7 @@ struct layout_btf {
 struct layout_want {
 	char type[LAYOUT_NAME], member[LAYOUT_NAME];
 	u32 offset;
-	long seen;	/* where it is, or -1 */
+	long seen;	/* its offset in the running kernel, or -1 */
 };
 
 static struct layout_want layout_wants[32] __initdata;
@@ -52,7 +55,7 @@ static bool __init layout_open(struct layout_btf *b, const void *data, size_t si
 {
 	const struct btf_header *h = data;
 
-	/* Headers have grown at their end. */
+	/* Newer kernels may append members to the header. */
 	if (size < sizeof(*h) || h->magic != BTF_MAGIC || h->hdr_len > size ||
 	    h->hdr_len < offsetofend(struct btf_header, str_len))
 		return false;
@@ -73,7 +76,7 @@ static const char *__init layout_name(const struct layout_btf *b, u32 off)
 	return off < b->strings_len ? b->strings + off : "";
 }
 
-/* Bytes that follow the head of a type, or -1 for a kind that is not known. */
+/* Bytes that follow struct btf_type, or -1 for an unknown kind of type. */
 static long __init layout_tail(const struct btf_type *t)
 {
 	long vlen = btf_type_vlen(t);
@@ -113,7 +116,7 @@ static long __init layout_tail(const struct btf_type *t)
 	}
 }
 
-/* Where a struct has a member, in bytes, or -1. */
+/* Offset of a member in bytes, or -1 if the struct has no such member. */
 static long __init layout_offset(const struct layout_btf *b, const struct btf_type *t,
 				 const char *member)
 {
@@ -127,7 +130,7 @@ static long __init layout_offset(const struct layout_btf *b, const struct btf_ty
 	return -1;
 }
 
-/* A name may stand for several structs of the kernel; one of them has to fit. */
+/* The kernel may have several structs of one name; one of them must match. */
 static void __init layout_look(const struct layout_btf *b, const struct btf_type *t)
 {
 	const char *name = layout_name(b, t->name_off);
@@ -153,12 +156,12 @@ static int __init layout_walk(const struct layout_btf *b)
 		long tail = left >= 0 ? layout_tail(t) : 0;
 
 		if (tail < 0) {
-			pr_err("this kernel's BTF has a kind of types, %u, that is not known; the layout of its arenas cannot be checked\n",
+			pr_err("cannot check the layout of arenas: unknown kind of type %u in this kernel's BTF; a newer version of the module is needed\n",
 			       BTF_INFO_KIND(t->info));
 			return -EINVAL;
 		}
 		if (tail > left) {
-			pr_err("this kernel's BTF ends in the middle of a type\n");
+			pr_err("cannot check the layout of arenas: this kernel's BTF ends within a type\n");
 			return -EINVAL;
 		}
 		if (BTF_INFO_KIND(t->info) == BTF_KIND_STRUCT)
@@ -177,10 +180,10 @@ static int __init layout_verdict(void)
 		if (w->seen == w->offset)
 			continue;
 		if (w->seen < 0)
-			pr_err("struct %s of this kernel has no %s, unlike that of the kernel which the module was built for; it has to be rebuilt\n",
+			pr_err("struct %s of this kernel has no %s, unlike in the kernel that the module was built for; rebuild the module for this kernel\n",
 			       w->type, w->member);
 		else
-			pr_err("struct %s of this kernel has %s at %ld, that of the kernel which the module was built for at %u; it has to be rebuilt\n",
+			pr_err("struct %s of this kernel has %s at %ld, but the module was built for a kernel that has it at %u; rebuild the module for this kernel\n",
 			       w->type, w->member, w->seen, w->offset);
 		return -ENOEXEC;
 	}
@@ -188,7 +191,7 @@ static int __init layout_verdict(void)
 	return 0;
 }
 
-/* From the text that was generated at build time. */
+/* Parse the list that scripts/gen-config.sh generated. */
 static bool __init layout_list(void)
 {
 	const char *p;
@@ -206,7 +209,7 @@ static bool __init layout_list(void)
 	return layout_nr;
 }
 
-/* All of the file, in memory for kvfree(), or an error. */
+/* Read the whole file. Returns memory for kvfree(), or an error pointer. */
 static void *__init layout_read_file(struct file *file, size_t *size)
 {
 	ssize_t n = 0;
@@ -224,7 +227,7 @@ static void *__init layout_read_file(struct file *file, size_t *size)
 	return ERR_PTR(!data ? -ENOMEM : n < 0 ? n : -EIO);
 }
 
-/* The same, from sysfs. The file is put without delay, so nothing holds the mount on return. */
+/* The same for BTF_FILE. The synchronous fput allows kern_unmount() to free the mount. */
 static void *__init layout_read(size_t *size)
 {
 	struct file_system_type *type = get_fs_type("sysfs");
@@ -235,7 +238,7 @@ static void *__init layout_read(size_t *size)
 	if (!type)
 		return ERR_PTR(-ENODEV);
 	mnt = kern_mount(type);
-	/* What get_fs_type() took. */
+	/* Taken by get_fs_type(). */
 	module_put(type->owner);
 	if (IS_ERR(mnt))
 		return ERR_CAST(mnt);
@@ -253,10 +256,11 @@ static void *__init layout_read(size_t *size)
 /**
  * anl_stock_check_layout() - compare the running kernel with the one built for
  *
+ * Each error is reported in the log.
+ *
  * Context: module init, process context.
- * Return: 0; -ENOEXEC if a member of a structure is elsewhere; -EINVAL if the kernel's
- * BTF, or the module's list, makes no sense; or why BTF cannot be read. Each of them has
- * been said in the log.
+ * Return: 0; -ENOEXEC if a structure has another layout; -EINVAL if the kernel's BTF or
+ * the module's list cannot be parsed; or the error of reading BTF.
  */
 int __init anl_stock_check_layout(void)
 {
@@ -266,7 +270,7 @@ int __init anl_stock_check_layout(void)
 	int err;
 
 	if (!layout_list()) {
-		pr_err("the module's list of members makes no sense\n");
+		pr_err("cannot parse the module's list of structure members; rebuild the module\n");
 		return -EINVAL;
 	}
 	data = layout_read(&size);
@@ -279,7 +283,7 @@ int __init anl_stock_check_layout(void)
 	if (layout_open(&b, data, size))
 		err = layout_walk(&b) ?: layout_verdict();
 	else
-		pr_err(BTF_FILE " in sysfs does not hold BTF as this module knows it\n");
+		pr_err(BTF_FILE " in sysfs does not hold BTF of a known format; a newer version of the module is needed\n");
 	kvfree(data);
 
 	return err;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tracepoints, for perf, ftrace, bpftrace and BPF programs. None of them is under a
- * lock of the module, and a program attached to one may call the kfuncs.
+ * Tracepoints, for perf, ftrace, bpftrace and BPF programs. The module holds none of its
+ * locks in a tracepoint, so a program attached to one may call the kfuncs.
  *
- * Fields: map is the id of the map, pgoff and cnt are in pages, err is 0 or negative.
+ * Fields: map is the id of the map, pgoff and cnt are in pages, err is 0 or -errno.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM arena_nolock
@@ -29,7 +29,7 @@ TRACE_DEFINE_ENUM(ANL_FAULT_POISONED);
 
 #define anl_show_ctx(ctx)	__print_symbolic(ctx, ANL_CTX_NAMES)
 
-/* A map was adopted, or why not. */
+/* A map was adopted, or its adoption failed with err. populated: its pages. */
 TRACE_EVENT(arena_nolock_adopt,
 	TP_PROTO(const struct bpf_map *map, long populated, int err),
 	TP_ARGS(map, populated, err),
@@ -80,7 +80,7 @@ DEFINE_EVENT(arena_nolock_span, arena_nolock_reserve,
 	TP_ARGS(arena, pgoff, cnt, ctx)
 );
 
-/* An allocation or a reservation that failed. The address is what was asked for. */
+/* An allocation or a reservation failed. addr: the requested address. */
 DECLARE_EVENT_CLASS(arena_nolock_failure,
 	TP_PROTO(const struct anl_arena *arena, unsigned long addr, u32 cnt, u32 ctx, int err),
 	TP_ARGS(arena, addr, cnt, ctx, err),
@@ -112,7 +112,7 @@ DEFINE_EVENT(arena_nolock_failure, arena_nolock_reserve_failed,
 	TP_ARGS(arena, addr, cnt, ctx, err)
 );
 
-/* A call to free: cnt is what was asked for, found is what was there. */
+/* A call to free. cnt: the requested pages. found: pages and reservations among them. */
 TRACE_EVENT(arena_nolock_free,
 	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 cnt, u32 found, u32 ctx),
 	TP_ARGS(arena, pgoff, cnt, found, ctx),
@@ -134,7 +134,7 @@ TRACE_EVENT(arena_nolock_free,
 		  __entry->cnt, __entry->found, anl_show_ctx(__entry->ctx))
 );
 
-/* Slots between pgoff and pgoff + cnt went to the queue, queued of them. */
+/* Slots in [pgoff, pgoff + cnt) were queued. queued: their number. */
 TRACE_EVENT(arena_nolock_queue,
 	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 cnt, u32 queued),
 	TP_ARGS(arena, pgoff, cnt, queued),
@@ -154,7 +154,7 @@ TRACE_EVENT(arena_nolock_queue,
 		  __entry->cnt, __entry->queued)
 );
 
-/* Slots were retired with one TLB flush; done=0: user mappings are left to the queue. */
+/* A batch was retired with one TLB flush. done=0: slots that user space can reach stay queued. */
 TRACE_EVENT(arena_nolock_drain,
 	TP_PROTO(const struct anl_arena *arena, u32 spans, u32 slots, u32 pages, bool done),
 	TP_ARGS(arena, spans, slots, pages, done),
@@ -176,7 +176,7 @@ TRACE_EVENT(arena_nolock_drain,
 		  __entry->slots, __entry->pages, __entry->done)
 );
 
-/* The pool was refilled from one number of pages to another; target is its size. */
+/* The worker refilled the pool. from, to: its pages before and after; target: its size. */
 TRACE_EVENT(arena_nolock_refill,
 	TP_PROTO(const struct anl_arena *arena, int from, int to, u32 target),
 	TP_ARGS(arena, from, to, target),
@@ -196,7 +196,7 @@ TRACE_EVENT(arena_nolock_refill,
 		  __entry->target)
 );
 
-/* A page fault of user space. */
+/* A user fault. outcome: one of enum anl_fault. */
 TRACE_EVENT(arena_nolock_fault,
 	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 outcome),
 	TP_ARGS(arena, pgoff, outcome),
