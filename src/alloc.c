@@ -241,6 +241,26 @@ static long anl_populate_sleeping(struct anl_arena *arena, long pgoff, u32 cnt, 
 	return pgoff;
 }
 
+/* Slow path. Apart, so that the fast path does not set up its stack frame. */
+static noinline long anl_alloc_slow(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid,
+				    bool may_sleep)
+{
+	long pgoff = addr ? anl_pgoff(arena, addr) : ANL_ANYWHERE;
+
+	pgoff = anl_claim(arena, pgoff, cnt, may_sleep);
+	if (pgoff < 0)
+		return pgoff;
+	if (may_sleep)
+		pgoff = anl_populate_sleeping(arena, pgoff, cnt, nid, addr);
+	else
+		pgoff = anl_populate_atomic(arena, pgoff, cnt, nid, addr);
+	if (pgoff < 0)
+		return pgoff;
+	anl_slots_set_live(&arena->slots, pgoff, cnt);
+
+	return pgoff;
+}
+
 /**
  * anl_alloc_slots() - allocate pages
  * @arena: the arena
@@ -257,8 +277,6 @@ static long anl_populate_sleeping(struct anl_arena *arena, long pgoff, u32 cnt, 
 long anl_alloc_slots(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid,
 		     bool may_sleep)
 {
-	long pgoff = addr ? anl_pgoff(arena, addr) : ANL_ANYWHERE;
-
 	if (nid != NUMA_NO_NODE && ((unsigned int)nid >= nr_node_ids || !node_online(nid)))
 		return -EINVAL;
 	if (cnt > arena->nr_limit || addr & ~PAGE_MASK)
@@ -274,16 +292,5 @@ long anl_alloc_slots(struct anl_arena *arena, unsigned long addr, u32 cnt, int n
 			return one;
 	}
 
-	pgoff = anl_claim(arena, pgoff, cnt, may_sleep);
-	if (pgoff < 0)
-		return pgoff;
-	if (may_sleep)
-		pgoff = anl_populate_sleeping(arena, pgoff, cnt, nid, addr);
-	else
-		pgoff = anl_populate_atomic(arena, pgoff, cnt, nid, addr);
-	if (pgoff < 0)
-		return pgoff;
-	anl_slots_set_live(&arena->slots, pgoff, cnt);
-
-	return pgoff;
+	return anl_alloc_slow(arena, addr, cnt, nid, may_sleep);
 }
