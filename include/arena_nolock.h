@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * arena_nolock for BPF programs: include it after vmlinux.h, or without one.
+ * arena_nolock for BPF programs. If you use vmlinux.h, include it before this header.
  *
  * The wrappers arena_nolock_*() let one BPF object run
  *  - with the module arena_nolock, on Linux 6.12 and on 7.x;
- *  - without it on Linux 7.0 and later, through the kernel's own kfuncs, which
- *    work in any context from then on.
- * Anywhere else loading fails, and the verifier's log names the function
+ *  - without the module, on Linux 7.0 and later. They then call the kernel's own kfuncs,
+ *    which work in any context since 7.0.
+ * On other kernels loading fails, and the verifier's log names the function
  * arena_nolock__load_the_module_or_use_linux_7_0.
  *
- * What is chosen is decided when the program is loaded, costs nothing at run
- * time, and needs libbpf 1.3 and clang 19. To use the module's kfuncs only, call
- * bpf_arena_nolock_*() directly. Where several files of one object are linked by
- * `bpftool gen object`, libbpf 1.5 refuses a kfunc that two of them call; keep the
- * calls in one file then.
+ * The verifier makes the choice when the program is loaded, so it costs nothing at run
+ * time. It needs libbpf 1.3 and clang 19. To use the module only, call
+ * bpf_arena_nolock_*() directly. If `bpftool gen object` links several files into one
+ * object, libbpf 1.5 refuses a kfunc that two of the files call: keep the calls in one
+ * file.
  *
- * A program whose arena is used through the module has adopted it: the kernel's
- * own kfuncs fail on that arena from then on, without a message. So clang warns of calls
- * of them below this header (-Wdeprecated-pragma). For a file that has a second arena,
- * used through the kernel's kfuncs only, define ARENA_NOLOCK_KEEP_STOCK first.
+ * The module adopts the arena of a program that calls its kfuncs. From then on the
+ * kernel's own kfuncs fail on that arena, without a message. So clang warns of calls of
+ * those below this header (-Wdeprecated-pragma). If a file has a second arena that stays
+ * with the kernel's kfuncs, define ARENA_NOLOCK_KEEP_STOCK before the #include.
  */
 #ifndef ARENA_NOLOCK_H
 #define ARENA_NOLOCK_H
 
 #ifndef __BPF_FEATURE_ADDR_SPACE_CAST
-#error "arena_nolock.h needs a compiler that knows arenas: clang 19 or later, -target bpf"
+#error "arena_nolock.h needs a compiler with arena address spaces: clang 19 or later, -target bpf"
 #endif
 
 #ifndef __VMLINUX_H__
@@ -51,8 +51,8 @@
 #define ARENA_NOLOCK_ANY_NODE (-1)
 
 /*
- * The kfuncs of the module. Weak: their absence is seen with bpf_ksym_exists().
- * Arguments, contexts and results are those of the wrappers below.
+ * The kfuncs of the module, weak for bpf_ksym_exists(). Arguments, contexts and results
+ * are those of the wrappers below.
  */
 extern void __arena *bpf_arena_nolock_alloc_pages(void *map, void __arena *addr,
 						  __u32 page_cnt, int node_id,
@@ -63,9 +63,9 @@ extern int bpf_arena_nolock_reserve_pages(void *map, void __arena *ptr,
 					  __u32 page_cnt) __weak __ksym;
 
 /*
- * The kfuncs of the kernel. A vmlinux.h may declare them too, with or without
- * address spaces, and the two would clash; libbpf drops what follows a triple
- * underscore when it looks for them, so they get names of their own here.
+ * The kfuncs of the kernel. The suffix avoids a clash with a vmlinux.h that declares them
+ * too, with or without address spaces. libbpf ignores a suffix after three underscores
+ * when it looks up a kfunc.
  */
 extern void __arena *bpf_arena_alloc_pages___nolock(void *map, void __arena *addr,
 						    __u32 page_cnt, int node_id,
@@ -75,19 +75,19 @@ extern void bpf_arena_free_pages___nolock(void *map, void __arena *ptr,
 extern int bpf_arena_reserve_pages___nolock(void *map, void __arena *ptr,
 					    __u32 page_cnt) __weak __ksym;
 
-/* Exists nowhere. Its name is the message. */
+/* No kernel has this function. Its name is the message. */
 extern void arena_nolock__load_the_module_or_use_linux_7_0(void) __weak __ksym;
 
 extern int LINUX_KERNEL_VERSION __kconfig;
 
-/* Before 7.0 the kernel's own kfuncs exist, but may sleep. */
+/* Before 7.0 the kernel's own kfuncs may sleep. */
 #define ARENA_NOLOCK_INTREE_ANY_CONTEXT (LINUX_KERNEL_VERSION >= (7 << 16))
 
 /**
- * arena_nolock_available() - will the module be used?
+ * arena_nolock_available() - do the wrappers use the module?
  *
  * Context: any.
- * Return: true if the module was loaded when the program was.
+ * Return: true if the module was loaded before the program.
  */
 static __always_inline _Bool arena_nolock_available(void)
 {
@@ -102,13 +102,13 @@ static __always_inline _Bool arena_nolock_available(void)
  * @node_id: preferred NUMA node, or ARENA_NOLOCK_ANY_NODE
  * @flags: 0
  *
- * The pages are zeroed, and neighbours in address. Without @addr the lowest
- * address is taken at which they fit (the kernel's own kfunc takes the best fit).
+ * The pages are zeroed and have adjacent addresses. Without @addr the module takes the
+ * lowest address at which they fit, and the kernel's own kfunc takes the best fit.
  * Semantics are those of bpf_arena_alloc_pages() of Linux 7.3.
  *
  * Context: any, NMI included.
- * Return: the first page, or NULL: no room, no memory, or bad arguments; then
- * nothing was allocated.
+ * Return: the first page. NULL if there is no room or no memory, or if an argument is
+ * invalid; no page is allocated in that case.
  */
 static __always_inline void __arena *
 arena_nolock_alloc_pages(void *map, void __arena *addr, __u32 page_cnt, int node_id,
@@ -125,15 +125,15 @@ arena_nolock_alloc_pages(void *map, void __arena *addr, __u32 page_cnt, int node
 /**
  * arena_nolock_free_pages() - free pages, or end a reservation
  * @map: pointer to the arena map
- * @ptr: address of the first page; rounded down to a page
+ * @ptr: address of the first page, rounded down to a page
  * @page_cnt: number of pages
  *
- * Pages that are not allocated, and those outside of the arena, are ignored. From
- * a sleepable program the addresses are free on return, from any other soon
- * afterwards. Semantics are those of bpf_arena_free_pages() of Linux 7.3.
+ * Ignores pages that are not allocated or that are outside of the arena. In a sleepable
+ * program the addresses are usually free on return, in other programs soon afterwards.
+ * Semantics are those of bpf_arena_free_pages() of Linux 7.3.
  *
- * Context: any, NMI included. Cannot fail with the module; without it, pages are
- * lost until the arena goes if the kernel finds no memory for its queue.
+ * Context: any, NMI included. With the module a free cannot fail. Without it, pages are
+ * lost until the arena is freed if the kernel has no memory for its queue.
  */
 static __always_inline void arena_nolock_free_pages(void *map, void __arena *ptr,
 						    __u32 page_cnt)
@@ -148,16 +148,17 @@ static __always_inline void arena_nolock_free_pages(void *map, void __arena *ptr
 }
 
 /**
- * arena_nolock_reserve_pages() - keep pages from being allocated
+ * arena_nolock_reserve_pages() - reserve addresses
  * @map: pointer to the arena map
  * @ptr: address of the first page, aligned to pages
  * @page_cnt: number of pages
  *
- * A reservation ends with arena_nolock_free_pages(). Semantics are those of
- * bpf_arena_reserve_pages() of Linux 7.3.
+ * An allocation without an address does not use reserved pages. arena_nolock_free_pages()
+ * ends a reservation. Semantics are those of bpf_arena_reserve_pages() of Linux 7.3.
  *
  * Context: any, NMI included.
- * Return: 0, -EINVAL outside of the arena, -EBUSY if one of the pages is taken.
+ * Return: 0; -EINVAL if the pages are not all in the arena; -EBUSY if one of them is
+ * allocated or reserved.
  */
 static __always_inline int arena_nolock_reserve_pages(void *map, void __arena *ptr,
 						      __u32 page_cnt)
@@ -171,15 +172,14 @@ static __always_inline int arena_nolock_reserve_pages(void *map, void __arena *p
 }
 
 /**
- * arena_nolock_page_once() - the page that a word stands for, allocated when first asked for
+ * arena_nolock_page_once() - allocate a page on first use
  * @map: pointer to the arena map
- * @slot: a word of a global variable, 0 as long as there is no page
+ * @slot: a word of a global variable that holds the page's address, or 0
  *
- * Of callers that need the page at the same time one allocates it, and the others get that
- * one. For tables whose parts come when they are needed.
+ * For tables that grow on demand. Concurrent callers get the same page.
  *
  * Context: any, NMI included.
- * Return: the page's address, or 0: no room or no memory.
+ * Return: the page's address, or 0 if there is no room or no memory.
  */
 static __always_inline __u64 arena_nolock_page_once(void *map, __u64 *slot)
 {
@@ -199,8 +199,8 @@ static __always_inline __u64 arena_nolock_page_once(void *map, __u64 *slot)
 }
 
 /*
- * A macro of the same name changes nothing but that its use can be warned of. Declarations
- * are uses too: include other headers that declare the kernel's kfuncs before this one.
+ * Each macro expands to its own name, so that clang can warn of its use. A declaration is
+ * a use too: include headers that declare the kernel's kfuncs before this one.
  */
 #ifndef ARENA_NOLOCK_KEEP_STOCK
 #define bpf_arena_alloc_pages bpf_arena_alloc_pages

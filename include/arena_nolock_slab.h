@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Small objects of one size from arena pages, in every context, for BPF programs.
+ * Small objects of one size from arena pages, in any context, for BPF programs.
  *
- * A slab is a global variable; it needs no setting up, and no pages before they
- * are asked for:
+ * A slab is a global variable. It needs no initialization, and has no pages before the
+ * first allocation:
  *
  *	struct arena_nolock_slab flows = { .size = 64 };
  *
@@ -11,15 +11,15 @@
  *	...
  *	arena_nolock_slab_free(&arena, &flows, f);
  *
- * Free objects are a stack in the arena, with a count beside its top so that an
- * object that left and came back is not taken for one that stayed. There is no lock:
- * an NMI that interrupts a call has its own, and the interrupted call tries again.
+ * Free objects form a Treiber stack in the arena; a generation count beside the top
+ * prevents ABA. There is no lock: if an NMI interrupts a call and changes the stack, the
+ * interrupted call retries.
  *
- * Pages of a slab stay with it until the arena goes. So an object that was freed
- * under a reader is still an object of that size, and a table can be read without a
- * lock if what is read is checked afterwards.
+ * A slab keeps its pages until the arena is freed. So an object that was freed under a
+ * reader is still an object of that size, and readers of a table need no lock if they
+ * validate what they read.
  *
- * User space that has a slab in its skeleton includes this too, for the structure.
+ * User space includes this header for the structure, if a skeleton contains a slab.
  */
 #ifndef ARENA_NOLOCK_SLAB_H
 #define ARENA_NOLOCK_SLAB_H
@@ -30,17 +30,17 @@
 #include <linux/types.h>
 #endif
 
-/* Tries of a call before it gives up. Each of them fails only if another succeeds. */
+/* Attempts per call. An attempt fails only if another call succeeds. */
 #define ARENA_NOLOCK_SLAB_TRIES 256
 
 /**
  * struct arena_nolock_slab - objects of one size
- * @size: bytes of an object, a multiple of 8 from 8 to 2048; set by who defines it
+ * @size: bytes of an object, a multiple of 8 from 8 to 2048; set in the definition
  * @objects: objects in use
- * @pages: pages of the arena that it has
- * @top: the free object to be taken next (low 32 bits), and a count of changes
+ * @pages: arena pages of the slab
+ * @top: the first free object (low 32 bits), and a generation count (high 32 bits)
  *
- * All but @size begin as zero. User space may read them.
+ * All members but @size are initially zero. User space may read them.
  */
 struct arena_nolock_slab {
 	__u64 size;
@@ -51,13 +51,13 @@ struct arena_nolock_slab {
 
 #ifdef __bpf__
 
-/* The lower half of an address is all that BPF code needs to get at an arena. */
+/* BPF code accesses an arena by the lower 32 bits of an address. */
 static __always_inline __u64 __arena *arena_nolock_slab_word(__u64 low)
 {
 	return (__u64 __arena *)low;
 }
 
-/* Put objects that are linked from @first to @last on the stack. */
+/* Push the objects that are linked from @first to @last. */
 static __always_inline void arena_nolock_slab_push(struct arena_nolock_slab *slab,
 						   __u64 first, __u64 last)
 {
@@ -82,7 +82,7 @@ static __always_inline __u64 arena_nolock_slab_pop(struct arena_nolock_slab *sla
 		top = *(volatile __u64 *)&slab->top;
 		if (!(__u32)top)
 			return 0;
-		/* If another took the object meanwhile, this is no link, and not used. */
+		/* If another call popped the object, this is not a link; the cmpxchg then fails. */
 		new = *(volatile __u64 __arena *)arena_nolock_slab_word((__u32)top);
 		new = ((top >> 32) + 1) << 32 | (__u32)new;
 		if (__sync_val_compare_and_swap(&slab->top, top, new) == top)
@@ -95,12 +95,13 @@ static __always_inline __u64 arena_nolock_slab_pop(struct arena_nolock_slab *sla
 /**
  * arena_nolock_slab_alloc() - allocate an object
  * @map: pointer to the arena map
- * @slab: what it is allocated from
+ * @slab: the slab
  *
- * The object is zeroed. Its page is allocated if need be.
+ * The object is zeroed. If the slab has no free object, allocates a page.
  *
  * Context: any, NMI included.
- * Return: the object's address, whole, as user space has it, or NULL: no room or no memory for a page, or a bad size.
+ * Return: the object's full 64-bit address, as user space sees it. NULL if there is no
+ * room or no memory for a page, or if @slab->size is invalid.
  */
 static __always_inline void __arena *
 arena_nolock_slab_alloc(void *map, struct arena_nolock_slab *slab)
@@ -116,7 +117,7 @@ arena_nolock_slab_alloc(void *map, struct arena_nolock_slab *slab)
 		if (!page)
 			return NULL;
 		page = (__u32)page;
-		/* One is the caller's, the others are linked and kept. What is at 0 looks like NULL. */
+		/* Keep one object, link the others. Skip an object at 0, which looks like NULL. */
 		obj = page ? page : size;
 		first = obj + size;
 		at = first;
@@ -140,14 +141,14 @@ arena_nolock_slab_alloc(void *map, struct arena_nolock_slab *slab)
 	}
 	__sync_fetch_and_add(&slab->objects, 1);
 
-	/* Through the other address space, which gives it the upper half of an address. */
+	/* The cast to the other address space adds the upper 32 bits. */
 	return (void __arena *)(void *)obj;
 }
 
 /**
- * arena_nolock_slab_free() - give an object back
+ * arena_nolock_slab_free() - free an object
  * @map: pointer to the arena map
- * @slab: what it was allocated from
+ * @slab: the slab that it was allocated from
  * @obj: the object, or NULL
  *
  * Context: any, NMI included.
@@ -157,7 +158,7 @@ arena_nolock_slab_free(void *map, struct arena_nolock_slab *slab, void __arena *
 {
 	if (!obj)
 		return;
-	/* A program that touches an arena has to name it. */
+	/* The verifier requires a reference to the map of an arena that a program accesses. */
 	asm volatile("" : : "r"(map));
 	arena_nolock_slab_push(slab, (__u32)(__u64)obj, (__u32)(__u64)obj);
 	__sync_fetch_and_add(&slab->objects, -1);
