@@ -3,13 +3,14 @@
 #	make			build the module for the running kernel
 #	make KDIR=<dir>		build it for another kernel, given its headers
 #	make VMLINUX_BTF=<file>	with BTF from this vmlinux, or copy of /sys/kernel/btf/vmlinux
-#	make modules_install	install it for that kernel
-#	make dkms-install	have DKMS build and install it, for each new kernel too
-#	make dkms-remove	and take it away again
-#	make tools		arena_nolock-top, in build/tools
-#	make examples		in build/examples
-#	make install-headers	for BPF programs, with a pkg-config file; PREFIX=/usr/local
-#	make deb		Debian packages, in build/deb
+#	make modules_install	install the module for that kernel
+#	make dkms-install	build and install with DKMS, also for every new kernel
+#	make dkms-remove	uninstall from DKMS
+#	make tools		build arena_nolock-top in build/tools
+#	make examples		build the examples in build/examples
+#	make install-headers	install the headers for BPF programs and a pkg-config file,
+#				below PREFIX=/usr/local
+#	make deb		build Debian packages in build/deb
 #	make demo		boot a stock kernel and show the module at work
 #	make test		all tests on all kernels of the matrix
 #	make soak		a storm of everything at once, for MINUTES=10, SEED=the clock
@@ -25,9 +26,9 @@ USR_SRC := /usr/src/arena_nolock-$(VERSION)
 
 all: modules
 
-# Kbuild makes the module's BTF from a file in the header directory, see scripts/kdir.sh.
-# Kbuild ends with 0 if it cannot, and keeps BTF that was made from another file. So each
-# build starts without the module, and deletes a module that lacks BTF.
+# Kbuild makes the module's BTF from a file in the header directory, see scripts/kdir.sh. It
+# exits with 0 if it cannot make BTF, and keeps BTF that was made from another file. So each
+# build first deletes the module, and afterwards deletes a module that lacks BTF.
 export VMLINUX_BTF
 kbuild = +@args=$$(sh scripts/kdir.sh '$(KDIR)' '$(CURDIR)/build/kdir') && \
 	$(MAKE) $$args M='$(CURDIR)' $(1)
@@ -42,7 +43,7 @@ modules_install:
 	$(check_btf)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
 
-# Without warnings, and with sparse; check does it for kernels of its own.
+# Build with all warnings and sparse. "make check" does that for the kernels it tests with.
 sparse:
 	@rm -f arena_nolock.ko
 	$(call kbuild,W=1 C=2 modules)
@@ -51,13 +52,13 @@ sparse:
 check:
 	tests/run_qemu.sh check
 
-# The source tree of a Debian package is that package's.
+# Do not touch a source tree that belongs to a Debian package.
 not_owned = @! dpkg-query -S $(USR_SRC) >/dev/null 2>&1 || { \
 	echo "arena_nolock: $(USR_SRC) belongs to a Debian package; nothing was changed." \
 	     "To use this source instead: apt purge arena-nolock-dkms" >&2; \
 	exit 1; }
 
-# The source as DKMS wants it, for "dkms add" and for Debian's package.
+# Install the source for DKMS, also used by the Debian package.
 SOURCE := Makefile Kbuild VERSION LICENSE dkms.conf
 install-source:
 	$(if $(DESTDIR),,$(not_owned))
@@ -66,7 +67,7 @@ install-source:
 	install -m 644 $(filter-out src/anl_config.h,$(wildcard src/*.[ch])) $(DESTDIR)$(USR_SRC)/src
 	install -m 755 scripts/*.sh $(DESTDIR)$(USR_SRC)/scripts
 
-# Before anything is changed.
+# Checks before dkms-install and dkms-remove change anything.
 dkms-check:
 	@command -v dkms >/dev/null || { \
 		echo "arena_nolock: dkms not found; nothing was changed." \
@@ -96,7 +97,7 @@ install-headers:
 		> $(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
 
-# A copy is built, since the results come to lie beside it.
+# Builds a copy, since dpkg-buildpackage writes packages to the parent directory.
 deb:
 	@for tool in cc dpkg-buildpackage dh dh_dkms; do \
 		command -v $$tool >/dev/null || { \

@@ -1,16 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Derive from the target kernel what the module has to know about it:
-#  - the layout of the stock arena (struct bpf_arena and what hangs off it),
-#    read from the kernel's BTF, never from a table typed by hand;
-#  - which optional kernel interfaces it exports, read from Module.symvers;
-#  - which arguments they take, by compiling a call of them.
+# Generate anl_config.h for the target kernel:
+#  - the offsets in struct bpf_arena and related structures, from the kernel's BTF;
+#  - the optional interfaces that the kernel exports, from Module.symvers;
+#  - the parameters of these interfaces, found by compiling a declaration.
 #
 # usage: gen-config.sh KDIR OUTPUT COMPILER FLAGS...
 #	COMPILER and FLAGS are those that compile the module
 #
-# Every problem ends with one line that says what to install or to enable.
+# On an error, prints one line that says what to install or to enable.
 set -eu
 
 kdir=$1
@@ -29,8 +28,8 @@ symvers=$kdir/Module.symvers
 [ -f "$symvers" ] ||
 	die "$symvers not found: $kdir is not a prepared kernel header directory. Install the headers of the target kernel (Debian: apt install linux-headers-\$(uname -r))."
 
-# Kbuild makes the module's BTF from this file, and skips BTF without it. The Makefile has
-# kdir.sh supply one where the headers have none.
+# Kbuild makes the module's BTF from this file, and without it builds a module without BTF.
+# If the headers lack the file, the Makefile has kdir.sh supply it.
 krel=$(cat "$kdir/include/config/kernel.release" 2>/dev/null || echo unknown)
 btf=$kdir/vmlinux
 [ -r "$btf" ] ||
@@ -50,15 +49,15 @@ need KPROBES "two unexported symbols are looked up through kprobes"
 need KALLSYMS_ALL "the address of init_mm is a data symbol"
 need MMU "an arena is mapped memory"
 need 64BIT "arenas exist on 64-bit kernels only"
-need PREEMPT_COUNT "the module asks preempt_count() whether its caller may sleep"
+need PREEMPT_COUNT "the module reads preempt_count() to find out whether its caller may sleep"
 
 tmp=$(mktemp)
 layout=$(mktemp)
 trap 'rm -f "$tmp" "$layout" "$out.tmp"' EXIT
 
-# One "#define ANL_OFF_<struct>_<member> <offset>" per member asked for, and a line
-# "<struct> <member> <offset>" for the module, which compares when it is loaded.
-# pahole prints "type  name;  /* offset size */" for each of them.
+# STRUCT MEMBER...: print "#define ANL_OFF_<struct>_<member> <offset>" for each member, and
+# append "<struct> <member> <offset>" to the list that the module checks when it is loaded.
+# pahole prints a member as "type  name;  /* offset size */". Fails if a member is missing.
 members() {
 	struct=$1
 	shift
@@ -77,11 +76,11 @@ members() {
 	done
 }
 
-# What else is in an arena could own pages of it. Adoption knows what each of these is.
+# Adoption handles all of these members. An unknown member could own pages of the arena.
 arena_members="map user_vm_start user_vm_end kern_vm mt scratch_page rt spinlock nr_pages"
 arena_members="$arena_members vma_list lock zap_gen zap_mutex free_irq free_work free_spans"
 
-# Lines of a struct, as pahole prints them, that are not about one of the members named.
+# STRUCT NAMES: print the members of a struct, in pahole's format, that are not in NAMES.
 unknown_members() {
 	pahole -F btf -C "$1" "$btf" 2>/dev/null | awk -v known=" $2 " '
 		/\/\* +[0-9]+/ && !/^\t\/\*/ {
@@ -100,18 +99,18 @@ optional() {
 	members "$@" || true
 }
 
-# An unsigned number of SIZE bytes at OFFSET of the file with BTF: OFFSET SIZE
+# OFFSET SIZE: print the unsigned number of SIZE bytes at OFFSET of the file with BTF.
 number() {
 	od -An -v -j "$1" -N "$2" -t "u$2" "$btf" | tr -d ' '
 }
 
-# Why pahole cannot read the file with BTF.
+# Print why pahole cannot read the file with BTF.
 unreadable() {
 	size=$(wc -c <"$btf")
 	start=0
 	case $(od -An -v -N 4 -t x1 "$btf" | tr -d ' ') in
 	7f454c46)
-		# The table of sections is at the end of the file.
+		# The section header table is at the end of the file.
 		if [ "$size" -lt 64 ] || [ "$(number 40 8)" -ge "$size" ]; then
 			echo "is truncated: copy it again"
 			return
@@ -137,7 +136,7 @@ unreadable() {
 	fi
 }
 
-# Does a function that returns a page have these parameters? NAME PARAMETERS COMPILER FLAGS...
+# NAME PARAMETERS COMPILER FLAGS...: does a function that returns a page have PARAMETERS?
 takes() {
 	code="#include <linux/gfp.h>
 struct page *(*anl_probe)($2) = $1;"
@@ -159,14 +158,14 @@ gen() {
 		die "struct bpf_arena of kernel $krel is missing or has an unknown layout. This module supports Linux 6.12 and 7.x kernels with BPF arenas."
 	unknown=$(unknown_members bpf_arena "$arena_members")
 	[ -z "$unknown" ] ||
-		die "struct bpf_arena of kernel $krel has something that this module does not know: $unknown"
+		die "struct bpf_arena of kernel $krel has something that this module does not know: $unknown (use a version of the module that supports this kernel)"
 	members vma_list head ||
 		die "struct vma_list of kernel $krel has an unknown layout."
 	optional vma_list mmap_count
 	for m in scratch_page spinlock free_irq free_work free_spans; do
 		optional bpf_arena "$m"
 	done
-	# Before the range tree (6.12) there are no reservations to import.
+	# Kernels without a range tree (6.12) have no reservations.
 	if members bpf_arena rt; then
 		members range_tree it_root range_size_root ||
 			die "struct range_tree of kernel $krel has an unknown layout."

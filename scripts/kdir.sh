@@ -3,11 +3,11 @@
 #
 # Print the arguments that make needs to build with the headers in KDIR.
 #
-# Kbuild gives a module BTF only if a file "vmlinux" lies in the header directory. Raw BTF,
-# such as /sys/kernel/btf/vmlinux, serves as well as a whole vmlinux. The header packages of
-# Debian have the file. For other headers this script makes OVERLAY, a directory of
-# symbolic links to everything in KDIR, and adds a link named vmlinux to VMLINUX_BTF or to
-# the BTF of the running kernel. KDIR itself is not changed.
+# Kbuild gives a module BTF only if the header directory has a file "vmlinux". This can be a
+# vmlinux or raw BTF, such as /sys/kernel/btf/vmlinux. Debian's header packages have the
+# file. For other headers this script makes OVERLAY, a directory of symbolic links to
+# everything in KDIR, with a link vmlinux to VMLINUX_BTF or to the BTF of the running
+# kernel. KDIR itself is not changed.
 #
 # usage: kdir.sh KDIR OVERLAY
 set -eu
@@ -47,5 +47,5 @@ done
 rm -f "$overlay/vmlinux"
 ln -s "$(readlink -f "$btf")" "$overlay/vmlinux"
 
-# Makefiles of header packages may name KDIR as the place to build in.
+# The Makefile of a header package may set KBUILD_OUTPUT to KDIR.
 echo "-C $overlay KBUILD_OUTPUT=$overlay"
