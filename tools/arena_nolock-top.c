@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * arena_nolock-top: what the adopted arenas of this machine are doing.
+ * arena_nolock-top: show the adopted arenas of this machine.
  *
- * Reads the files that the module has in debugfs, one per arena. Whatever is in them
- * ends up in the JSON; the table shows what one looks at first.
+ * Reads the module's files in debugfs, one per arena. The JSON has everything that is in
+ * them, the table has the most important values.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -27,7 +27,7 @@
 struct arena {
 	unsigned int id;
 	struct stat_file now;
-	long long allocs, frees;	/* of the frame before, or -1 */
+	long long allocs, frees;	/* of the previous frame, or -1 */
 };
 
 static const char *directory = DIRECTORY;
@@ -50,19 +50,24 @@ static void usage(FILE *f)
 		"\n"
 		"Shows the BPF arenas that the module arena_nolock has adopted, live.\n"
 		"\n"
-		"  -1, --once           show them once, with totals in place of rates\n"
-		"  -j, --json           one JSON object per frame, with every counter there is\n"
-		"  -i, --interval=SECS  time between frames (default 1)\n"
-		"  -m, --map=ID         only the arena of this map\n"
-		"  -d, --details        failures by cause and context, and more\n"
-		"      --directory=DIR  where the files are (default " DIRECTORY ")\n"
+		"  -1, --once           print the arenas once, with totals instead of rates\n"
+		"  -j, --json           print one JSON object per frame, with all counters\n"
+		"  -i, --interval=SECS  time between frames (default 1, at least 0.05)\n"
+		"  -m, --map=ID         show only the arena of this map\n"
+		"  -d, --details        also show allocations by context, faults, drains, and failures\n"
+		"                       by cause and context\n"
+		"      --directory=DIR  read the module's files from here\n"
+		"                       (default " DIRECTORY ")\n"
 		"  -h, --help\n"
 		"  -V, --version\n"
 		"\n"
-		"Columns: POPULATED of MAX pages hold memory; RESERVE pages of TARGET wait for callers\n"
-		"that cannot sleep; QUEUED pages wait for the drain, of which WORST is the longest\n"
-		"delay so far; ALLOC and FREE are calls, NMI%% those of the allocations in NMIs; FAILED\n"
-		"allocations are counted since the map was adopted.\n"
+		"Columns:\n"
+		"  POPULATED, MAX       pages that hold memory, and the most that the arena can hold\n"
+		"  POOL, TARGET         pages that are ready for callers that cannot sleep, and how\n"
+		"                       many the pool should hold now\n"
+		"  QUEUED, WORST        pages that wait for the drain, and the longest delay so far\n"
+		"  ALLOC, FREE, NMI%%    calls, and the share of the allocations that came from NMIs\n"
+		"  FAILED               allocations that failed since the map was adopted\n"
 		"\n"
 		"Needs root, and debugfs on /sys/kernel/debug.\n");
 }
@@ -122,7 +127,7 @@ static const struct arena *find(const struct arena *list, int nr, unsigned int i
 	return nr ? bsearch(&key, list, nr, sizeof(*list), by_id) : NULL;
 }
 
-/* A new look at all arenas, with what is needed of the look before. */
+/* Read the files of all arenas. Keeps the previous frame's counts for the rates. */
 static void look(void)
 {
 	struct arena *list = NULL, *before = arenas;
@@ -132,9 +137,9 @@ static void look(void)
 	DIR *dir = opendir(directory);
 
 	if (!dir)
-		die("%s: %s%s", directory, strerror(errno),
-		    errno == ENOENT ? "; is the module loaded (modprobe arena_nolock), and debugfs mounted?" :
-		    errno == EACCES ? "; this needs root" : "");
+		die("cannot read %s: %s%s", directory, strerror(errno),
+		    errno == ENOENT ? "; load the module (modprobe arena_nolock) and mount debugfs" :
+		    errno == EACCES ? "; run as root" : "");
 	while ((e = readdir(dir)) && nr < MAX_ARENAS) {
 		const struct arena *old;
 		struct arena *a;
@@ -153,7 +158,7 @@ static void look(void)
 		a = &list[nr];
 		a->id = id;
 		snprintf(path, sizeof(path), "%s/%s", directory, e->d_name);
-		/* It may be gone by now. */
+		/* The arena may have been freed meanwhile. */
 		if (!stat_read(&a->now, path))
 			continue;
 		old = find(before, nr_arenas, id);
@@ -170,7 +175,7 @@ static void look(void)
 }
 
 /*
- * JSON: keys as they are, numbers as numbers, "name=value" as members.
+ * JSON: keys are copied, numbers stay numbers, "name=value" pairs become an object.
  */
 
 static void json_string(const char *s, size_t len)
@@ -329,7 +334,7 @@ static void show_table(double seconds)
 	}
 	printf("%d adopted arena%s\n", nr_arenas, nr_arenas == 1 ? "" : "s");
 	printf("%8s %-15s %9s %9s %7s %7s %7s %9s %9s %9s %4s %7s\n", "MAP", "NAME", "POPULATED",
-	       "MAX", "RESERVE", "TARGET", "QUEUED", "WORST/ms", once ? "ALLOC" : "ALLOC/s",
+	       "MAX", "POOL", "TARGET", "QUEUED", "WORST/ms", once ? "ALLOC" : "ALLOC/s",
 	       once ? "FREE" : "FREE/s", "NMI%", "FAILED");
 	for (i = 0; i < nr_arenas && (i < rows || details); i++)
 		show_row(&arenas[i], seconds);
@@ -350,13 +355,13 @@ static void on_signal(int sig)
 	stop = sig;
 }
 
-static double number(const char *arg, const char *what)
+static double number(const char *arg, double min, const char *what, const char *expected)
 {
 	char *end;
 	double v = strtod(arg, &end);
 
-	if (end == arg || *end || !(v >= 0) || v > 1e9)
-		die("%s: '%s' is no number for it", what, arg);
+	if (end == arg || *end || !(v >= min) || v > 1e9)
+		die("invalid %s '%s': expected %s", what, arg, expected);
 
 	return v;
 }
@@ -385,12 +390,10 @@ static void parse(int argc, char **argv)
 			json = true;
 			break;
 		case 'i':
-			interval = number(optarg, "--interval");
-			if (interval < 0.05)
-				die("--interval: at least 0.05 seconds");
+			interval = number(optarg, 0.05, "interval", "seconds, 0.05 or more");
 			break;
 		case 'm':
-			only = number(optarg, "--map");
+			only = number(optarg, 0, "map", "the id of a map");
 			break;
 		case 'd':
 			details = true;
@@ -410,7 +413,7 @@ static void parse(int argc, char **argv)
 		}
 	}
 	if (optind < argc)
-		die("'%s' is not understood; see --help", argv[optind]);
+		die("unexpected argument '%s'; see --help", argv[optind]);
 }
 
 int main(int argc, char **argv)
@@ -436,7 +439,7 @@ int main(int argc, char **argv)
 		usleep(interval * 1e6);
 	}
 	if (only >= 0 && once && !nr_arenas)
-		die("map %ld is no adopted arena", only);
+		die("map %ld is not an adopted arena", only);
 
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Reads the file of an arena in debugfs: lines of "key value" and of
+ * Parser for the file of an arena in debugfs, whose lines are "key value" or
  * "key name=value name=value ...".
  */
 #ifndef ARENA_STAT_H
@@ -17,7 +17,7 @@ struct stat_file {
 	char text[8192];
 };
 
-/* All of it, or false with errno set. */
+/* Read the whole file. Returns false with errno set on an error. */
 static inline bool stat_read(struct stat_file *f, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -35,7 +35,7 @@ static inline bool stat_read(struct stat_file *f, const char *path)
 	return n >= 0;
 }
 
-/* What follows "key " at the start of a line, or NULL. */
+/* The text after the key in the line of a key, or NULL. */
 static inline const char *stat_line(const struct stat_file *f, const char *key)
 {
 	size_t len = strlen(key);
@@ -52,7 +52,7 @@ static inline const char *stat_line(const struct stat_file *f, const char *key)
 	return NULL;
 }
 
-/* The value of a key, or of a name in its line; -1 if there is none. */
+/* The value of a key, or of a name in the key's line; -1 if the file has none. */
 static inline long long stat_value(const struct stat_file *f, const char *key, const char *name)
 {
 	const char *p = stat_line(f, key);
