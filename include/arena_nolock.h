@@ -10,7 +10,7 @@
  * arena_nolock__load_the_module_or_use_linux_7_0.
  *
  * The verifier makes the choice when the program is loaded, so it costs nothing at run
- * time. It needs libbpf 1.3 and clang 19. To use the module only, call
+ * time. It needs libbpf 1.4 and clang 19. To use the module only, call
  * bpf_arena_nolock_*() directly. If `bpftool gen object` links several files into one
  * object, libbpf 1.5 refuses a kfunc that two of the files call: keep the calls in one
  * file.
