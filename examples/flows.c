@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * flows: the busiest flows of a network interface. The table is filled by XDP and read
- * here through shared memory, while it changes.
+ * flows: show the busiest flows of a network interface. An XDP program fills the table;
+ * this program reads it through shared memory while it changes.
  */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <getopt.h>
 #include <net/if.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,31 +12,24 @@
 #include <linux/types.h>
 
 #include "arena_nolock_slab.h"
+#include "cli.h"
 #include "flows.h"
 #include "flows.skel.h"
-
-static volatile sig_atomic_t stop;
 
 static const char help[] =
 "usage: flows [options] INTERFACE\n"
 "\n"
-"Shows the flows through a network interface with the most bytes. The table has no\n"
-"fixed size: its pages come when packets of new flows do.\n"
+"Shows the flows of a network interface that have the most bytes. The flow table has no\n"
+"fixed size: it allocates a page when a packet of a new flow needs one.\n"
 "\n"
-"  -i, --interval SECONDS  between two tables (default 2)\n"
-"  -c, --count N           end after so many tables (default: Ctrl-C)\n"
-"  -n, --lines N           flows in a table (default 20)\n"
-"  -t, --idle SECONDS      a flow idle for so long may make room for another (default 30)\n"
+"  -i, --interval SECONDS  time between tables (default 2)\n"
+"  -c, --count N           number of tables (default: until Ctrl-C)\n"
+"  -n, --lines N           flows per table (default 20)\n"
+"  -t, --idle SECONDS      idle time after which a flow can be replaced (default 30)\n"
 "  -h, --help\n"
 "\n"
 "Needs root, and the module arena_nolock or Linux 7.0. The interface must have no XDP\n"
-"program yet; ours passes all packets on, and is gone when this program ends.\n";
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop = 1;
-}
+"program. This program attaches one that passes all packets, and detaches it at its end.\n";
 
 static __u64 now_ns(void)
 {
@@ -53,7 +40,7 @@ static __u64 now_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-/* A copy of a flow of one moment, or false if it is being changed. */
+/* Copy a flow. Returns false if its key changes meanwhile. */
 static bool snapshot(const struct flow *f, struct flow *copy)
 {
 	__u64 seq = __atomic_load_n(&f->seq, __ATOMIC_ACQUIRE);
@@ -132,67 +119,26 @@ static bool print_table(struct flows_bpf *skel, unsigned int lines)
 	return true;
 }
 
-static unsigned long number(const char *what, const char *text, unsigned long max)
-{
-	unsigned long n;
-	char *end;
-
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (errno || *end || !n || n > max) {
-		fprintf(stderr, "flows: %s has to be a number from 1 to %lu, not '%s'\n", what,
-			max, text);
-		exit(2);
-	}
-
-	return n;
-}
-
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "interval", required_argument, NULL, 'i' },
-		{ "count", required_argument, NULL, 'c' },
-		{ "lines", required_argument, NULL, 'n' },
-		{ "idle", required_argument, NULL, 't' },
-		{ "help", no_argument, NULL, 'h' },
+	unsigned long interval = 2, count = 0, lines = 20, idle = 30, shown = 0;
+	const struct cli_option options[] = {
+		{ "interval", 'i', NULL, &interval, 86400 },
+		{ "count", 'c', NULL, &count, 1000000000 },
+		{ "lines", 'n', NULL, &lines, 1000000 },
+		{ "idle", 't', NULL, &idle, 86400 },
 		{}
 	};
-	unsigned long interval = 2, count = 0, lines = 20, idle = 30, shown = 0;
 	struct bpf_link *link = NULL;
 	struct flows_bpf *skel;
+	const char *interface;
 	unsigned int ifindex;
-	int c, ret = 1;
+	int ret = 1;
 
-	while ((c = getopt_long(argc, argv, "i:c:n:t:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'i':
-			interval = number("the interval", optarg, 86400);
-			break;
-		case 'c':
-			count = number("the count", optarg, 1000000000);
-			break;
-		case 'n':
-			lines = number("the number of lines", optarg, 1000000);
-			break;
-		case 't':
-			idle = number("the idle time", optarg, 86400);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
-		default:
-			fputs(help, stderr);
-			return 2;
-		}
-	}
-	if (optind + 1 != argc) {
-		fputs(help, stderr);
-		return 2;
-	}
-	ifindex = if_nametoindex(argv[optind]);
+	interface = *cli_parse(argc, argv, "flows", help, options, 1);
+	ifindex = if_nametoindex(interface);
 	if (!ifindex) {
-		fprintf(stderr, "flows: there is no interface '%s'\n", argv[optind]);
+		fprintf(stderr, "flows: there is no interface '%s'\n", interface);
 		return 2;
 	}
 	skel = flows_bpf__open();
@@ -203,12 +149,11 @@ int main(int argc, char **argv)
 		goto out;
 	link = bpf_program__attach_xdp(skel->progs.on_packet, ifindex);
 	if (!link) {
-		fprintf(stderr, "flows: cannot attach to %s: %s\n", argv[optind], strerror(errno));
+		fprintf(stderr, "flows: cannot attach to %s: %s\n", interface, strerror(errno));
 		goto out;
 	}
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
-	while (!stop) {
+	cli_catch_signals();
+	while (!cli_stop) {
 		sleep(interval);
 		if (!print_table(skel, lines))
 			goto out;

@@ -1,44 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * scx_arena: loads the scheduler of scx_arena.bpf.c, and shows who runs and who waits,
- * from the scheduler's own memory.
+ * scx_arena: load the scheduler of scx_arena.bpf.c, and show how long tasks ran and waited,
+ * read from the scheduler's own memory.
  */
-#include <errno.h>
-#include <getopt.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <bpf/libbpf.h>
 #include <linux/types.h>
 
 #include "arena_nolock_slab.h"
+#include "cli.h"
 #include "scx_arena.h"
 #include "scx_arena.skel.h"
-
-static volatile sig_atomic_t stop;
 
 static const char help[] =
 "usage: scx_arena [options]\n"
 "\n"
-"Schedules all tasks of this machine by weighted virtual time, as long as it runs, and\n"
-"shows those that ran the most. The kernel's own scheduler takes over again when this\n"
-"program ends, in whatever way.\n"
+"Schedules all tasks of this machine by weighted virtual time, and shows those that ran\n"
+"the most. When this program ends or is killed, the kernel's own scheduler schedules\n"
+"again.\n"
 "\n"
-"  -i, --interval SECONDS  between two tables (default 2)\n"
-"  -c, --count N           end after so many tables (default: Ctrl-C)\n"
-"  -n, --lines N           tasks in a table (default 10)\n"
+"  -i, --interval SECONDS  time between tables (default 2)\n"
+"  -c, --count N           number of tables (default: until Ctrl-C)\n"
+"  -n, --lines N           tasks per table (default 10)\n"
 "  -h, --help\n"
 "\n"
-"Needs root, and Linux 7.0 with sched_ext; the module arena_nolock is used if loaded.\n";
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop = 1;
-}
+"Needs root, and Linux 7.0 with sched_ext. Uses the module arena_nolock if it is loaded.\n";
 
 static int by_time(const void *a, const void *b)
 {
@@ -84,66 +71,30 @@ static bool print_table(struct scx_arena_bpf *skel, unsigned int lines)
 	return true;
 }
 
-static unsigned long number(const char *what, const char *text, unsigned long max)
-{
-	unsigned long n;
-	char *end;
-
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (errno || *end || !n || n > max) {
-		fprintf(stderr, "scx_arena: %s has to be a number from 1 to %lu, not '%s'\n",
-			what, max, text);
-		exit(2);
-	}
-
-	return n;
-}
-
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "interval", required_argument, NULL, 'i' },
-		{ "count", required_argument, NULL, 'c' },
-		{ "lines", required_argument, NULL, 'n' },
-		{ "help", no_argument, NULL, 'h' },
+	unsigned long interval = 2, count = 0, lines = 10, shown = 0;
+	const struct cli_option options[] = {
+		{ "interval", 'i', NULL, &interval, 86400 },
+		{ "count", 'c', NULL, &count, 1000000000 },
+		{ "lines", 'n', NULL, &lines, 1000000 },
 		{}
 	};
-	unsigned long interval = 2, count = 0, lines = 10, shown = 0;
 	struct bpf_link *link = NULL;
 	struct scx_arena_bpf *skel;
-	int c, ret = 1;
+	int ret = 1;
 
-	while ((c = getopt_long(argc, argv, "i:c:n:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'i':
-			interval = number("the interval", optarg, 86400);
-			break;
-		case 'c':
-			count = number("the count", optarg, 1000000000);
-			break;
-		case 'n':
-			lines = number("the number of lines", optarg, 1000000);
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
-		default:
-			fputs(help, stderr);
-			return 2;
-		}
-	}
+	cli_parse(argc, argv, "scx_arena", help, options, 0);
 	skel = scx_arena_bpf__open_and_load();
 	if (!skel)
 		return 1;
 	link = bpf_map__attach_struct_ops(skel->maps.arena_ops);
 	if (!link) {
-		fprintf(stderr, "scx_arena: cannot take over scheduling: %s\n", strerror(errno));
+		fprintf(stderr, "scx_arena: cannot attach the scheduler: %s\n", strerror(errno));
 		goto out;
 	}
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
-	while (!stop && !skel->bss->ended) {
+	cli_catch_signals();
+	while (!cli_stop && !skel->bss->ended) {
 		sleep(interval);
 		if (!print_table(skel, lines))
 			goto out;
@@ -152,7 +103,7 @@ int main(int argc, char **argv)
 	}
 	ret = skel->bss->ended ? 1 : 0;
 	if (ret)
-		fprintf(stderr, "scx_arena: the kernel has ended it, reason %llu; see dmesg\n",
+		fprintf(stderr, "scx_arena: the kernel disabled the scheduler, exit kind %llu; see dmesg\n",
 			(unsigned long long)skel->bss->ended);
 out:
 	bpf_link__destroy(link);

@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackprof: a profiler whose table of stacks grows in NMIs, where the samples are
- * taken, and is read through shared memory, with no system call. Its output is what
- * flame graphs are made of.
+ * stackprof: a profiler whose stack table grows in the NMIs that take the samples. This
+ * program reads the table through shared memory, without a system call, and prints folded
+ * stacks for flamegraph.pl.
  */
-#include <errno.h>
-#include <getopt.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <bpf/libbpf.h>
@@ -18,6 +12,7 @@
 #include <sys/syscall.h>
 
 #include "arena_nolock_slab.h"
+#include "cli.h"
 #include "stackprof.h"
 #include "stackprof.skel.h"
 
@@ -30,29 +25,21 @@ struct symbol {
 
 static struct symbol *symbols;
 static size_t nr_symbols;
-static volatile sig_atomic_t stop;
-
 static const char help[] =
 "usage: stackprof [options]\n"
 "\n"
-"Samples the stacks of all CPUs and prints each with its count, one a line, frames\n"
-"separated by semicolons: input for flamegraph.pl and the like.\n"
+"Samples the stacks of all CPUs and prints folded stacks for flamegraph.pl: one stack a\n"
+"line, its frames separated by semicolons, then its number of samples.\n"
 "\n"
-"  -d, --duration SECONDS  stop after so long (default 10; Ctrl-C stops earlier)\n"
-"  -F, --frequency HZ      samples a second on each CPU (default 99)\n"
-"  -p, --pid PID           this process only\n"
-"  -u, --user              user stacks too, as addresses\n"
-"  -n, --nmi               sample whenever an NMI comes, instead of by a clock\n"
+"  -d, --duration SECONDS  how long to sample (default 10, or until Ctrl-C)\n"
+"  -F, --frequency HZ      samples per second and CPU (default 99)\n"
+"  -p, --pid PID           sample this process only\n"
+"  -u, --user              also print user stacks, as addresses\n"
+"  -n, --nmi               take a sample in each NMI, instead of by a clock\n"
 "  -h, --help\n"
 "\n"
 "Needs root, and the module arena_nolock or Linux 7.0. The clock is the CPU's cycle\n"
-"counter, which samples in NMIs, or a timer where there is none, as in most guests.\n";
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop = 1;
-}
+"counter, which samples in NMIs. A CPU without one, as in most guests, uses a timer.\n";
 
 static int by_addr(const void *a, const void *b)
 {
@@ -103,7 +90,7 @@ static void print_frame(__u64 ip, bool kernel)
 		printf(";0x%llx", (unsigned long long)ip);
 }
 
-/* Frames are from the innermost outwards, and printed the other way round. */
+/* A stack has its innermost frame first. Folded stacks have it last. */
 static void print_stack(const struct stack *s)
 {
 	int i;
@@ -113,13 +100,13 @@ static void print_stack(const struct stack *s)
 		print_frame(s->ip[STACK_DEPTH / 2 + i], false);
 	for (i = s->kernel - 1; i >= 0; i--)
 		print_frame(s->ip[i], true);
-	/* A sample in the kernel has a frame at least. */
+	/* A sample in the kernel has at least one frame, so this one is in user space. */
 	if (!s->user && !s->kernel)
 		printf(";[user]");
 	printf(" %llu\n", (unsigned long long)s->count);
 }
 
-/* The arena is where the BPF program has it: its pointers are ours. */
+/* The arena has the same address here as in the BPF program, so its pointers are valid. */
 static unsigned long print_table(struct stackprof_bpf *skel, unsigned long *dir_pages)
 {
 	unsigned long n = 0;
@@ -167,7 +154,7 @@ static int attach_clocks(struct stackprof_bpf *skel, struct bpf_link **links, in
 		int fd = open_clock(cpu, hz);
 
 		if (fd < 0)
-			continue;	/* an offline CPU */
+			continue;	/* the CPU is offline */
 		links[cpu] = bpf_program__attach_perf_event(skel->progs.on_clock, fd);
 		if (links[cpu])
 			got++;
@@ -178,64 +165,23 @@ static int attach_clocks(struct stackprof_bpf *skel, struct bpf_link **links, in
 	return got;
 }
 
-static unsigned long number(const char *what, const char *text, unsigned long max)
-{
-	unsigned long n;
-	char *end;
-
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (errno || *end || !n || n > max) {
-		fprintf(stderr, "stackprof: %s has to be a number from 1 to %lu, not '%s'\n",
-			what, max, text);
-		exit(2);
-	}
-
-	return n;
-}
-
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "duration", required_argument, NULL, 'd' },
-		{ "frequency", required_argument, NULL, 'F' },
-		{ "pid", required_argument, NULL, 'p' },
-		{ "user", no_argument, NULL, 'u' },
-		{ "nmi", no_argument, NULL, 'n' },
-		{ "help", no_argument, NULL, 'h' },
+	unsigned long seconds = 10, hz = 99, pid = 0, dir_pages = 0, printed;
+	bool user = false, nmi = false;
+	const struct cli_option options[] = {
+		{ "duration", 'd', NULL, &seconds, 86400 },
+		{ "frequency", 'F', NULL, &hz, 10000 },
+		{ "pid", 'p', NULL, &pid, 4194304 },
+		{ "user", 'u', &user, NULL, 0 },
+		{ "nmi", 'n', &nmi, NULL, 0 },
 		{}
 	};
-	unsigned long seconds = 10, hz = 99, pid = 0, dir_pages = 0, printed;
 	struct bpf_link *links[CPUS] = {};
-	bool user = false, nmi = false;
 	struct stackprof_bpf *skel;
-	int c, i, ret = 1;
+	int i, ret = 1;
 
-	while ((c = getopt_long(argc, argv, "d:F:p:unh", options, NULL)) != -1) {
-		switch (c) {
-		case 'd':
-			seconds = number("the duration", optarg, 86400);
-			break;
-		case 'F':
-			hz = number("the frequency", optarg, 10000);
-			break;
-		case 'p':
-			pid = number("the pid", optarg, 4194304);
-			break;
-		case 'u':
-			user = true;
-			break;
-		case 'n':
-			nmi = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return 0;
-		default:
-			fputs(help, stderr);
-			return 2;
-		}
-	}
+	cli_parse(argc, argv, "stackprof", help, options, 0);
 	skel = stackprof_bpf__open();
 	if (!skel)
 		return 1;
@@ -243,22 +189,22 @@ int main(int argc, char **argv)
 	skel->rodata->with_user = user;
 	if (stackprof_bpf__load(skel))
 		goto out;
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
+	cli_catch_signals();
 	if (nmi) {
 		links[0] = bpf_program__attach(skel->progs.on_nmi);
 		if (!links[0])
 			goto out;
 	} else if (!attach_clocks(skel, links, hz)) {
-		fprintf(stderr, "stackprof: cannot sample: %s\n", strerror(errno));
+		fprintf(stderr, "stackprof: cannot attach to a clock on any CPU: %s\n",
+			strerror(errno));
 		goto out;
 	}
 	fprintf(stderr, "sampling...\n");
-	for (i = 0; !stop && i < (int)seconds; i++)
+	for (i = 0; !cli_stop && i < (int)seconds; i++)
 		sleep(1);
 	for (i = 0; i < CPUS; i++)
 		bpf_link__destroy(links[i]);
-	/* Wait until no CPU is in the middle of a sample: this is a grace period of RCU. */
+	/* membarrier() waits for an RCU grace period, so for all samples in progress. */
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	read_symbols();
 	printed = print_table(skel, &dir_pages);
