@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* An NMI-safe counter that allocates its page when it first runs. */
+/* Counts NMIs in a page that it allocates in the first one. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "arena_nolock.h"

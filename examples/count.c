@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Prints the NMIs of this machine, once a second. */
+/* Prints the number of NMIs on this machine, once a second. */
 #include <stdio.h>
 #include <unistd.h>
 #include "count.skel.h"

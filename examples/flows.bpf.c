@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Counts packets and bytes of each flow, in XDP, in a table without a fixed size: the
- * heads of buckets and the flows are in an arena, and their pages come with the traffic.
+ * Counts packets and bytes of each flow in XDP. The table has no fixed size: bucket heads
+ * and flows are in an arena, whose pages are allocated as traffic needs them.
  *
- * CPUs share the table without a lock. A new flow is complete before a
- * compare-and-swap puts it at the front of its bucket. An idle one is taken over by
- * whoever makes its sequence number odd. What two CPUs may get wrong at such a moment: a
- * packet of the old flow counts for the new one, or a flow is there twice, and its
+ * CPUs share the table without a lock. A CPU completes a new flow before it publishes the
+ * flow at the front of its bucket with compare-and-swap. The CPU that makes the sequence
+ * number of an idle flow odd reuses the flow. Two races are accepted: a packet of the old
+ * flow can be counted for the new one; and a flow can be in the table twice, so that its
  * packets are counted in two lines.
  */
 #include "vmlinux.h"
@@ -18,7 +18,7 @@
 
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
-#define CHAIN 64		/* flows of a bucket that are looked at */
+#define CHAIN 64		/* the most flows of a bucket that a search visits */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -68,7 +68,7 @@ static __always_inline void start(struct flow __arena *f, const struct flow_key 
 
 	for (i = 0; i < (int)sizeof(*key) / 4; i++)
 		to[i] = from[i];
-	/* Clang 19 makes one memset() of two stores, and forgets that it is an arena's. */
+	/* Clang 19 merges two stores into a memset(), and loses the address space. */
 	f->packets = 0;
 	barrier();
 	f->bytes = 0;
@@ -76,7 +76,7 @@ static __always_inline void start(struct flow __arena *f, const struct flow_key 
 	f->last = now;
 }
 
-/* An idle flow gets a new key, unless another CPU is about to do that. */
+/* Give an idle flow a new key. Returns 0 if another CPU is doing so. */
 static __always_inline int take_over(struct flow __arena *f, const struct flow_key *key,
 				     __u64 now)
 {
@@ -119,7 +119,7 @@ static __always_inline struct flow __arena *find(const struct flow_key *key, __u
 			at = f->next;
 			continue;
 		}
-		/* It is not there. If others come in first, only these are looked at. */
+		/* Not found. If others are inserted before ours, the next turns visit only them. */
 		f = (struct flow __arena *)idle;
 		if (!mine && idle && take_over(f, key, now))
 			return f;
@@ -141,7 +141,7 @@ static __always_inline struct flow __arena *find(const struct flow_key *key, __u
 	return NULL;
 }
 
-/* False for what is no packet of a flow. */
+/* Returns 0 if the packet does not belong to a flow. */
 static __always_inline int parse(struct xdp_md *ctx, struct flow_key *key)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *l4;
@@ -171,7 +171,7 @@ static __always_inline int parse(struct xdp_md *ctx, struct flow_key *key)
 	} else {
 		return 0;
 	}
-	/* TCP has its ports where UDP has them. Other protocols have none. */
+	/* TCP and UDP have their ports at the same offset. Other protocols have none. */
 	ports = l4;
 	if ((key->proto == IPPROTO_TCP || key->proto == IPPROTO_UDP) &&
 	    (void *)(ports + 1) <= end) {

@@ -3,19 +3,19 @@
 #define FLOWS_H
 
 #define FLOW_DIRS 256		/* pages of bucket heads */
-#define FLOW_HEADS 512		/* heads in such a page */
+#define FLOW_HEADS 512		/* heads per page */
 
 struct flow_key {
-	__u32 src[4], dst[4];	/* IPv4 in the first word */
-	__u16 sport, dport;	/* as on the wire */
+	__u32 src[4], dst[4];	/* an IPv4 address is in the first word */
+	__u16 sport, dport;	/* in network byte order */
 	__u8 proto, family;	/* family: 4 or 6 */
 	__u16 zero;
 };
 
 /*
- * A flow. "seq" is odd while it gets a new key: who reads the key looks at seq before
- * and afterwards. A flow stays in its bucket; one that was idle for long becomes
- * another one of that bucket.
+ * A flow. @seq is odd while the flow gets a new key, so readers of the key compare @seq
+ * before and after. A flow never leaves its bucket. An idle flow is reused for another
+ * flow of the same bucket.
  */
 struct flow {
 	__u64 next;

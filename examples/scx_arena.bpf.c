@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A sched_ext scheduler that is fair by weighted virtual time. What it knows of a task is
- * in an arena, allocated where it is needed first: in enqueue and running, with a run
- * queue locked. Nothing is preallocated, and a task that never runs costs nothing.
+ * A sched_ext scheduler that is fair by weighted virtual time. The state of a task is in an
+ * arena. It is allocated on first use, in enqueue or running, with a run queue locked.
+ * Nothing is preallocated, and a task that never runs has no state.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -23,7 +23,7 @@ struct {
 
 struct arena_nolock_slab tasks = { .size = sizeof(struct task_state) };
 __u64 dirs[TASK_DIRS];
-__u64 without;	/* without: scheduled, though no memory was there */
+__u64 without;	/* enqueues of tasks for which there was no memory */
 __u64 vtime_now;
 __u64 ended;
 
@@ -32,7 +32,7 @@ static __always_inline __u64 *dir_of(struct task_struct *p)
 	return &dirs[(__u32)p->pid / TASK_SLOTS % TASK_DIRS];
 }
 
-/* A task has one run queue at a time, whose lock the caller has. */
+/* The caller holds the lock of the task's run queue, so it is the only user of the state. */
 static __always_inline struct task_state __arena *state_of(struct task_struct *p)
 {
 	struct task_state __arena *t;
@@ -70,7 +70,7 @@ void BPF_PROG(enqueue, struct task_struct *p, u64 enq_flags)
 		scx_bpf_dsq_insert(p, SCX_DSQ_GLOBAL, SCX_SLICE_DFL, enq_flags);
 		return;
 	}
-	/* Who slept for long may not save up more than one slice. */
+	/* A task that slept for long gets an advantage of at most one slice. */
 	vtime = t->vtime;
 	if ((__s64)(vtime - oldest) < 0)
 		vtime = oldest;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Stacks are counted in a hash table in an arena. Its pages, of bucket heads and of
- * stacks, come when a sample needs them, in the NMI that takes the sample. Nobody
- * waits for anybody: a stack gets into its bucket by one compare-and-swap, and stays.
+ * Counts stacks in a hash table in an arena. The pages for bucket heads and stacks are
+ * allocated when a sample needs them, in the NMI that takes the sample. The table has no
+ * lock: one compare-and-swap inserts a stack into its bucket, and a stack is never removed.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -11,8 +11,8 @@
 #include "arena_nolock_slab.h"
 #include "stackprof.h"
 
-#define SCRATCHES 4		/* task, softirq, hard interrupt, NMI */
-#define CHAIN 256		/* stacks of a bucket that are looked at */
+#define SCRATCHES 4		/* for a task, a softirq, a hard interrupt and an NMI */
+#define CHAIN 256		/* the most stacks of a bucket that a search visits */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -21,7 +21,7 @@ struct {
 	__ulong(map_extra, 0x100010000000);
 } arena SEC(".maps");
 
-/* Where a sample is taken before it is looked up; in use while "busy" is not 0. */
+/* Buffer of a sample before the lookup. In use while @busy is not 0. */
 struct scratch {
 	__u32 busy;
 	struct stack stack;
@@ -75,7 +75,7 @@ static __always_inline struct stack __arena *new_stack(struct stack *want)
 	return s;
 }
 
-/* True if the stack is in the table, counted once more. */
+/* Count a stack. Returns 0 if there is no memory for it, or its bucket is too long. */
 static __always_inline int add(struct stack *want)
 {
 	struct stack __arena *mine = NULL, *s;
@@ -101,7 +101,7 @@ static __always_inline int add(struct stack *want)
 			at = s->next;
 			continue;
 		}
-		/* It is not there. If others come in first, only these are looked at. */
+		/* Not found. If others are inserted before ours, the next turns visit only them. */
 		if (!mine)
 			mine = new_stack(want);
 		if (!mine)
@@ -130,7 +130,7 @@ static __always_inline int sample(void *ctx)
 	if (only_pid && pid != only_pid)
 		return 0;
 	__sync_fetch_and_add(&samples, 1);
-	/* An NMI may find the scratch of the interrupted sample in use, and takes the next. */
+	/* An interrupted sample may use a scratch on this CPU: take one that is not busy. */
 	for (key = 0; key < SCRATCHES; key++) {
 		__u32 k = key;
 
@@ -150,7 +150,7 @@ static __always_inline int sample(void *ctx)
 	s->kernel = n;
 	s->user = 0;
 	if (with_user && n < STACK_DEPTH / 2) {
-		/* Both kinds fit: the user's frames get the second half. */
+		/* Put the user frames into the second half. */
 		n = bpf_get_stack(ctx, &s->ip[STACK_DEPTH / 2], sizeof(s->ip) / 2, BPF_F_USER_STACK);
 		s->user = n < 0 ? 0 : n / 8;
 	}
