@@ -21,6 +21,8 @@ die() {
 	exit 1
 }
 
+unsupported="Use a version of the module that supports this kernel."
+
 command -v pahole >/dev/null 2>&1 ||
 	die "pahole not found. Install it (Debian, Ubuntu: apt install dwarves; Fedora: dnf install dwarves)."
 
@@ -158,9 +160,9 @@ gen() {
 		die "struct bpf_arena of kernel $krel is missing or has an unknown layout. This module supports Linux 6.12 and 7.x kernels with BPF arenas."
 	unknown=$(unknown_members bpf_arena "$arena_members")
 	[ -z "$unknown" ] ||
-		die "struct bpf_arena of kernel $krel has something that this module does not know: $unknown (use a version of the module that supports this kernel)"
+		die "struct bpf_arena of kernel $krel has something that this module does not know: $unknown $unsupported"
 	members vma_list head ||
-		die "struct vma_list of kernel $krel has an unknown layout."
+		die "struct vma_list of kernel $krel has an unknown layout. $unsupported"
 	optional vma_list mmap_count
 	for m in scratch_page spinlock free_irq free_work free_spans; do
 		optional bpf_arena "$m"
@@ -168,9 +170,9 @@ gen() {
 	# Kernels without a range tree (6.12) have no reservations.
 	if members bpf_arena rt; then
 		members range_tree it_root range_size_root ||
-			die "struct range_tree of kernel $krel has an unknown layout."
+			die "struct range_tree of kernel $krel has an unknown layout. $unsupported"
 		members range_node rn_rbnode rn_start rn_last ||
-			die "struct range_node of kernel $krel has an unknown layout."
+			die "struct range_node of kernel $krel has an unknown layout. $unsupported"
 	fi
 	exported resilient_queued_spin_lock_slowpath && echo "#define ANL_HAVE_RQSPINLOCK 1"
 	if exported alloc_pages_nolock_noprof; then
@@ -178,17 +180,17 @@ gen() {
 		if takes alloc_pages_nolock_noprof "gfp_t, int, unsigned int" "$@"; then
 			echo "#define ANL_ALLOC_PAGES_NOLOCK_GFP 1"
 		elif ! takes alloc_pages_nolock_noprof "int, unsigned int" "$@"; then
-			die "alloc_pages_nolock() of kernel $krel takes arguments that this module does not know."
+			die "alloc_pages_nolock() of kernel $krel takes arguments that this module does not know. $unsupported"
 		fi
 	fi
 	exported hrtimer_setup && echo "#define ANL_HAVE_HRTIMER_SETUP 1"
 	exported zap_vma_range && echo "#define ANL_HAVE_ZAP_VMA_RANGE 1"
 	exported zap_vma_range || exported zap_page_range_single ||
-		die "kernel $krel exports neither zap_vma_range nor zap_page_range_single."
+		die "kernel $krel exports neither zap_vma_range nor zap_page_range_single. $unsupported"
 	pahole -F btf -C list_lru_one "$btf" 2>/dev/null | grep -q 'spinlock_t .*lock;' &&
 		echo "#define ANL_HAVE_LIST_LRU_ONE_LOCK 1"
 	for s in register_btf_kfunc_id_set apply_to_page_range vm_insert_page; do
-		exported "$s" || die "kernel $krel does not export $s."
+		exported "$s" || die "kernel $krel does not export $s. $unsupported"
 	done
 	echo "#define ANL_LAYOUT \\"
 	cat "$layout"
