@@ -57,8 +57,8 @@ run_checkpatch() {
 	# Tracepoints have a layout of their own.
 	mapfile -t files < <(sources 'src/*.[ch]' 'tests/kmod/*.[ch]' | grep -v '^src/trace.h$')
 	checkpatch --strict --ignore "$(sed -n '/^[A-Z]/p' "$ignore" | paste -sd,)" -f "${files[@]}"
-	mapfile -t files < <(sources src/trace.h 'include/*.h' 'examples/*.[ch]' 'tools/*.[ch]' 'tests/bpf/*.[ch]' \
-		'tests/bench/*.[ch]' 'tests/user/*.[ch]')
+	mapfile -t files < <(sources src/trace.h 'include/*.h' 'examples/*.[ch]' 'tools/*.[ch]' 'tests/bpf/*/*.[ch]' \
+		'tests/bench/*.[ch]' 'tests/demo/*.[ch]' 'tests/user/*.[ch]')
 	checkpatch --ignore "$(sed -n 's/^programs: //p; /^[A-Z]/p' "$ignore" | paste -sd,)" \
 		-f "${files[@]}"
 }

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One operation on an arena per run, as told by a request block. The same body
+ * runs as a sleepable program (sem_sys), under rcu_read_lock() (sem_raw, which
+ * on another CPU than the caller's becomes hard interrupt context), and with
+ * bottom halves disabled (sem_tc).
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+#include "arena_nolock.h"
+#include "requests.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARENA);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1024);
+} arena SEC(".maps");
+
+struct sem_req req[SEM_SLOTS];
+
+typedef __u64 __arena *word_ptr;
+
+static __always_inline void sem_fill(struct sem_req *r)
+{
+	__u64 addr = r->addr, val = r->val, grow = r->grow;
+	__u32 step = r->step, i;
+
+	bpf_for(i, 0, r->cnt)
+		*(volatile word_ptr)(addr + (__u64)i * step) = val + i * grow;
+}
+
+static __always_inline __u64 sem_diff(struct sem_req *r)
+{
+	__u64 addr = r->addr, val = r->val, grow = r->grow, bad = 0;
+	__u32 step = r->step, i;
+
+	bpf_for(i, 0, r->cnt)
+		if (*(volatile word_ptr)(addr + (__u64)i * step) != val + i * grow)
+			bad++;
+
+	return bad;
+}
+
+static __always_inline __u64 sem_alloc_each(struct sem_req *r)
+{
+	__u64 got = 0;
+	__u32 i;
+
+	bpf_for(i, 0, r->cnt) {
+		if (!bpf_arena_nolock_alloc_pages(&arena, NULL, 1, r->node, 0))
+			break;
+		got++;
+	}
+
+	return got;
+}
+
+static __always_inline void sem_free_each(struct sem_req *r)
+{
+	__u64 addr = r->addr;
+	__u32 i;
+
+	bpf_for(i, 0, r->cnt)
+		bpf_arena_nolock_free_pages(&arena, (void __arena *)(addr + (__u64)i * 4096), 1);
+}
+
+/*
+ * A page must come zeroed, keep what this program wrote while it owns it, and
+ * go away. An allocation may fail; that is counted in r->addr. What is at or above
+ * the address there, if any, others use and free: who allocates faster than the queue
+ * is drained gets that far, and leaves such a page alone.
+ */
+static __always_inline __u64 sem_churn(struct sem_req *r)
+{
+	__u64 bad = 0, failed = 0, limit = r->addr;
+	__u32 i;
+
+	bpf_for(i, 0, r->cnt) {
+		volatile word_ptr p = bpf_arena_nolock_alloc_pages(&arena, NULL, 1, r->node, 0);
+		__u64 mark = r->val + i;
+
+		if (!p) {
+			failed++;
+			continue;
+		}
+		if (limit && (__u64)p >= limit) {
+			failed++;
+			bpf_arena_nolock_free_pages(&arena, (void __arena *)p, 1);
+			continue;
+		}
+		if (p[0] || p[511])
+			bad++;
+		p[0] = mark;
+		p[511] = ~mark;
+		if (p[0] != mark || p[511] != ~mark)
+			bad++;
+		bpf_arena_nolock_free_pages(&arena, (void __arena *)p, 1);
+	}
+	r->addr = failed;
+
+	return bad;
+}
+
+static __always_inline int sem_do(__u32 slot)
+{
+	struct sem_req *r = &req[slot % SEM_SLOTS];
+	void __arena *addr = (void __arena *)r->addr;
+
+	switch (r->op) {
+	case SEM_ALLOC:
+		r->ret = (__u64)bpf_arena_nolock_alloc_pages(&arena, addr, r->cnt, r->node,
+							     r->flags);
+		break;
+	case SEM_FREE:
+		bpf_arena_nolock_free_pages(&arena, addr, r->cnt);
+		break;
+	case SEM_RESERVE:
+		r->ret = bpf_arena_nolock_reserve_pages(&arena, addr, r->cnt);
+		break;
+	case SEM_READ:
+		r->ret = *(volatile word_ptr)addr;
+		break;
+	case SEM_WRITE:
+		*(volatile word_ptr)addr = r->val;
+		break;
+	case SEM_FILL:
+		sem_fill(r);
+		break;
+	case SEM_DIFF:
+		r->ret = sem_diff(r);
+		break;
+	case SEM_ALLOC_EACH:
+		r->ret = sem_alloc_each(r);
+		break;
+	case SEM_FREE_EACH:
+		sem_free_each(r);
+		break;
+	case SEM_CHURN:
+		r->ret = sem_churn(r);
+		break;
+	}
+
+	return 0;
+}
+
+struct sem_ctx {
+	__u32 slot;
+};
+
+SEC("syscall")
+int sem_sys(struct sem_ctx *ctx)
+{
+	return sem_do(ctx->slot);
+}
+
+SEC("raw_tp")
+int sem_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	return sem_do(ctx->args[0]);
+}
+
+SEC("tc")
+int sem_tc(struct __sk_buff *skb)
+{
+	return sem_do(skb->cb[0]);
+}
+
+char LICENSE[] SEC("license") = "GPL";

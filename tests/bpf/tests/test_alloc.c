@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Allocation: which addresses, which pages, which arguments are refused, and
+ * that a failure leaves nothing behind.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+
+#include "odd.skel.h"
+#include "runner.h"
+#include "arena.h"
+
+TEST_EACH(alloc, zeroed, 64, 0,
+	  "pages are zero for BPF and for user space")
+{
+	char *p;
+
+	p = sem_alloc(s, cx, NULL, 4);
+	ASSERT(p == s->base, "got %p, arena at %p", p, s->base);
+	ASSERT_EQ(sem_diff(s, cx, p, 4, 0), 0, "words that are not zero for BPF");
+	ASSERT_EQ(user_diff(p, 4, 0), 0, "words that are not zero in user space");
+}
+
+TEST_EACH(alloc, zeroed_again, 64, 0,
+	  "pages that were written and freed come back zero")
+{
+	int round;
+	char *p;
+
+	for (round = 0; round < 4; round++) {
+		p = sem_alloc(s, cx, NULL, 8);
+		ASSERT(p == s->base, "round %d: got %p, arena at %p", round, p, s->base);
+		ASSERT_EQ(sem_diff(s, cx, p, 8, 0), 0, "words that are not zero for BPF");
+		ASSERT_EQ(user_diff(p, 8, 0), 0, "words that are not zero in user space");
+		sem_fill(s, cx, p, 4, 0xa5a5a5a5a5a5a5a5ULL);
+		user_fill(p + 4 * PAGE, 4, 0x5a5a5a5a5a5a5a5aULL);
+		sem_free(s, cx, p, 8);
+		ASSERT(sem_freed(s, cx, p, 8), "free not finished");
+	}
+}
+
+TEST_EACH(alloc, sequential, 128, 0,
+	  "the first pass hands out ascending, adjacent addresses")
+{
+	long next = 0;
+	__u32 i, cnt;
+
+	for (i = 0; i < 24; i++) {
+		cnt = i % 4 + 1;
+		ASSERT(sem_alloc(s, cx, NULL, cnt) == sem_page(s, next),
+		       "allocation %u is not page %ld", i, next);
+		next += cnt;
+	}
+	ASSERT_EQ(sem_pages(s), next, "populated pages");
+}
+
+TEST_EACH(alloc, gaps_filled, 64, 0,
+	  "an allocation goes to the lowest gap that is big enough")
+{
+	ASSERT(sem_alloc(s, cx, NULL, 20) == s->base, "alloc");
+	sem_free(s, cx, sem_page(s, 3), 1);
+	sem_free(s, cx, sem_page(s, 7), 2);
+	sem_free(s, cx, sem_page(s, 12), 3);
+	ASSERT(sem_freed(s, cx, sem_page(s, 3), 1) && sem_freed(s, cx, sem_page(s, 7), 2) &&
+	       sem_freed(s, cx, sem_page(s, 12), 3), "free not finished");
+
+	ASSERT(sem_alloc(s, cx, NULL, 3) == sem_page(s, 12), "3 pages did not go to the gap of 3");
+	ASSERT(sem_alloc(s, cx, NULL, 2) == sem_page(s, 7), "2 pages did not go to the gap of 2");
+	ASSERT(sem_alloc(s, cx, NULL, 2) == sem_page(s, 20), "2 pages did not go past the gap of 1");
+	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 3), "1 page did not go to the gap of 1");
+	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 22), "no gap left, but not at the end");
+}
+
+TEST_EACH(alloc, gaps_far_apart, 65536, 0,
+	  "in a big arena, too, the lowest gap that is big enough is taken")
+{
+	static const struct { __u32 pgoff, cnt; } gaps[] = {
+		{ 700, 1 }, { 1022, 4 }, { 5000, 3 }, { 20000, 10 }, { 40000, 100 }, { 65536, 0 },
+	}, allocs[] = {
+		{ 1022, 4 }, { 5000, 3 }, { 20000, 2 }, { 700, 1 }, { 20002, 8 }, { 40000, 60 },
+		{ 40060, 1 }, { 40061, 39 },
+	};
+	__u32 end = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
+		ASSERT_EQ(sem_reserve(s, cx, sem_page(s, end), gaps[i].pgoff - end), 0, "reserve");
+		end = gaps[i].pgoff + gaps[i].cnt;
+	}
+	for (i = 0; i < sizeof(allocs) / sizeof(allocs[0]); i++)
+		ASSERT(sem_alloc(s, cx, NULL, allocs[i].cnt) == sem_page(s, allocs[i].pgoff),
+		       "%u pages did not go to page %u", allocs[i].cnt, allocs[i].pgoff);
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
+	sem_free(s, cx, sem_page(s, 40050), 1);
+	sem_free(s, cx, sem_page(s, 5001), 1);
+	ASSERT(sem_freed(s, cx, sem_page(s, 40050), 1) && sem_freed(s, cx, sem_page(s, 5001), 1),
+	       "free not finished");
+	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 5001), "the lower one of two free pages");
+	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 40050), "the last free page");
+}
+
+TEST_EACH(alloc, freed_is_next, 64, 0,
+	  "a freed page is the next one handed out")
+{
+	static const int order[] = { 5, 0, 9, 3 };
+	size_t i;
+
+	ASSERT(sem_alloc(s, cx, NULL, 10) == s->base, "alloc");
+	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		sem_free(s, cx, sem_page(s, order[i]), 1);
+		ASSERT(sem_freed(s, cx, sem_page(s, order[i]), 1), "free not finished");
+		ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, order[i]),
+		       "page %d was freed, but another one was handed out", order[i]);
+	}
+}
+
+TEST_EACH(alloc, user_pointer, 64, 0,
+	  "the pointer is the user-space address, data is shared both ways")
+{
+	char *p;
+
+	ASSERT(sem_alloc(s, cx, NULL, 7) == s->base, "alloc");
+	p = sem_alloc(s, cx, NULL, 3);
+	ASSERT(p == sem_page(s, 7), "got %p, page 7 is %p", p, sem_page(s, 7));
+	sem_mark(s, cx, p, 3, 1000);
+	ASSERT_EQ(user_unmarked(p, 3, 1000), 0, "pages that user space does not see as written by BPF");
+	user_mark(p, 3, 2000);
+	ASSERT_EQ(sem_unmarked(s, cx, p, 3, 2000), 0, "pages that BPF does not see as written by user space");
+}
+
+TEST_EACH(alloc, fixed, 64, 0,
+	  "a wholly free fixed address is honoured")
+{
+	ASSERT(sem_alloc(s, cx, sem_page(s, 10), 5) == sem_page(s, 10), "pages 10 to 14");
+	ASSERT(sem_alloc(s, cx, sem_page(s, 63), 1) == sem_page(s, 63), "the last page");
+	ASSERT(sem_alloc(s, cx, s->base, 1) == s->base, "the first page");
+	ASSERT(sem_alloc(s, cx, sem_page(s, 15), 48) == sem_page(s, 15), "pages 15 to 62");
+	ASSERT(sem_alloc(s, cx, NULL, 9) == sem_page(s, 1), "what is left is pages 1 to 9");
+	ASSERT_EQ(sem_pages(s), 64, "populated pages");
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
+}
+
+TEST_EACH(alloc, fixed_taken, 64, 0,
+	  "a partly taken fixed address gives NULL and claims nothing")
+{
+	__u64 val;
+
+	ASSERT(sem_alloc(s, cx, sem_page(s, 10), 2) == sem_page(s, 10), "alloc");
+	sem_mark(s, cx, sem_page(s, 10), 2, 77);
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 10), 1), "a taken page");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 8), 3), "taken at the end");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 11), 3), "taken at the start");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 5), 20), "taken in the middle");
+	ASSERT_EQ(sem_pages(s), 2, "populated pages after the failures");
+	ASSERT_EQ(sem_unmarked(s, cx, sem_page(s, 10), 2, 77), 0, "pages that lost contents");
+	ASSERT(sem_alloc(s, cx, sem_page(s, 12), 52) == sem_page(s, 12), "the rest behind");
+	ASSERT(sem_alloc(s, cx, NULL, 10) == s->base, "the rest before");
+	ASSERT_EQ(user_read_sig(sem_page(s, 10), &val), 0, "signal");
+	ASSERT_EQ(val, 77, "page 10");
+}
+
+TEST_EACH(alloc, bad_arguments, 64, 0,
+	  "arguments that make no sense give NULL and change nothing")
+{
+	static const int nodes[] = { 1, 63, 1000, 1 << 20, INT_MAX, -2, -1000, INT_MIN };
+	size_t i;
+
+	for (i = 0; i < 64; i++)
+		ASSERT(!sem_alloc_args(s, cx, NULL, 1, -1, 1ULL << i), "flags with bit %zu", i);
+	ASSERT(!sem_alloc_args(s, cx, NULL, 1, -1, ~0ULL), "all flags");
+	for (i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+		ASSERT(!sem_alloc_args(s, cx, NULL, 1, nodes[i], 0), "node %d", nodes[i]);
+
+	ASSERT(!sem_alloc_once(s, cx, NULL, 0), "no pages");
+	ASSERT(!sem_alloc_once(s, cx, s->base, 0), "no pages at an address");
+	ASSERT(!sem_alloc_once(s, cx, NULL, 65), "more than the arena has");
+	ASSERT(!sem_alloc_once(s, cx, NULL, UINT_MAX), "4G pages");
+	ASSERT(!sem_alloc_once(s, cx, s->base, UINT_MAX), "4G pages at an address");
+	ASSERT(!sem_alloc_once(s, cx, s->base + 1, 1), "misaligned by 1");
+	ASSERT(!sem_alloc_once(s, cx, s->base + 4095, 1), "misaligned by 4095");
+	ASSERT(!sem_alloc_once(s, cx, s->base + 8, 1), "misaligned by 8");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 64), 1), "right behind the arena");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, -1), 1), "right before the arena");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 63), 2), "over the end");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 1), 64), "as much as the arena has, but shifted");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 100000), 1), "far out");
+
+	ASSERT_EQ(sem_pages(s), 0, "populated pages after all of this");
+	ASSERT(sem_alloc(s, cx, NULL, 64) == s->base, "the whole arena afterwards");
+}
+
+TEST_EACH(alloc, good_nodes, 64, 0,
+	  "node 0 and no node at all are fine")
+{
+	ASSERT(sem_alloc_args(s, cx, NULL, 1, 0, 0) == s->base, "node 0");
+	ASSERT(sem_alloc_args(s, cx, NULL, 1, -1, 0) == sem_page(s, 1), "no node");
+}
+
+TEST_EACH(alloc, limit, 100, 0,
+	  "an arena holds max_entries pages, each once, and not one more")
+{
+	int i;
+
+	for (i = 0; i < 100; i++)
+		ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, i), "page %d", i);
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "one page more");
+	ASSERT_EQ(sem_pages(s), 100, "populated pages");
+	ASSERT_EQ(user_diff(s->base, 100, 0), 0, "words that are not zero");
+	sem_mark(s, cx, s->base, 100, 1);
+	ASSERT_EQ(user_unmarked(s->base, 100, 1), 0, "pages that are not pages of their own");
+	sem_free(s, cx, sem_page(s, 42), 1);
+	ASSERT(sem_settle(s, 99), "free not finished");
+	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 42), "the one free page");
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
+}
+
+TEST_EACH(alloc, sequential_to_the_end, 120, 0,
+	  "the last pages of an arena come in order, several at a time")
+{
+	int i;
+
+	for (i = 0; i < 120; i += 3)
+		ASSERT(sem_alloc(s, cx, NULL, 3) == sem_page(s, i), "page %d", i);
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "one page more");
+}
+
+TEST_EACH(alloc, whole_arena, 200, 0,
+	  "one call takes the whole arena, and gives it back")
+{
+	ASSERT(sem_alloc(s, cx, NULL, 200) == s->base, "alloc");
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
+	sem_mark(s, cx, s->base, 200, 5);
+	ASSERT_EQ(user_unmarked(s->base, 200, 5), 0, "pages that differ in user space");
+	sem_free(s, cx, s->base, 200);
+	ASSERT(sem_freed(s, cx, s->base, 200), "free not finished");
+	ASSERT(sem_alloc(s, cx, NULL, 200) == s->base, "alloc again");
+	ASSERT_EQ(user_diff(s->base, 200, 0), 0, "words that are not zero");
+}
+
+TEST_EACH(alloc, one_page, 1, 0,
+	  "an arena of one page is an arena")
+{
+	ASSERT(sem_alloc(s, cx, NULL, 1) == s->base, "alloc");
+	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "alloc in a full arena");
+	ASSERT(!sem_alloc_once(s, cx, s->base, 1), "fixed in a full arena");
+	user_mark(s->base, 1, 9);
+	ASSERT_EQ(sem_read(s, cx, s->base), 9, "word that BPF reads");
+	sem_free(s, cx, s->base, 1);
+	ASSERT(sem_freed(s, cx, s->base, 1), "free not finished");
+	ASSERT(sem_alloc(s, cx, s->base, 1) == s->base, "fixed");
+	ASSERT_EQ(user_diff(s->base, 1, 0), 0, "words that are not zero");
+}
+
+static void one_call(enum sem_cx cx, __u32 cnt)
+{
+	struct sem s;
+	char *p;
+
+	ASSERT(sem_open(&s, cnt + 3, 0), "load");
+	ASSERT(sem_alloc(&s, cx, NULL, 1) == s.base, "alloc");
+	p = sem_alloc(&s, cx, NULL, cnt);
+	ASSERT(p == sem_page(&s, 1), "%u pages: got %p", cnt, p);
+	ASSERT_EQ(sem_pages(&s), cnt + 1, "populated pages");
+	ASSERT_EQ(sem_diff(&s, CX_SYS, p, 1, 0), 0, "words of the first page that are not zero");
+	user_mark(p, cnt, 12345);
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, p, cnt, 12345), 0, "pages that differ for BPF");
+	sem_free(&s, cx, p, cnt);
+	ASSERT(sem_settle(&s, 1), "free not finished");
+	sem_close(&s);
+}
+
+TEST_EACH(alloc, count_1_to_65, 70, 0,
+	  "1, 2, 3, 63, 64 and 65 pages in one call")
+{
+	static const __u32 cnts[] = { 1, 2, 3, 63, 64, 65 };
+	size_t i;
+
+	for (i = 0; i < sizeof(cnts) / sizeof(cnts[0]); i++) {
+		ASSERT(sem_alloc(s, cx, NULL, cnts[i]) == s->base, "%u pages", cnts[i]);
+		ASSERT_EQ(sem_pages(s), cnts[i], "populated pages");
+		ASSERT_EQ(user_diff(s->base, cnts[i], 0), 0, "words that are not zero");
+		user_mark(s->base, cnts[i], i);
+		ASSERT_EQ(sem_unmarked(s, cx, s->base, cnts[i], i), 0, "pages that differ");
+		sem_free(s, cx, s->base, cnts[i]);
+		ASSERT(sem_freed(s, cx, s->base, cnts[i]), "free not finished");
+	}
+}
+
+TEST(alloc, count_2051, "2051 pages in one call, sleepable")
+{
+	one_call(CX_SYS, 2051);
+}
+
+TEST(alloc, count_2051_rcu, "2051 pages in one call under rcu, more than are kept ready")
+{
+	one_call(CX_RCU, 2051);
+}
+
+TEST(alloc, count_2051_softirq_off, "2051 pages in one call with bottom halves disabled")
+{
+	one_call(CX_TC, 2051);
+}
+
+TEST(alloc, count_32768, "32768 pages in one call, sleepable")
+{
+	one_call(CX_SYS, 32768);
+}
+
+TEST(alloc, too_much_memory, "4 GiB on a smaller machine is NULL, kills nobody, leaks nothing")
+{
+	long mark = klog_mark();
+	struct sem s;
+	long before;
+
+	if (read_meminfo("MemTotal") > 3500 * 1024)
+		SKIP("the machine has 4 GiB");
+	ASSERT(sem_open(&s, 1 << 20, 0), "load");
+	before = free_kib();
+	ASSERT(!sem_alloc_once(&s, CX_SYS, NULL, 1 << 20), "4 GiB of pages");
+	ASSERT(!sem_alloc_once(&s, CX_RCU, NULL, 1 << 20), "4 GiB of pages under rcu");
+	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc afterwards");
+	ASSERT(sem_alloc(&s, CX_RCU, NULL, 64) == sem_page(&s, 64), "alloc under rcu afterwards");
+	ASSERT(before - free_kib() < 16 * 1024, "%ld KiB gone",
+	       before - free_kib());
+	ASSERT(!strstr(klog_since(mark), "Out of memory"), "the OOM killer ran");
+	sem_close(&s);
+}
+
+/*
+ * Make the machine smaller, or as big as it was. Clearing memory is slow in an
+ * emulator, and memory that is offline need not be cleared. What is in use
+ * cannot be taken offline; the kernel then says that it is not movable.
+ */
+static void memory_blocks(const char *state, long enough)
+{
+	char path[96];
+	int i;
+
+	for (i = 31; i >= 0; i--) {
+		snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%d/state", i);
+		if (enough && read_meminfo("MemAvailable") < enough)
+			break;
+		if (!access(path, F_OK))
+			write_file(path, state);
+	}
+}
+
+TEST_LONG(alloc, more_than_is_free, 120, "running out of memory half-way is NULL, kills nobody, leaks nothing")
+{
+	long mark = klog_mark(), before, gone, pages;
+	struct sem s;
+	void *p;
+
+	ASSERT(sem_open(&s, 1 << 20, 0), "load");
+	memory_blocks("offline", 400 * 1024);
+	before = free_kib();
+	pages = read_meminfo("MemTotal") / 4 - 1024;
+	p = pages < 1 << 20 ? sem_alloc_once(&s, CX_SYS, NULL, pages) : NULL;
+	gone = before - free_kib();
+	memory_blocks("online", 0);
+	ASSERT(!p, "an allocation of all memory succeeded");
+	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	ASSERT(gone < 16 * 1024, "%ld KiB gone", gone);
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc afterwards");
+	ASSERT(!strstr(klog_since(mark), "Out of memory"), "the OOM killer ran");
+	sem_close(&s);
+}
+
+TEST(alloc, array_map, "a map that is no arena gives NULL and -EINVAL, and nothing else happens")
+{
+	struct odd_bpf *skel = odd_bpf__open();
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	ASSERT(skel, "open");
+	bpf_program__set_autoload(skel->progs.odd_array, true);
+	if (odd_bpf__load(skel)) {
+		odd_bpf__destroy(skel);
+		SKIP("the verifier does not let the program pass");
+	}
+	ASSERT_EQ(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.odd_array), &opts), 0, "run");
+	ASSERT_EQ(skel->data->alloc_ret, 0, "pointer");
+	ASSERT_EQ(skel->bss->reserve_ret, -EINVAL, "result of reserve");
+	ASSERT_EQ(skel->bss->array_ok, 1, "contents of the array");
+	odd_bpf__destroy(skel);
+}
+
+TEST(alloc, stock_arena, "an arena that was never adopted gives NULL and -EINVAL, and keeps working")
+{
+	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
+	struct odd_bpf *skel = odd_bpf__open();
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	__u32 zero = 0;
+	char *base;
+	int fd;
+
+	ASSERT(skel, "open");
+	bpf_program__set_autoload(skel->progs.odd_inner, true);
+	if (odd_bpf__load(skel)) {
+		odd_bpf__destroy(skel);
+		SKIP("the kernel takes no arena as inner map");
+	}
+	fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "stock", 0, 0, 16, &mopts);
+	ASSERT(fd >= 0, "create");
+	base = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT(base != MAP_FAILED, "mmap");
+	base[0] = 42;
+	ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(skel->maps.outer), &zero, &fd, 0), 0, "insert");
+	ASSERT_EQ(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.odd_inner), &opts), 0, "run");
+	ASSERT_EQ(opts.retval, 1, "inner map found");
+	ASSERT_EQ(skel->data->alloc_ret, 0, "pointer");
+	ASSERT_EQ(skel->bss->reserve_ret, -EINVAL, "result of reserve");
+	ASSERT_EQ(base[0], 42, "contents of the stock arena");
+	ASSERT_EQ(user_write_sig(base + 5 * PAGE, 1), 0, "signal of a user fault");
+	close(fd);
+	odd_bpf__destroy(skel);
+}
+
+#define STRAY_WORD 0x5a5a5a5a5a5a5a5aULL
+
+/* Map a page behind the module's back, see tests/kmod/stray.c. */
+static bool put_stray(struct sem *s, int pgoff)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d %d", s->fd, pgoff);
+
+	return write_file("/proc/anl_stray", text);
+}
+
+TEST_EACH(alloc, stray, 64, 0,
+	  "a page that something else left in a free slot is reported and kept, and allocations go elsewhere")
+{
+	long mark = klog_mark(), before = sem_pages(s);
+	char *p;
+
+	if (access("/proc/anl_stray", F_OK))
+		SKIP("the test module cannot leave pages behind");
+	ASSERT(put_stray(s, 0) && put_stray(s, 3), "put");
+	p = sem_alloc(s, cx, NULL, 1);
+	ASSERT(p == sem_page(s, 1), "got %p, arena at %p", p, s->base);
+	p = sem_alloc(s, cx, NULL, 3);
+	ASSERT(p >= sem_page(s, 4), "got %p, arena at %p", p, s->base);
+	ASSERT_EQ(sem_diff(s, cx, sem_page(s, 3), 1, STRAY_WORD), 0, "words that changed");
+	ASSERT_EQ(user_diff(s->base, 1, STRAY_WORD), 0, "words that user space sees changed");
+	ASSERT(wait_for(sem_pages(s) == before + 6, 5000), "%ld pages", sem_pages(s));
+	ASSERT(strstr(klog_since(mark), "something else is mapped there"), "nothing in the log");
+
+	/* It is the arena's now. */
+	sem_free(s, cx, s->base, 1);
+	ASSERT(sem_freed(s, cx, s->base, 1), "free not finished");
+	p = sem_alloc(s, cx, NULL, 1);
+	ASSERT(p == s->base, "got %p, arena at %p", p, s->base);
+	ASSERT_EQ(sem_diff(s, cx, p, 1, 0), 0, "words that are not zero");
+}

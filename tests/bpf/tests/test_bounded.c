@@ -1,0 +1,764 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A process that has no more than an arena's descriptor can map the arena and then
+ * stand still: throttled, short of memory, or stuck behind a filesystem with its
+ * mmap_lock held. Frees and allocations of pages that it does not map must not wait
+ * for it, queued ones included, nor must those of other arenas.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/fuse.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "oracle.h"
+#include "runner.h"
+#include "arena.h"
+#include "bounded.skel.h"
+
+#define TABLE_PAGES 512L
+#define TABLES 1024L
+#define PAGES (TABLES * TABLE_PAGES)
+#define CGROOT "/sys/fs/cgroup"
+
+/*
+ * How long it is measured, and what calls may take. The module sleeps some 10 ms at
+ * most. The rest is for an emulator on a machine with other work. A process throttled
+ * by memory.high sleeps for 2 s.
+ */
+#define MEASURE_MS 4000L
+#define CONTROL_MS 1500L
+#define BOUND_US (100000L * patience)
+#define WORST_US (1500000L * patience)
+
+struct room {
+	struct sem s;		/* the arena that the hostile process maps */
+	struct sem other;	/* another one that it maps */
+	struct sem apart;	/* and one that it does not */
+	volatile long *laps;	/* of the hostile process */
+	pid_t pids[4];
+	int nr_pids;
+};
+
+typedef void hostile_fn(struct room *r);
+
+/* Processes, as many as there are, that live as long as the test wants. */
+static bool start(struct room *r, hostile_fn *fn)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fn(r);
+		_exit(0);
+	}
+	r->pids[r->nr_pids++] = pid;
+
+	return pid > 0;
+}
+
+static void stop_all(struct room *r)
+{
+	while (r->nr_pids) {
+		kill(r->pids[--r->nr_pids], SIGKILL);
+		kill(r->pids[r->nr_pids], SIGCONT);
+		waitpid(r->pids[r->nr_pids], NULL, 0);
+	}
+}
+
+/* Put this process into a cgroup of its own, with one file set. */
+static bool enter_cgroup(const char *name, const char *file, long val)
+{
+	char path[128], text[32];
+
+	if (access(CGROOT "/cgroup.controllers", F_OK) &&
+	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
+		return false;
+	snprintf(path, sizeof(path), CGROOT "/%s", name);
+	if (!write_file(CGROOT "/cgroup.subtree_control", "+memory") ||
+	    (mkdir(path, 0755) && errno != EEXIST))
+		return false;
+	snprintf(path, sizeof(path), CGROOT "/%s/cgroup.procs", name);
+	if (!write_file(path, "0"))
+		return false;
+	snprintf(path, sizeof(path), CGROOT "/%s/%s", name, file);
+	snprintf(text, sizeof(text), "%ld", val);
+
+	return write_file(path, text);
+}
+
+/*
+ * Measuring
+ */
+
+static int compare(const void *a, const void *b)
+{
+	return *(const long *)a < *(const long *)b ? -1 : 1;
+}
+
+static long now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+struct took {
+	long n, p50, p99, worst;
+};
+
+static void took_print(const char *what, struct took t)
+{
+	printf("# %s: %ld times, median %ld us, p99 %ld us, worst %ld us\n", what, t.n, t.p50,
+	       t.p99, t.worst);
+}
+
+static struct took took_of(long *us, long n)
+{
+	if (!n)
+		return (struct took){};
+	qsort(us, n, sizeof(*us), compare);
+
+	return (struct took){ n, us[n / 2], us[n * 99 / 100], us[n - 1] };
+}
+
+/* Sleepable allocations and frees of a page that no process has touched. */
+static struct took measure(struct sem *s, long ms)
+{
+	static long us[100000];
+	long n = 0, end = now_ms() + ms, begin;
+	char *page = sem_page(s, 7);
+
+	while (now_ms() < end && n < 100000) {
+		begin = now_us();
+		if (sem_alloc_once(s, CX_SYS, page, 1))
+			sem_free(s, CX_SYS, page, 1);
+		us[n++] = now_us() - begin;
+	}
+
+	return took_of(us, n);
+}
+
+/* Does what was queued get free? Each try may wait for the queue. */
+static bool range_freed(struct sem *s, char *page)
+{
+	if (!wait_for(!sem_reserve(s, CX_SYS, page, 1), 5000))
+		return false;
+	sem_free(s, CX_SYS, page, 1);
+
+	return true;
+}
+
+/* A page that this process has touched, freed by a caller that cannot sleep. */
+static bool queued_free(struct sem *s, long pgoff)
+{
+	char *page = sem_page(s, pgoff);
+	long begin = now_ms();
+	bool freed;
+	int sig;
+
+	if (sem_alloc_wait(s, CX_SYS, page, 1) != page) {
+		printf("# page %ld cannot be allocated\n", pgoff);
+		return false;
+	}
+	sig = user_write_sig(page, 1);
+	if (sig) {
+		printf("# page %ld: signal %d\n", pgoff, sig);
+		return false;
+	}
+	sem_free(s, CX_RCU, page, 1);
+	freed = range_freed(s, page);
+	printf("# a queued free of page %ld: %s after %ld ms\n", pgoff,
+	       freed ? "done" : "not done", now_ms() - begin);
+
+	return freed;
+}
+
+/* All that has to work while another process stands still. */
+static void check_others(struct room *r)
+{
+	struct took c, t;
+
+	/* What the process costs all others, by the CPUs that it uses. */
+	c = measure(&r->apart, CONTROL_MS);
+	took_print("the same in an arena that it does not map", c);
+	t = measure(&r->s, MEASURE_MS);
+	took_print("alloc and free against a hostile process", t);
+	ASSERT(c.n && t.n, "no call has ended");
+	ASSERT(t.p99 < BOUND_US + 4 * c.p99, "of 100 calls one takes %ld us", t.p99);
+	ASSERT(t.worst < WORST_US + 4 * c.worst, "a call took %ld us", t.worst);
+	ASSERT(queued_free(&r->apart, 3), "a queued free in an arena of our own");
+	ASSERT(queued_free(&r->other, 3), "a queued free in another arena that is mapped");
+	ASSERT(queued_free(&r->s, 100), "a queued free of a page that only we have mapped");
+	ASSERT(queued_free(&r->s, 101), "another one");
+}
+
+static void room_open(struct room *r)
+{
+	long i;
+
+	memset(r, 0, sizeof(*r));
+	r->laps = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT(r->laps != MAP_FAILED, "mmap");
+	ASSERT(sem_open(&r->s, PAGES, 0) && sem_open(&r->other, 64, 0) &&
+	       sem_open(&r->apart, 64, 0), "load");
+	for (i = 0; i < TABLES; i++)
+		ASSERT(sem_alloc_once(&r->s, CX_SYS, sem_page(&r->s, i * TABLE_PAGES), 1),
+		       "page %ld", i * TABLE_PAGES);
+	ASSERT(sem_alloc_once(&r->other, CX_SYS, r->other.base, 1), "page");
+}
+
+static void room_close(struct room *r)
+{
+	stop_all(r);
+	sem_free(&r->s, CX_RCU, r->s.base, PAGES);
+	sem_free(&r->other, CX_RCU, r->other.base, 64);
+	ASSERT(sem_settle(&r->s, 0) && sem_settle(&r->other, 0) && sem_settle(&r->apart, 0),
+	       "%ld, %ld and %ld pages left", sem_pages(&r->s), sem_pages(&r->other),
+	       sem_pages(&r->apart));
+	ASSERT(sem_freed(&r->s, CX_RCU, r->s.base, PAGES), "not all of the arena is free");
+	ASSERT(oracle_rest(r->s.fd) && oracle_rest(r->other.fd), "books");
+	sem_close(&r->apart);
+	sem_close(&r->other);
+	sem_close(&r->s);
+}
+
+static bool map_all(struct room *r)
+{
+	return map_at(r->s.fd, r->s.base, r->s.pages) &&
+	       map_at(r->other.fd, r->other.base, r->other.pages);
+}
+
+/* Touch a page in each of @tables page tables, by one system call. */
+static void touch_tables(struct room *r, long tables)
+{
+	static char buf[TABLES];
+	static struct iovec local[TABLES], remote[TABLES];
+	long i;
+
+	for (i = 0; i < tables; i++) {
+		local[i] = (struct iovec){ buf + i, 1 };
+		remote[i] = (struct iovec){ sem_page(&r->s, i * TABLE_PAGES), 1 };
+	}
+	if (process_vm_readv(getpid(), local, tables, remote, tables, 0) < 0)
+		for (i = 0; i < tables; i++)
+			user_read_sig(sem_page(&r->s, i * TABLE_PAGES), NULL);
+	user_read_sig(r->other.base, NULL);
+}
+
+static void against(hostile_fn *first, hostile_fn *second)
+{
+	struct room r;
+
+	room_open(&r);
+	ASSERT_OK();
+	took_print("alloc and free, undisturbed", measure(&r.s, 1500));
+	oom_expected(true);
+	ASSERT(start(&r, first) && (!second || start(&r, second)), "fork");
+	ASSERT(wait_for(*r.laps, 20000), "the hostile process has not begun");
+	check_others(&r);
+	oom_expected(false);
+	stop_all(&r);
+	ASSERT_OK();
+	room_close(&r);
+}
+
+/*
+ * Hostile processes
+ */
+
+/* The page tables of each lap are charged, beyond memory.high. */
+static void be_throttled(struct room *r)
+{
+	if (!enter_cgroup("throttled", "memory.high", PAGE))
+		_exit(1);
+	for (;;) {
+		if (!map_all(r))
+			_exit(2);
+		*r->laps += 1;
+		touch_tables(r, TABLES);
+		munmap(r->s.base, r->s.pages * PAGE);
+	}
+}
+
+TEST_LONG(bounded, throttled, 120, "a process throttled by memory.high holds up nothing that it does not map")
+{
+	against(be_throttled, NULL);
+}
+
+/* Memory that can be reclaimed, and page tables for which it has to be. */
+static void be_limited(struct room *r)
+{
+	const long bytes = 6 << 20;
+	const char *used;
+	char *lazy;
+	long i;
+
+	if (!enter_cgroup("limited", "memory.swap.max", 0))
+		enter_cgroup("limited", "memory.low", 0);
+	/* The arenas first: what is mapped elsewhere must not lie at their addresses. */
+	if (!map_all(r))
+		_exit(2);
+	lazy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (;;) {
+		for (i = 0; i < bytes; i += PAGE)
+			lazy[i] = 1;
+		madvise(lazy, bytes, MADV_FREE);
+		used = read_file(CGROOT "/limited/memory.current");
+		if (used)
+			enter_cgroup("limited", "memory.max", atol(used) + 128 * 1024);
+		if (!map_all(r))
+			_exit(2);
+		*r->laps += 1;
+		touch_tables(r, TABLES / 2);
+		munmap(r->s.base, r->s.pages * PAGE);
+		write_file(CGROOT "/limited/memory.max", "max");
+	}
+}
+
+TEST_LONG(bounded, limited, 120, "a process that reclaims in its faults holds up nothing that it does not map")
+{
+	against(be_limited, NULL);
+}
+
+static void be_stopped(struct room *r)
+{
+	for (;;) {
+		if (!map_all(r))
+			_exit(2);
+		touch_tables(r, 64);
+		munmap(r->s.base, r->s.pages * PAGE);
+	}
+}
+
+static void stop_it(struct room *r)
+{
+	for (;;) {
+		kill(r->pids[0], SIGCONT);
+		usleep(3000);
+		kill(r->pids[0], SIGSTOP);
+		*r->laps += 1;
+		usleep(300000);
+	}
+}
+
+TEST_LONG(bounded, stopped, 120, "a process stopped among its faults holds up nothing that it does not map")
+{
+	against(be_stopped, stop_it);
+}
+
+/* Writers of mmap_lock, one after the other. */
+static void *change_memory(void *arg)
+{
+	char *p, *q;
+
+	for (;;) {
+		p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		q = mremap(p, 16 * PAGE, 32 * PAGE, MREMAP_MAYMOVE);
+		munmap(q == MAP_FAILED ? p : q, 32 * PAGE);
+	}
+
+	return arg;
+}
+
+static void be_restless(struct room *r)
+{
+	pthread_t t;
+	int i;
+
+	/* The arenas first: what is mapped elsewhere must not lie at their addresses. */
+	if (!map_all(r))
+		_exit(2);
+	for (i = 0; i < 3; i++)
+		pthread_create(&t, NULL, change_memory, NULL);
+	for (;;) {
+		if (!map_all(r))
+			_exit(2);
+		*r->laps += 1;
+		touch_tables(r, 16);
+		madvise(r->s.base, r->s.pages * PAGE, MADV_DONTNEED);
+		if (*r->laps % 2)
+			munmap(r->s.base, r->s.pages * PAGE);
+	}
+}
+
+TEST_LONG(bounded, restless, 120, "a process that changes its mappings all the time holds up nothing that it does not map")
+{
+	against(be_restless, NULL);
+}
+
+/*
+ * A filesystem that does not answer. An access to another process's memory that cannot
+ * give up mmap_lock (/proc/pid/mem) waits for it with the lock held, and a writer queued
+ * behind keeps out all others.
+ */
+
+#define FUSE_DIR "/tmp/bounded"
+
+static void fuse_reply(int fd, const struct fuse_in_header *in, int err, const void *data,
+		       size_t len)
+{
+	struct fuse_out_header out = {
+		.len = sizeof(out) + (err ? 0 : len), .error = err, .unique = in->unique,
+	};
+	struct iovec iov[2] = { { &out, sizeof(out) }, { (void *)data, err ? 0 : len } };
+
+	if (writev(fd, iov, 2) < 0)
+		return;
+}
+
+static struct fuse_attr fuse_attr(__u64 nodeid)
+{
+	return (struct fuse_attr){
+		.ino = nodeid, .nlink = 1, .blksize = PAGE,
+		.mode = nodeid == 1 ? S_IFDIR | 0755 : S_IFREG | 0444,
+		.size = nodeid == 1 ? 0 : 16 * PAGE,
+	};
+}
+
+/* One directory with one file, whose contents are never read. */
+static void fuse_serve(int fd, volatile long *asked)
+{
+	static char buf[1 << 18];
+	const struct fuse_in_header *in = (void *)buf;
+	const struct fuse_init_in *init = (void *)(in + 1);
+	ssize_t n;
+
+	while ((n = read(fd, buf, sizeof(buf))) >= 0 || errno == EINTR || errno == ENOENT) {
+		struct fuse_init_out init_out = { .major = 7, .minor = init->minor,
+			.max_write = PAGE, .max_background = 16, .congestion_threshold = 12 };
+		struct fuse_entry_out entry = { .nodeid = 2, .attr_valid = 1000,
+			.entry_valid = 1000, .attr = fuse_attr(2) };
+		struct fuse_attr_out attr = { .attr_valid = 1000, .attr = fuse_attr(in->nodeid) };
+		struct fuse_open_out open_out = { .fh = 1 };
+
+		if (n < (ssize_t)sizeof(*in))
+			continue;
+		switch (in->opcode) {
+		case FUSE_INIT:
+			fuse_reply(fd, in, 0, &init_out, sizeof(init_out));
+			break;
+		case FUSE_LOOKUP:
+			fuse_reply(fd, in, 0, &entry, sizeof(entry));
+			break;
+		case FUSE_GETATTR:
+			fuse_reply(fd, in, 0, &attr, sizeof(attr));
+			break;
+		case FUSE_OPEN:
+			fuse_reply(fd, in, 0, &open_out, sizeof(open_out));
+			break;
+		case FUSE_READ:
+			*asked += 1;
+			break;
+		case FUSE_FLUSH:
+		case FUSE_RELEASE:
+			fuse_reply(fd, in, 0, NULL, 0);
+			break;
+		case FUSE_FORGET:
+		case FUSE_BATCH_FORGET:
+		case FUSE_INTERRUPT:
+			break;
+		default:
+			fuse_reply(fd, in, -ENOSYS, NULL, 0);
+		}
+	}
+}
+
+struct stuck {
+	volatile long asked;	/* the filesystem was */
+	char *volatile file;	/* where the stuck process has it mapped */
+	volatile long waiting;	/* a writer of mmap_lock is on its way */
+	volatile pid_t pid;
+};
+
+static struct stuck *stuck;
+static int fuse_fd;
+
+static void be_filesystem(struct room *r)
+{
+	fuse_serve(fuse_fd, &stuck->asked);
+}
+
+static void be_stuck(struct room *r)
+{
+	int fd;
+
+	close(fuse_fd);
+	if (!map_all(r))
+		_exit(2);
+	touch_tables(r, 16);
+	fd = open(FUSE_DIR "/file", O_RDONLY);
+	stuck->file = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+	stuck->pid = getpid();
+	while (!stuck->asked)
+		usleep(1000);
+	stuck->waiting = 1;
+	for (;;)
+		munmap(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
+}
+
+/* The one that holds the other's mmap_lock. */
+static void read_stuck(struct room *r)
+{
+	char path[64], c;
+	int fd;
+
+	close(fuse_fd);
+	while (!stuck->pid)
+		usleep(1000);
+	snprintf(path, sizeof(path), "/proc/%d/mem", stuck->pid);
+	fd = open(path, O_RDONLY);
+	if (pread(fd, &c, 1, (long)stuck->file) < 0)
+		printf("# the filesystem's page ends in %s\n", strerror(errno));
+}
+
+/* A process has its mmap_lock taken, and keeps it so until the filesystem ends. */
+static bool get_stuck(struct room *r, hostile_fn *fn)
+{
+	char opts[128];
+
+	stuck = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (stuck == MAP_FAILED || (mkdir(FUSE_DIR, 0755) && errno != EEXIST))
+		return false;
+	fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fuse_fd < 0)
+		return false;
+	snprintf(opts, sizeof(opts), "fd=%d,rootmode=40000,user_id=0,group_id=0", fuse_fd);
+	if (mount("bounded", FUSE_DIR, "fuse", 0, opts) || !start(r, be_filesystem))
+		return false;
+	close(fuse_fd);
+	if (!start(r, fn) || !start(r, read_stuck) || !wait_for(stuck->waiting, 20000))
+		return false;
+	usleep(100000);
+
+	return true;
+}
+
+static void end_stuck(struct room *r)
+{
+	kill(r->pids[0], SIGKILL);
+	waitpid(r->pids[0], NULL, 0);
+}
+
+static void stuck_close(void)
+{
+	umount2(FUSE_DIR, MNT_DETACH);
+}
+
+TEST_LONG(bounded, stuck, 120, "a process whose mmap_lock stays taken holds up nothing that it does not map")
+{
+	struct room r;
+	long pages;
+	char *page;
+
+	if (access("/dev/fuse", F_OK))
+		SKIP("this kernel has no FUSE");
+	room_open(&r);
+	ASSERT_OK();
+	took_print("alloc and free, undisturbed", measure(&r.s, 1500));
+	ASSERT(get_stuck(&r, be_stuck), "nothing gets stuck: %s", strerror(errno));
+	check_others(&r);
+
+	/* What the stuck process has mapped waits for it, but not longer. */
+	page = sem_page(&r.s, 3 * TABLE_PAGES);
+	pages = sem_pages(&r.s);
+	sem_free(&r.s, CX_RCU, page, 1);
+	usleep(200000);
+	ASSERT(!sem_alloc_once(&r.s, CX_RCU, page, 1), "a page that is still mapped was reused");
+	ASSERT(queued_free(&r.s, 102), "a free that is queued behind it");
+	end_stuck(&r);
+	ASSERT_OK();
+	/* By itself: range_freed() drains the queue. */
+	ASSERT(sem_settle(&r.s, pages - 1), "%ld pages, %ld before", sem_pages(&r.s), pages);
+	ASSERT(range_freed(&r.s, page), "a free does not end with its obstacle");
+	stop_all(&r);
+	stuck_close();
+	room_close(&r);
+}
+
+/*
+ * Many arenas, all of which the stuck process maps: more than a workqueue runs works at
+ * a time (256 on 6.12). 7.x runs 1024, and spends 8 MiB of page tables on each arena.
+ */
+
+#define MANY_MAX 300
+#define MANY_7X 40
+
+static struct many {
+	int map, prog;
+	char *base;
+} many[MANY_MAX];
+
+static int nr_many;
+
+static bool many_open(struct bounded_bpf *skel, int nr)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
+
+	for (nr_many = 0; nr_many < nr; nr_many++) {
+		struct many *m = &many[nr_many];
+
+		m->map = bpf_map_create(BPF_MAP_TYPE_ARENA, "many", 0, 0, 16, &mopts);
+		if (m->map < 0)
+			return false;
+		m->base = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, m->map, 0);
+		if (m->base == MAP_FAILED)
+			return false;
+		m->prog = prog_for_arena(skel->progs.free_page, m->map);
+		if (m->prog < 0)
+			return false;
+	}
+
+	return true;
+}
+
+static void many_free(struct many *m)
+{
+	struct { __u64 addr; } ctx = { (__u64)m->base };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+
+	bpf_prog_test_run_opts(m->prog, &opts);
+}
+
+static void be_stuck_many(struct room *r)
+{
+	int i;
+
+	for (i = 0; i < nr_many; i++)
+		if (!map_at(many[i].map, many[i].base, 16) || user_write_sig(many[i].base, 1))
+			_exit(3);
+	be_stuck(r);
+}
+
+static void stuck_in_many(void)
+{
+	int i, nr = kver >= 70000 ? MANY_7X : MANY_MAX;
+	struct rlimit files = { 4096, 4096 };
+	struct bounded_bpf *skel;
+	struct room r;
+	long begin;
+
+	setrlimit(RLIMIT_NOFILE, &files);
+	oracle_pause(true);
+	room_open(&r);
+	ASSERT_OK();
+	skel = bounded_bpf__open_and_load();
+	ASSERT(skel, "load");
+	begin = now_ms();
+	ASSERT(many_open(skel, nr), "arena %d: %s", nr_many, strerror(errno));
+	printf("# %d arenas in %ld ms\n", nr, now_ms() - begin);
+	ASSERT(get_stuck(&r, be_stuck_many), "nothing gets stuck: %s", strerror(errno));
+	for (i = 0; i < nr; i++)
+		many_free(&many[i]);
+	usleep(100000);
+	ASSERT(queued_free(&r.apart, 3), "a queued free in an arena of our own");
+	ASSERT(queued_free(&r.s, 100), "a queued free of a page that only we have mapped");
+	end_stuck(&r);
+	for (i = 0; i < nr; i++)
+		ASSERT(wait_for(!map_pages(many[i].map), 10000), "arena %d keeps %ld pages", i,
+		       map_pages(many[i].map));
+	stop_all(&r);
+	stuck_close();
+	room_close(&r);
+	bounded_bpf__destroy(skel);
+	for (i = 0; i < nr; i++) {
+		munmap(many[i].base, 16 * PAGE);
+		close(many[i].prog);
+		close(many[i].map);
+	}
+}
+
+TEST_LONG(bounded, many_arenas, 180, "a stuck process that maps many arenas does not hold up another one")
+{
+	if (access("/dev/fuse", F_OK))
+		SKIP("this kernel has no FUSE");
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	ASSERT_EQ(mod_load("pool_pages=4 pool_max=4"), 0, "load");
+	stuck_in_many();
+	if (wait_for(!mod_unload(), 10000))
+		mod_load("");
+}
+
+/*
+ * A storm of frees in one arena
+ */
+
+static void be_storm(struct room *r)
+{
+	struct sem s;
+
+	oracle_pause(true);
+	if (!sem_attach(&s, r->other.fd, r->other.base, r->other.pages))
+		_exit(4);
+	for (;;) {
+		struct sem_req req = { .op = SEM_CHURN, .cnt = 2000, .node = -1, .val = 1 };
+
+		sem_run(&s, CX_RCU, 0, &req);
+		*r->laps += 1;
+	}
+}
+
+static struct took measure_queued(struct sem *s, int n)
+{
+	static long us[1000];
+	int i;
+
+	for (i = 0; i < n; i++) {
+		char *page = sem_page(s, 9);
+		long begin;
+
+		if (sem_alloc_wait(s, CX_SYS, page, 1) != page)
+			break;
+		user_write_sig(page, 1);
+		begin = now_us();
+		sem_free(s, CX_RCU, page, 1);
+		while (sem_pages(s) && now_us() - begin < 10000000)
+			usleep(100);
+		us[i] = now_us() - begin;
+	}
+
+	return took_of(us, i);
+}
+
+TEST_LONG(bounded, storm, 120, "a storm of frees in one arena does not delay a free in another one")
+{
+	struct took before, during;
+	struct room r;
+	int i;
+
+	room_open(&r);
+	ASSERT_OK();
+	before = measure_queued(&r.apart, 200);
+	took_print("a queued free, undisturbed", before);
+	for (i = 0; i < nr_cpus && i < 4; i++)
+		ASSERT(start(&r, be_storm), "fork");
+	ASSERT(wait_for(*r.laps, 20000), "no storm");
+	during = measure_queued(&r.apart, 200);
+	took_print("a queued free, against a storm in another arena", during);
+	stop_all(&r);
+	ASSERT_EQ(before.n, 200, "queued frees, undisturbed");
+	ASSERT_EQ(during.n, 200, "queued frees, in the storm");
+	/* Workers of both arenas compete for the guest's CPUs. */
+	ASSERT(during.p50 < BOUND_US, "a queued free typically took %ld us", during.p50);
+	/* On PREEMPT_RT these workers wait for interrupt threads, too, for seconds in QEMU. */
+	ASSERT(is_rt() || during.p99 < 2 * WORST_US, "of 100 queued frees one took %ld us",
+	       during.p99);
+	room_close(&r);
+}

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Accesses to pages that were not allocated by a program: from user space,
+ * which brings them in, and from BPF, which reads zero and writes nothing.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#include "runner.h"
+#include "arena.h"
+
+TEST_EACH(fault, on_demand, 64, 0,
+	  "a user access brings a zero page in that BPF sees too")
+{
+	__u64 val = 1;
+
+	ASSERT_EQ(user_read_sig(sem_page(s, 3), &val), 0, "signal");
+	ASSERT_EQ(val, 0, "first word");
+	ASSERT_EQ(user_diff(sem_page(s, 3), 1, 0), 0, "words that are not zero");
+	ASSERT_EQ(sem_pages(s), 1, "populated pages");
+	ASSERT_EQ(user_write_sig(sem_page(s, 3), 33), 0, "signal");
+	ASSERT_EQ(sem_read(s, cx, sem_page(s, 3)), 33, "word that BPF reads");
+	sem_write(s, cx, sem_page(s, 3), 44);
+	ASSERT_EQ(*(volatile __u64 *)sem_page(s, 3), 44, "word that user space reads");
+	ASSERT_EQ(sem_pages(s), 1, "populated pages");
+}
+
+TEST_EACH(fault, avoided, 64, 0,
+	  "allocations leave pages out that user space brought in")
+{
+	user_mark(sem_page(s, 1), 2, 500);
+	ASSERT(sem_alloc(s, cx, NULL, 1) == s->base, "1 page");
+	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 3), "1 more page");
+	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 2), 1), "fixed");
+	ASSERT_EQ(sem_unmarked(s, cx, sem_page(s, 1), 2, 500), 0, "pages that lost contents");
+	sem_free(s, cx, sem_page(s, 1), 2);
+	ASSERT(sem_freed(s, cx, sem_page(s, 1), 2), "free not finished");
+	ASSERT(sem_alloc(s, cx, NULL, 2) == sem_page(s, 1), "2 pages");
+	ASSERT_EQ(user_diff(sem_page(s, 1), 2, 0), 0, "words that are not zero");
+}
+
+TEST(fault, segv_on_fault, "with BPF_F_SEGV_ON_FAULT only allocated pages can be accessed")
+{
+	struct sem s;
+
+	ASSERT(sem_open(&s, 64, BPF_F_SEGV_ON_FAULT), "load");
+	ASSERT_EQ(user_read_sig(s.base, NULL), SIGSEGV, "read of a free page");
+	ASSERT_EQ(user_write_sig(sem_page(&s, 63), 1), SIGSEGV, "write to a free page");
+	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1) == s.base, "alloc");
+	ASSERT(sem_alloc(&s, CX_RCU, NULL, 1) == sem_page(&s, 1), "alloc");
+	ASSERT_EQ(user_write_sig(s.base, 1), 0, "write to an allocated page");
+	ASSERT_EQ(user_read_sig(sem_page(&s, 1), NULL), 0, "read of an allocated page");
+	ASSERT_EQ(user_read_sig(sem_page(&s, 2), NULL), SIGSEGV, "read of the page behind");
+	sem_close(&s);
+}
+
+TEST(fault, whole_arena, "user space can bring every page in")
+{
+	struct sem s;
+
+	ASSERT(sem_open(&s, 300, 0), "load");
+	user_mark(s.base, 300, 7);
+	ASSERT_EQ(sem_pages(&s), 300, "populated pages");
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 300, 7), 0, "pages that differ for BPF");
+	ASSERT(!sem_alloc_once(&s, CX_SYS, NULL, 1), "a page from a full arena");
+	sem_free(&s, CX_SYS, s.base, 300);
+	ASSERT_EQ(sem_pages(&s), 0, "populated pages after the free");
+	ASSERT_EQ(user_diff(s.base, 300, 0), 0, "words that are not zero");
+	sem_close(&s);
+}
+
+TEST(fault, processes, "several processes and BPF see the same pages, whoever brought them in")
+{
+	struct peer a, b;
+	struct sem s;
+	__u64 val;
+
+	ASSERT(sem_open(&s, 64, 0), "load");
+	ASSERT(peer_start(&a, &s) && peer_start(&b, &s), "peers");
+	ASSERT_EQ(peer_write(&a, sem_page(&s, 5), 55), 0, "signal in a peer");
+	ASSERT_EQ(peer_read(&b, sem_page(&s, 5), &val), 0, "signal in the other peer");
+	ASSERT_EQ(val, 55, "word in the other peer");
+	ASSERT_EQ(*(volatile __u64 *)sem_page(&s, 5), 55, "word here");
+	ASSERT_EQ(sem_read(&s, CX_RCU, sem_page(&s, 5)), 55, "word that BPF reads");
+	sem_write(&s, CX_SYS, sem_page(&s, 5), 66);
+	ASSERT_EQ(peer_read(&a, sem_page(&s, 5), &val), 0, "signal in a peer");
+	ASSERT_EQ(val, 66, "word in a peer");
+	ASSERT_EQ(sem_pages(&s), 1, "populated pages");
+
+	ASSERT(sem_alloc(&s, CX_RCU, NULL, 1) == s.base, "alloc");
+	sem_write(&s, CX_RCU, s.base, 11);
+	ASSERT_EQ(peer_read(&b, s.base, &val), 0, "signal in a peer");
+	ASSERT_EQ(val, 11, "word in a peer");
+	peer_stop(&a);
+	ASSERT_EQ(peer_read(&b, sem_page(&s, 5), &val), 0, "signal after the other peer ended");
+	ASSERT_EQ(val, 66, "word after the other peer ended");
+	peer_stop(&b);
+	sem_close(&s);
+}
+
+struct fault_racer {
+	char *base;
+	atomic_int *go;
+	__u64 val;
+};
+
+static void *fault_racer_main(void *arg)
+{
+	struct fault_racer *f = arg;
+	int i;
+
+	while (!atomic_load(f->go))
+		;
+	for (i = 0; i < 256; i++)
+		__atomic_fetch_add((__u64 *)(f->base + i * PAGE), f->val, __ATOMIC_SEQ_CST);
+
+	return NULL;
+}
+
+TEST(fault, same_page_race, "two threads that fault the same pages get the same pages")
+{
+	struct fault_racer f[2];
+	atomic_int go;
+	pthread_t t[2];
+	struct sem s;
+	int round, i;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(sem_open(&s, 256, 0), "load");
+	for (round = 0; round < 5; round++) {
+		atomic_store(&go, 0);
+		for (i = 0; i < 2; i++) {
+			f[i] = (struct fault_racer){ s.base, &go, i ? 1000 : 1 };
+			ASSERT(thread_on(&t[i], i, fault_racer_main, &f[i]), "thread");
+		}
+		atomic_store(&go, 1);
+		pthread_join(t[0], NULL);
+		pthread_join(t[1], NULL);
+		for (i = 0; i < 256; i++)
+			ASSERT_EQ(sem_read(&s, CX_SYS, sem_page(&s, i)), 1001, "sum that BPF reads");
+		ASSERT_EQ(sem_pages(&s), 256, "populated pages");
+		sem_free(&s, CX_SYS, s.base, 256);
+	}
+	sem_close(&s);
+}
+
+TEST(fault, syscalls, "system calls read and write the arena like any memory")
+{
+	struct sem s, segv;
+	char buf[16] = "0123456789abcde";
+	int p[2];
+
+	ASSERT(sem_open(&s, 64, 0) && sem_open(&segv, 64, BPF_F_SEGV_ON_FAULT), "load");
+	ASSERT(!pipe(p), "pipe");
+	ASSERT_EQ(write(p[1], buf, sizeof(buf)), sizeof(buf), "write");
+	ASSERT_EQ(read(p[0], sem_page(&s, 5), sizeof(buf)), sizeof(buf), "read into a free page");
+	ASSERT(!memcmp(sem_page(&s, 5), buf, sizeof(buf)), "contents");
+	ASSERT_EQ(write(p[1], sem_page(&s, 6), 8), 8, "write from a free page");
+	ASSERT_EQ(sem_pages(&s), 2, "populated pages");
+	ASSERT(read(p[0], segv.base, 8) < 0 && errno == EFAULT, "read into a page that is not there");
+	ASSERT_EQ(sem_reserve(&s, CX_SYS, s.base, 1), 0, "reserve");
+	ASSERT(write(p[1], s.base, 8) < 0 && errno == EFAULT, "write from a reserved page");
+	sem_close(&segv);
+	sem_close(&s);
+}
+
+TEST(fault, debugger, "another process can read and write the arena through a debugger's calls")
+{
+	struct iovec local, remote;
+	struct peer p;
+	struct sem s;
+	__u64 val;
+
+	ASSERT(sem_open(&s, 64, 0), "load");
+	ASSERT(peer_start(&p, &s), "peer");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1) == s.base, "alloc");
+	sem_write(&s, CX_SYS, s.base, 17);
+	local = (struct iovec){ &val, sizeof(val) };
+	remote = (struct iovec){ s.base, sizeof(val) };
+	if (process_vm_readv(p.pid, &local, 1, &remote, 1, 0) < 0 && errno == ENOSYS)
+		SKIP("this kernel has no process_vm_readv()");
+	ASSERT_EQ(process_vm_readv(p.pid, &local, 1, &remote, 1, 0), sizeof(val), "read");
+	ASSERT_EQ(val, 17, "word");
+	remote.iov_base = sem_page(&s, 9);
+	val = 18;
+	ASSERT_EQ(process_vm_writev(p.pid, &local, 1, &remote, 1, 0), sizeof(val), "write");
+	ASSERT_EQ(sem_read(&s, CX_SYS, sem_page(&s, 9)), 18, "word that BPF reads");
+	peer_stop(&p);
+	sem_close(&s);
+}
+
+TEST(fault, dropped, "MADV_DONTNEED drops a process's view, not the page; other tricks are refused")
+{
+	struct sem s;
+
+	ASSERT(sem_open(&s, 64, 0), "load");
+	user_mark(s.base, 64, 1);
+	ASSERT(!madvise(s.base, 64 * PAGE, MADV_DONTNEED), "madvise");
+	ASSERT_EQ(sem_pages(&s), 64, "populated pages");
+	ASSERT_EQ(user_unmarked(s.base, 64, 1), 0, "pages that differ");
+	ASSERT(mremap(s.base, 64 * PAGE, 128 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED, "grown");
+	ASSERT(mprotect(s.base, PAGE, PROT_READ), "split");
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 1), 0, "pages that differ for BPF");
+	sem_free(&s, CX_SYS, s.base, 64);
+	ASSERT_EQ(user_diff(s.base, 64, 0), 0, "words that are not zero after the free");
+	sem_close(&s);
+}
+
+TEST_EACH(fault, bpf_unmapped, 64, 0,
+	  "BPF reads zero from a page that is not there; what it writes is dropped")
+{
+	ASSERT_EQ(sem_read(s, cx, sem_page(s, 9)), 0, "word that BPF reads");
+	sem_write(s, cx, sem_page(s, 9), 0xdead);
+	ASSERT_EQ(sem_read(s, cx, sem_page(s, 9)), 0, "word that BPF reads after writing");
+	ASSERT_EQ(sem_pages(s), 0, "populated pages");
+	ASSERT(sem_alloc(s, cx, NULL, 10) == s->base, "alloc");
+	ASSERT_EQ(user_diff(s->base, 10, 0), 0, "words that are not zero");
+	sem_write(s, cx, sem_page(s, 9), 0xbeef);
+	ASSERT_EQ(sem_read(s, cx, sem_page(s, 9)), 0xbeef, "word that BPF reads after alloc");
+	sem_free(s, cx, s->base, 10);
+	ASSERT(sem_freed(s, cx, s->base, 10), "free not finished");
+	ASSERT_EQ(sem_read(s, cx, sem_page(s, 9)), 0, "word that BPF reads after free");
+	sem_write(s, cx, sem_page(s, 9), 0xdead);
+	ASSERT_EQ(user_diff(sem_page(s, 9), 1, 0), 0, "words that are not zero in user space");
+}
+
+TEST(fault, short_mapping, "an arena mapped shorter than max_entries has what is mapped")
+{
+	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
+	struct sem s;
+	char *base;
+	int fd;
+
+	fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "short", 0, 0, 64, &mopts);
+	ASSERT(fd >= 0, "create");
+	base = mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT(base != MAP_FAILED, "mmap");
+	ASSERT(sem_attach(&s, fd, base, 32), "load");
+	ASSERT(!sem_alloc_once(&s, CX_SYS, NULL, 33), "more than is mapped");
+	ASSERT(!sem_alloc_once(&s, CX_SYS, sem_page(&s, 32), 1), "behind the mapping");
+	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 31), 2), -EINVAL, "reserve over the end");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 32) == base, "what is mapped");
+	ASSERT_EQ(user_diff(base, 32, 0), 0, "words that are not zero");
+	sem_close(&s);
+	munmap(base, 32 * PAGE);
+	close(fd);
+}
+
+TEST(fault, long_mapping, "an arena mapped longer than max_entries never holds more pages")
+{
+	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
+	struct sem s;
+	char *base;
+	int fd;
+
+	fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "long", 0, 0, 32, &mopts);
+	ASSERT(fd >= 0, "create");
+	base = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT(base != MAP_FAILED, "mmap");
+	ASSERT(sem_attach(&s, fd, base, 64), "load");
+	ASSERT(!sem_alloc_once(&s, CX_SYS, NULL, 33), "more than max_entries");
+	ASSERT(!sem_alloc_once(&s, CX_SYS, sem_page(&s, 32), 1), "behind max_entries");
+	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 32), 1), -EINVAL, "reserve behind");
+	ASSERT_EQ(user_read_sig(sem_page(&s, 31), NULL), 0, "user access to the last page");
+	ASSERT_EQ(user_read_sig(sem_page(&s, 32), NULL), SIGSEGV, "user access behind max_entries");
+	ASSERT_EQ(user_write_sig(sem_page(&s, 63), 1), SIGSEGV, "user access at the end");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 31) == base, "the rest");
+	ASSERT_EQ(sem_pages(&s), 32, "populated pages");
+	sem_free(&s, CX_SYS, base, 64);
+	ASSERT_EQ(sem_pages(&s), 0, "populated pages after freeing the mapping");
+	sem_close(&s);
+	munmap(base, 64 * PAGE);
+	close(fd);
+}
+
+TEST(fault, exact_count, "the reported memory is exactly what is populated, by whatever means")
+{
+	struct sem s;
+
+	ASSERT(sem_open(&s, 256, 0), "load");
+	ASSERT_EQ(sem_pages(&s), 0, "pages of a new arena");
+	sem_alloc(&s, CX_SYS, NULL, 10);
+	ASSERT_EQ(sem_pages(&s), 10, "pages after a sleepable alloc");
+	sem_alloc(&s, CX_RCU, NULL, 5);
+	ASSERT_EQ(sem_pages(&s), 15, "pages after an alloc under rcu");
+	user_mark(sem_page(&s, 100), 4, 1);
+	ASSERT_EQ(sem_pages(&s), 19, "pages after user faults");
+	user_mark(s.base, 15, 1);
+	ASSERT_EQ(sem_pages(&s), 19, "pages after user faults on allocated pages");
+	sem_reserve(&s, CX_SYS, sem_page(&s, 120), 8);
+	ASSERT_EQ(sem_pages(&s), 19, "pages after a reservation");
+	ASSERT(!sem_alloc_once(&s, CX_SYS, s.base, 20), "fixed, taken");
+	ASSERT_EQ(sem_pages(&s), 19, "pages after a failure");
+	sem_free(&s, CX_SYS, sem_page(&s, 118), 5);
+	ASSERT_EQ(sem_pages(&s), 19, "pages after the free of a reservation");
+	sem_free(&s, CX_SYS, sem_page(&s, 8), 94);
+	ASSERT_EQ(sem_pages(&s), 10, "pages after a free");
+	sem_free(&s, CX_RCU, s.base, 256);
+	ASSERT(sem_settle(&s, 0), "free under rcu not finished");
+	sem_close(&s);
+}
+
+/*
+ * Who is in get_user_pages() for a page that is being freed, the drain, and who waits
+ * to write to the address space, must not wait for each other in a ring.
+ */
+struct gup {
+	char *addr;
+	atomic_int stop;
+};
+
+static void *gup_read(void *arg)
+{
+	struct gup *g = arg;
+	char buf[32 * PAGE];
+	struct iovec local = { buf, sizeof(buf) }, remote = { g->addr, sizeof(buf) };
+
+	while (!atomic_load(&g->stop)) {
+		madvise(g->addr, sizeof(buf), MADV_DONTNEED);
+		process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	}
+
+	return NULL;
+}
+
+/* ptrace() and /proc/pid/mem cannot give mmap_lock up meanwhile. */
+static void *gup_mem(void *arg)
+{
+	struct gup *g = arg;
+	int fd = open("/proc/self/mem", O_RDONLY);
+	char buf[32 * PAGE];
+
+	while (!atomic_load(&g->stop)) {
+		madvise(g->addr, sizeof(buf), MADV_DONTNEED);
+		if (pread(fd, buf, sizeof(buf), (long)g->addr) < 0)
+			usleep(100);
+	}
+	close(fd);
+
+	return NULL;
+}
+
+static void *gup_map(void *arg)
+{
+	struct gup *g = arg;
+
+	while (!atomic_load(&g->stop))
+		munmap(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
+
+	return NULL;
+}
+
+static void against_drain(void *(*reader)(void *))
+{
+	struct gup g = {};
+	pthread_t t[2];
+	struct sem s;
+	long end;
+
+	ASSERT(sem_open(&s, 64, 0), "load");
+	g.addr = sem_page(&s, 32);
+	ASSERT(thread_on(&t[0], nr_cpus > 1, reader, &g), "thread");
+	ASSERT(thread_on(&t[1], 0, gup_map, &g), "thread");
+	for (end = now_ms() + 4000; now_ms() < end;) {
+		/* Some pages are in page tables, so the drain wants mmap_lock. */
+		user_mark(s.base, 32, 1);
+		sem_free(&s, CX_RCU, s.base, 64);
+	}
+	atomic_store(&g.stop, 1);
+	pthread_join(t[0], NULL);
+	pthread_join(t[1], NULL);
+	sem_free(&s, CX_RCU, s.base, 64);
+	ASSERT(sem_settle(&s, 0), "%ld pages left", sem_pages(&s));
+	sem_close(&s);
+}
+
+TEST(fault, gup_and_drain, "system calls on pages that are being freed: no deadlock with a process that maps")
+{
+	struct iovec none = {};
+
+	if (process_vm_readv(getpid(), &none, 1, &none, 1, 0) < 0 && errno == ENOSYS)
+		SKIP("this kernel has no process_vm_readv()");
+	against_drain(gup_read);
+}
+
+TEST(fault, mem_and_drain, "/proc/self/mem on pages that are being freed: no deadlock with a process that maps")
+{
+	if (access("/proc/self/mem", R_OK))
+		SKIP("this kernel has no /proc/self/mem");
+	against_drain(gup_mem);
+}

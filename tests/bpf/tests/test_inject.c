@@ -1,0 +1,1111 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Allocations that fail: each in its turn, or a part of them, on kernels that have
+ * fault injection.
+ *
+ * A walk does the same thing again and again, and the n-th time the n-th allocation
+ * of this task fails, until there is no n-th any more. After each step the arena is
+ * what it was, or what it should have become, the error is the documented one, and
+ * trying again works. Allocations of workers and interrupts have no number; they fail
+ * with a probability. What is forgotten on the way is for the runner to find, at the
+ * end, with kmemleak.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "oracle.h"
+#include "runner.h"
+#include "arena.h"
+#include "stock.skel.h"
+
+#define DEBUGFS		"/sys/kernel/debug/"
+#define PARAMETERS	"/sys/module/arena_nolock/parameters/"
+
+/* A walk that does not end by then never will. */
+#define STEPS_MAX	4000
+
+/*
+ * Fault injection
+ */
+
+static const char *const kinds[] = { "failslab", "fail_page_alloc" };
+
+enum kind { SLAB, PAGES };
+
+/* Open all the time, since opening a file is one of the things that can fail. */
+static int nth_fd = -1, probability_fd[] = { -1, -1 };
+
+static void inject_knob(enum kind kind, const char *knob, const char *val)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), DEBUGFS "%s/%s", kinds[kind], knob);
+	if (!write_file(path, val))
+		test_fail(__FILE__, __LINE__, "%s: cannot write %s", path, val);
+}
+
+static void inject_probability(enum kind kind, const char *percent)
+{
+	ssize_t len = strlen(percent);
+
+	if (write(probability_fd[kind], percent, len) != len)
+		test_fail(__FILE__, __LINE__, "cannot write %s: %s", percent, strerror(errno));
+}
+
+#define TIMES		1000000
+#define TIMES_TEXT	"1000000"
+
+/* How many have failed. */
+static long inject_failed(enum kind kind)
+{
+	char path[128], *text = NULL;
+
+	snprintf(path, sizeof(path), DEBUGFS "%s/times", kinds[kind]);
+	if (!wait_for(text = read_file(path), 10000)) {
+		test_fail(__FILE__, __LINE__, "cannot read %s", path);
+		return -1;
+	}
+
+	return TIMES - atol(text);
+}
+
+static void inject_off(void)
+{
+	inject_probability(SLAB, "0");
+	inject_probability(PAGES, "0");
+	write_file(PARAMETERS "pool_pages", "256");
+	write_file(PARAMETERS "pool_max", "4096");
+	write_file("/dev/kmsg", "anl_test: expect allocation failures end");
+}
+
+/* Nothing fails yet, but everything could. The kernel does not report each fault. */
+static void inject_open(const char *pool_pages)
+{
+	char path[128];
+	glob_t paths;
+	size_t i;
+
+	if (access("/proc/self/fail-nth", F_OK) || access(DEBUGFS "failslab", F_OK) ||
+	    access(DEBUGFS "fail_page_alloc", F_OK))
+		SKIP("the kernel has no fault injection, a debug kernel has");
+	if (!glob(DEBUGFS "fail*/verbose", 0, NULL, &paths))
+		for (i = 0; i < paths.gl_pathc; i++)
+			write_file(paths.gl_pathv[i], "0");
+	for (i = SLAB; i <= PAGES; i++) {
+		inject_knob(i, "probability", "0");
+		inject_knob(i, "interval", "1");
+		inject_knob(i, "space", "0");
+		inject_knob(i, "times", TIMES_TEXT);
+		inject_knob(i, "task-filter", "Y");
+		inject_knob(i, "ignore-gfp-wait", "N");
+		snprintf(path, sizeof(path), DEBUGFS "%s/probability", kinds[i]);
+		probability_fd[i] = open(path, O_RDWR | O_CLOEXEC);
+		ASSERT(probability_fd[i] >= 0, "%s: %s", path, strerror(errno));
+	}
+	inject_knob(PAGES, "ignore-gfp-highmem", "N");
+	inject_knob(PAGES, "min-order", "0");
+	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	ASSERT(nth_fd >= 0, "fail-nth: %s", strerror(errno));
+	ASSERT(write_file(PARAMETERS "pool_pages", pool_pages), "pool_pages");
+	write_file("/dev/kmsg", "anl_test: expect allocation failures begin");
+	atexit(inject_off);
+}
+
+static void nth_arm(int n)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d", n);
+
+	if (pwrite(nth_fd, text, len, 0) != len)
+		test_fail(__FILE__, __LINE__, "fail-nth takes no %d", n);
+}
+
+/* Was there an n-th allocation, and has it failed? From here on nothing fails. */
+static bool nth_hit(void)
+{
+	char text[16] = {};
+	bool hit;
+
+	if (pread(nth_fd, text, sizeof(text) - 1, 0) <= 0) {
+		test_fail(__FILE__, __LINE__, "fail-nth cannot be read");
+		return false;
+	}
+	hit = !atoi(text);
+	if (!hit)
+		nth_arm(0);
+
+	return hit;
+}
+
+/* Workers, and with @self this task and those that it starts, are those that fail. */
+static void inject_tasks(bool self)
+{
+	struct dirent *d;
+	char path[64];
+	DIR *proc = opendir("/proc");
+
+	if (self)
+		write_file("/proc/self/make-it-fail", "1");
+	while (proc && (d = readdir(proc))) {
+		char *comm;
+
+		snprintf(path, sizeof(path), "/proc/%.16s/comm", d->d_name);
+		comm = atoi(d->d_name) > 0 ? read_file(path) : NULL;
+		if (!comm || strncmp(comm, "kworker/", 8))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%.16s/make-it-fail", d->d_name);
+		write_file(path, "1");
+	}
+	if (proc)
+		closedir(proc);
+}
+
+/* @percent of the page allocations fail: of those tasks, or all that cannot wait. */
+static void inject_pages(const char *percent, bool tasks_only)
+{
+	inject_knob(PAGES, "ignore-gfp-wait", tasks_only ? "N" : "Y");
+	inject_knob(PAGES, "task-filter", tasks_only ? "Y" : "N");
+	inject_knob(PAGES, "times", TIMES_TEXT);
+	inject_probability(PAGES, percent);
+}
+
+/* Ends that. Returns how many have failed. */
+static long inject_pages_end(void)
+{
+	inject_probability(PAGES, "0");
+
+	return inject_failed(PAGES);
+}
+
+/*
+ * A program that is loaded with one system call, with nothing in it but a call to
+ * allocate a page.
+ */
+
+static int one_kfunc, one_btf_fd = -1;
+
+static void one_open(void)
+{
+	struct btf *vmlinux = btf__load_vmlinux_btf();
+	struct btf *mod = btf__load_module_btf("arena_nolock", vmlinux);
+	struct bpf_btf_info info;
+	char name[64];
+	__u32 id = 0, len;
+
+	ASSERT(vmlinux && mod, "BTF");
+	one_kfunc = btf__find_by_name_kind(mod, "bpf_arena_nolock_alloc_pages", BTF_KIND_FUNC);
+	ASSERT(one_kfunc > 0, "no kfunc in the module's BTF");
+	while (one_btf_fd < 0 && !bpf_btf_get_next_id(id, &id)) {
+		int fd = bpf_btf_get_fd_by_id(id);
+
+		memset(&info, 0, sizeof(info));
+		info.name = (__u64)name;
+		info.name_len = sizeof(name);
+		len = sizeof(info);
+		if (fd >= 0 && !bpf_btf_get_info_by_fd(fd, &info, &len) &&
+		    !strcmp(name, "arena_nolock"))
+			one_btf_fd = fd;
+		else
+			close(fd);
+	}
+	ASSERT(one_btf_fd >= 0, "no file descriptor of the module's BTF");
+	btf__free(mod);
+	btf__free(vmlinux);
+}
+
+/* The program, or -errno. */
+static int one_load(int map_fd)
+{
+	int fds[] = { 0, one_btf_fd };
+	struct bpf_insn insns[] = {
+		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = BPF_REG_1,
+		  .src_reg = BPF_PSEUDO_MAP_FD, .imm = map_fd },
+		{ },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3, .imm = 1 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4, .imm = -1 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_5 },
+		{ .code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_KFUNC_CALL, .off = 1,
+		  .imm = one_kfunc },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_SYSCALL,
+		.prog_flags = BPF_F_SLEEPABLE,
+		.insns = (__u64)insns,
+		.insn_cnt = sizeof(insns) / sizeof(*insns),
+		.license = (__u64)"GPL",
+		.fd_array = (__u64)fds,
+	};
+	int fd = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+
+	return fd < 0 ? -errno : fd;
+}
+
+static bool one_run(int prog)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	return !bpf_prog_test_run_opts(prog, &opts);
+}
+
+/*
+ * Adoption
+ */
+
+/* The kernel's own kfuncs allocate and free on it, and user faults bring pages in. */
+static void stock_works(struct sem *raw)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct stock_bpf *skel = stock_bpf__open();
+	long pages = map_pages(raw->fd);
+	char *p;
+
+	ASSERT(skel, "open");
+	bpf_program__set_autoload(skel->progs.stock_raw, false);
+	ASSERT(!bpf_map__reuse_fd(skel->maps.arena, raw->fd), "reuse");
+	ASSERT(!stock_bpf__load(skel), "load of the stock program");
+	skel->bss->req = (struct sem_req){ .op = SEM_ALLOC, .cnt = 2, .node = -1 };
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sys), &opts), "run");
+	p = (char *)*(volatile __u64 *)&skel->bss->req.ret;
+	ASSERT(p >= raw->base && p < sem_page(raw, raw->pages - 1), "stock alloc: %p", p);
+	ASSERT_EQ(user_write_sig(p, 5), 0, "signal on a stock page");
+	ASSERT_EQ(user_write_sig(sem_page(raw, raw->pages - 1), 6), 0, "signal in a stock fault");
+	skel->bss->req = (struct sem_req){ .op = SEM_FREE, .addr = (__u64)p, .cnt = 2 };
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sys), &opts), "run");
+	skel->bss->req = (struct sem_req){
+		.op = SEM_FREE, .addr = (__u64)sem_page(raw, raw->pages - 1), .cnt = 1,
+	};
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sys), &opts), "run");
+	/* Kernels that do not count the pages of a stock arena say 0. */
+	ASSERT(!pages || wait_for(map_pages(raw->fd) == pages, 10000),
+	       "%ld pages, there were %ld", map_pages(raw->fd), pages);
+	stock_bpf__destroy(skel);
+}
+
+/* A way to make allocations fail, beginning with the n-th. */
+struct faults {
+	void (*arm)(int n);
+	bool (*hit)(void);
+};
+
+static const struct faults one_fault = { nth_arm, nth_hit };
+
+/* All of this task's after some: pages, or bytes of the slab. */
+static void starve(enum kind kind, int space)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d", space);
+	inject_knob(kind, "times", TIMES_TEXT);
+	inject_knob(kind, "space", text);
+	inject_probability(kind, "100");
+}
+
+static void pages_arm(int n)
+{
+	starve(PAGES, n - 1);
+}
+
+static bool pages_hit(void)
+{
+	return inject_pages_end();
+}
+
+static void slab_arm(int n)
+{
+	starve(SLAB, (n - 1) * 128);
+}
+
+static bool slab_hit(void)
+{
+	inject_probability(SLAB, "0");
+
+	return inject_failed(SLAB);
+}
+
+static const struct faults no_pages = { pages_arm, pages_hit };
+static const struct faults no_slab = { slab_arm, slab_hit };
+
+struct adopt_walk {
+	const struct faults *faults;
+	int stock;	/* loads that failed, and the arena was not adopted */
+	int after;	/* loads that failed, and the arena was adopted */
+	int loaded;	/* loads that did without what failed */
+};
+
+/* Sixteen PTE tables, in a range of addresses that no arena has had before. */
+#define ADOPT_PAGES	8192
+
+/* One step. The arena stays, so that the next one gets another range. */
+static bool adopt_step(struct adopt_walk *w, int n, int *map_fd)
+{
+	enum oracle_verdict v;
+	struct sem raw;
+	bool hit;
+	int prog;
+
+	if (!sem_stock(&raw, "inject", ADOPT_PAGES, 0)) {
+		test_fail(__FILE__, __LINE__, "arena");
+		return false;
+	}
+	*map_fd = raw.fd;
+	user_mark(sem_page(&raw, 3), 2, n);
+	user_mark(sem_page(&raw, 5000), 1, n);
+	w->faults->arm(n);
+	prog = one_load(raw.fd);
+	hit = w->faults->hit();
+	v = oracle_ask(raw.fd, true);
+	if (v == ORACLE_BAD)
+		v = oracle_rest(raw.fd) ? ORACLE_OK : ORACLE_BAD;
+	/* The verifier asks several times, and does not mind the first answer. */
+	if (prog >= 0 ? v != ORACLE_OK : !hit || (v != ORACLE_OK && v != ORACLE_STOCK)) {
+		test_fail(__FILE__, __LINE__, "load: %s, a fault: %d, the oracle says: %s",
+			  prog < 0 ? strerror(-prog) : "done", hit, oracle_text());
+		return false;
+	}
+	if (user_unmarked(sem_page(&raw, 3), 2, n) || user_unmarked(sem_page(&raw, 5000), 1, n))
+		test_fail(__FILE__, __LINE__, "pages that user space had brought in have changed");
+	w->loaded += prog >= 0 && hit;
+	w->stock += prog < 0 && v == ORACLE_STOCK;
+	w->after += prog < 0 && v == ORACLE_OK;
+	if (v == ORACLE_STOCK && (w->faults != &no_slab || !(n % 8)))
+		stock_works(&raw);
+
+	/* And the next load works, whatever this one left behind. */
+	if (prog < 0)
+		prog = one_load(raw.fd);
+	if (prog < 0 || map_pages(raw.fd) != 3 || !one_run(prog) || map_pages(raw.fd) != 4)
+		test_fail(__FILE__, __LINE__, "afterwards: program %d, %ld pages", prog,
+			  map_pages(raw.fd));
+	if (user_unmarked(sem_page(&raw, 3), 2, n) || user_unmarked(sem_page(&raw, 5000), 1, n) ||
+	    user_diff(raw.base, 1, 0))
+		test_fail(__FILE__, __LINE__, "pages have changed in adoption");
+	if (!test_failed())
+		oracle_rest(raw.fd);
+	close(prog);
+	munmap(raw.base, ADOPT_PAGES * PAGE);
+
+	return hit;
+}
+
+/* The log says so each time, as far as it may. */
+static bool adoption_failed(long mark)
+{
+	return strstr(klog_since(mark), "'inject': not adopted, error -12");
+}
+
+static void adopt_walk(struct adopt_walk *w, const struct faults *faults)
+{
+	static int fds[STEPS_MAX];
+	long mark = klog_mark();
+	bool hit = true;
+	int n;
+
+	inject_open("4");
+	ASSERT_OK();
+	write_file("/proc/self/make-it-fail", "1");
+	one_open();
+	ASSERT_OK();
+	oracle_pause(true);
+	w->faults = faults;
+	for (n = 1; n < STEPS_MAX && hit && !test_failed(); n++)
+		hit = adopt_step(w, n, &fds[n]);
+	printf("# %d steps: %d loads failed and left a stock arena, %d an adopted one, %d did without\n",
+	       n - 1, w->stock, w->after, w->loaded);
+	ASSERT_OK();
+	/* Kernels that fill in page tables themselves leave hardly a page to miss. */
+	ASSERT(adoption_failed(mark) || (faults == &no_pages && kver >= 70000),
+	       "adoption never failed");
+	ASSERT(!hit, "no end after %d steps", n);
+	while (--n)
+		close(fds[n]);
+}
+
+TEST_LONG(inject, adopt, 300, "each allocation of a load fails in turn: the arena is a stock arena as before, or adopted")
+{
+	struct adopt_walk w = {};
+
+	adopt_walk(&w, &one_fault);
+	ASSERT_OK();
+	/* What fails in adoption once, works when the verifier asks again. */
+	ASSERT(w.stock && w.loaded > 8, "hardly anything failed");
+}
+
+TEST_LONG(inject, adopt_no_pages, 300, "from some page on there are none for a load: the arena is a stock arena as before, or adopted")
+{
+	struct adopt_walk w = {};
+
+	adopt_walk(&w, &no_pages);
+	ASSERT_OK();
+	ASSERT(w.stock > (kver < 70000 ? ADOPT_PAGES / 512 : 0), "%d loads failed", w.stock);
+}
+
+TEST_LONG(inject, adopt_no_slab, 300, "from some object on there are none for a load: the arena is a stock arena as before, or adopted")
+{
+	struct adopt_walk w = {};
+
+	adopt_walk(&w, &no_slab);
+	ASSERT_OK();
+	ASSERT(w.stock, "no load failed");
+}
+
+TEST_LONG(inject, adopt_again, 120, "adoption of one arena fails in many ways, one after the other, and then works")
+{
+	struct sem raw, s;
+	const struct faults *faults = kver < 70000 ? &no_pages : &no_slab;
+	int n, prog = -1;
+	long mark = klog_mark();
+	bool hit = true;
+
+	inject_open("4");
+	ASSERT_OK();
+	write_file("/proc/self/make-it-fail", "1");
+	one_open();
+	ASSERT_OK();
+	ASSERT(sem_stock(&raw, "inject", ADOPT_PAGES, 0), "arena");
+	user_mark(raw.base, 40, 7);
+	for (n = 1; n < STEPS_MAX && oracle_ask(raw.fd, true) == ORACLE_STOCK; n++) {
+		faults->arm(n);
+		prog = one_load(raw.fd);
+		hit = faults->hit();
+		ASSERT(prog >= 0 || hit, "load: %s", strerror(-prog));
+	}
+	printf("# adopted in step %d\n", n - 1);
+	ASSERT(n < STEPS_MAX, "no end after %d steps", n);
+	ASSERT(n > 4 && adoption_failed(mark), "adoption hardly failed");
+	if (prog >= 0)
+		close(prog);
+	ASSERT(oracle_rest(raw.fd), "after %d steps", n);
+	ASSERT(sem_attach(&s, raw.fd, raw.base, ADOPT_PAGES), "load");
+	ASSERT_EQ(sem_pages(&s), 40, "populated pages");
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 40, 7), 0, "pages that differ for BPF");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, ADOPT_PAGES - 40) == sem_page(&s, 40), "all the rest");
+	sem_free(&s, CX_SYS, s.base, ADOPT_PAGES);
+	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	sem_close(&s);
+}
+
+/*
+ * In use
+ */
+
+/* The arena of a walk, with so small a reserve that it is not enough. */
+static bool walk_open(struct sem *s, __u32 pages)
+{
+	inject_open("16");
+
+	return !test_failed() && sem_open(s, pages, 0);
+}
+
+/* Allocations of @cnt pages, each time with another allocation of the kernel's failing. */
+static void alloc_walk(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt, int *nulls)
+{
+	long before = sem_pages(s);
+	bool hit = true, ran;
+	int n;
+
+	for (n = 1; n < STEPS_MAX && hit; n++) {
+		struct sem_req r = {
+			.op = SEM_ALLOC, .addr = (__u64)addr, .cnt = cnt, .node = -1,
+		};
+
+		nth_arm(n);
+		ran = sem_run(s, cx, 0, &r);
+		hit = nth_hit();
+		ASSERT(ran || hit, "the program did not run");
+		if (ran && r.ret) {
+			char *p = (char *)r.ret;
+
+			ASSERT(!addr || p == addr, "%p instead of %p", p, addr);
+			ASSERT_EQ(sem_pages(s), before + cnt, "populated pages");
+			ASSERT_EQ(user_diff(p, cnt, 0), 0, "words that are not zero");
+			user_fill(p, cnt, ~0ULL);
+			sem_free(s, CX_SYS, p, cnt);
+		} else {
+			/* Without a fault, a caller that can sleep gets what it wants. */
+			ASSERT(hit || cx != CX_SYS, "NULL in step %d", n);
+			*nulls += ran;
+		}
+		ASSERT(sem_settle(s, before), "%ld pages after step %d, there were %ld",
+		       sem_pages(s), n, before);
+		ASSERT(oracle_rest(s->fd), "step %d, %u pages", n, cnt);
+	}
+	ASSERT(!hit, "no end after %d steps", n);
+	printf("# context %d, %u pages%s: %d steps, NULL %d times\n", cx, cnt,
+	       addr ? " at an address" : "", n - 1, *nulls);
+}
+
+static void alloc_walks(enum sem_cx cx)
+{
+	static const __u32 cnts[] = { 1, 37, 64 };
+	int nulls = 0;
+	struct sem s;
+	size_t i;
+
+	ASSERT(walk_open(&s, 2048), "load");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 10) == s.base, "alloc");
+	sem_mark(&s, CX_SYS, s.base, 10, 3);
+	for (i = 0; i < sizeof(cnts) / sizeof(*cnts); i++) {
+		alloc_walk(&s, cx, NULL, cnts[i], &nulls);
+		ASSERT_OK();
+		alloc_walk(&s, cx, sem_page(&s, 1000), cnts[i], &nulls);
+		ASSERT_OK();
+	}
+	/* Others have more than one place to get pages from. */
+	ASSERT(nulls || cx != CX_SYS, "no fault was ever noticed");
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 10, 3), 0, "other pages that differ");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2000), "2000 pages afterwards");
+	sem_close(&s);
+}
+
+TEST_LONG(inject, alloc_sleepable, 180, "each allocation behind a sleepable alloc fails in turn: NULL and nothing lost, or pages")
+{
+	alloc_walks(CX_SYS);
+}
+
+TEST_LONG(inject, alloc_rcu, 180, "each allocation behind an alloc under rcu fails in turn: NULL and nothing lost, or pages")
+{
+	alloc_walks(CX_RCU);
+}
+
+TEST_LONG(inject, alloc_softirq_off, 180, "each allocation behind an alloc with bottom halves off fails in turn: NULL and nothing lost, or pages")
+{
+	alloc_walks(CX_TC);
+}
+
+/* How often a program is run that gets no memory for itself. */
+#define RUN_TRIES 50
+
+/*
+ * One allocation while none of this task's page allocations works. What the run itself
+ * needs has been used and given back a moment before, so it is there; but KASAN keeps
+ * what is given back, so that at times the kernel needs a page for it.
+ */
+static char *starved_alloc(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
+{
+	int tries = RUN_TRIES;
+	struct sem_req r;
+	bool ran;
+
+	do {
+		r = (struct sem_req){ .op = SEM_FREE };
+		sem_run(s, cx, 0, &r);
+		r = (struct sem_req){
+			.op = SEM_ALLOC, .addr = (__u64)addr, .cnt = cnt, .node = -1,
+		};
+		inject_probability(PAGES, "100");
+		ran = sem_run(s, cx, 0, &r);
+		inject_probability(PAGES, "0");
+	} while (!ran && --tries);
+	if (!ran)
+		test_fail(__FILE__, __LINE__, "the program did not run");
+
+	return (char *)r.ret;
+}
+
+/*
+ * Has a caller nothing to turn to but what is kept ready? On 7.x who cannot sleep has the
+ * no-lock allocator, and that takes no part in fault injection.
+ */
+static bool always_starves(enum sem_cx cx)
+{
+	return cx == CX_SYS || !has_intree_nonsleepable;
+}
+
+TEST_LONG(inject, starved, 60, "while no page is to be had, callers get NULL, or what is kept ready")
+{
+	struct sem s;
+	int cx, round;
+	char *p;
+
+	inject_open("16");
+	ASSERT_OK();
+	ASSERT(write_file(PARAMETERS "pool_max", "16"), "pool_max");
+	ASSERT(sem_open(&s, 2048, 0), "load");
+	inject_tasks(true);
+	inject_pages("0", true);
+	for (cx = CX_SYS; cx <= CX_TC; cx++) {
+		bool none = always_starves(cx);
+
+		for (round = 0; round < 10; round++) {
+			ASSERT(oracle_rest(s.fd), "before round %d in context %d", round, cx);
+			p = starved_alloc(&s, cx, NULL, 100);
+			ASSERT(p == (none ? NULL : s.base), "100 pages in context %d: %p", cx, p);
+			sem_free(&s, cx, s.base, 2048);
+			p = starved_alloc(&s, cx, sem_page(&s, 1000), 100);
+			ASSERT(p == (none ? NULL : sem_page(&s, 1000)),
+			       "100 pages at an address in context %d: %p", cx, p);
+			sem_free(&s, cx, s.base, 2048);
+			ASSERT_OK();
+			ASSERT(sem_settle(&s, 0), "%ld pages", sem_pages(&s));
+			ASSERT(oracle_rest(s.fd), "round %d in context %d", round, cx);
+
+			/* Only who cannot sleep has pages kept for it. */
+			p = starved_alloc(&s, cx, NULL, 8);
+			ASSERT(cx == CX_SYS ? !p : p == s.base, "8 pages in context %d: %p", cx, p);
+			ASSERT_EQ(sem_pages(&s), p ? 8 : 0, "populated pages");
+			sem_free(&s, cx, s.base, 2048);
+			ASSERT(sem_settle(&s, 0), "%ld pages", sem_pages(&s));
+		}
+	}
+	printf("# %ld page allocations failed\n", inject_pages_end());
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2048) == s.base, "the whole arena afterwards");
+	sem_close(&s);
+}
+
+static void free_walk(enum sem_cx cx)
+{
+	bool hit = true, ran;
+	struct sem s;
+	int n, i;
+
+	ASSERT(walk_open(&s, 2048), "load");
+	for (n = 1; n < STEPS_MAX && hit; n++) {
+		struct sem_req r = { .op = SEM_FREE, .addr = (__u64)s.base, .cnt = 2048 };
+
+		/* As many runs of pages as no stack holds. */
+		ASSERT(sem_alloc(&s, CX_SYS, s.base, 400) == s.base, "alloc");
+		user_mark(s.base, 400, n);
+		for (i = 0; i < 400; i += 4)
+			sem_free(&s, CX_SYS, sem_page(&s, i), 1);
+		ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 500), 10), 0, "reserve");
+
+		nth_arm(n);
+		ran = sem_run(&s, cx, 0, &r);
+		hit = nth_hit();
+		ASSERT(ran || hit, "the program did not run");
+		if (!ran)
+			sem_free(&s, cx, s.base, 2048);
+		if (cx == CX_SYS)
+			ASSERT_EQ(sem_pages(&s), 0, "pages on return");
+		ASSERT(sem_freed(&s, cx, s.base, 2048), "free not finished in step %d", n);
+		ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+		ASSERT_EQ(user_diff(s.base, 400, 0), 0, "words that are not zero");
+		sem_free(&s, CX_SYS, s.base, 2048);
+		ASSERT(oracle_rest(s.fd), "step %d", n);
+	}
+	ASSERT(!hit, "no end after %d steps", n);
+	printf("# %d steps\n", n - 1);
+	sem_close(&s);
+}
+
+TEST_LONG(inject, free_sleepable, 120, "a sleepable free is complete on return whatever allocation fails")
+{
+	free_walk(CX_SYS);
+}
+
+TEST_LONG(inject, free_softirq_off, 120, "a deferred free finishes whatever allocation fails")
+{
+	free_walk(CX_TC);
+}
+
+TEST_LONG(inject, reserve, 120, "reserving addresses works, or is not done, whatever allocation fails")
+{
+	bool hit = true, ran;
+	struct sem s;
+	int n, cx;
+
+	ASSERT(walk_open(&s, 1024), "load");
+	for (cx = CX_SYS; cx <= CX_TC; cx++) {
+		for (n = 1, hit = true; n < STEPS_MAX && hit; n++) {
+			struct sem_req r = {
+				.op = SEM_RESERVE, .addr = (__u64)sem_page(&s, 100), .cnt = 300,
+			};
+
+			nth_arm(n);
+			ran = sem_run(&s, cx, 0, &r);
+			hit = nth_hit();
+			ASSERT(ran || hit, "the program did not run");
+			if (ran)
+				ASSERT_EQ((int)r.ret, 0, "reserve");
+			ASSERT(oracle_rest(s.fd), "step %d", n);
+			sem_free(&s, CX_SYS, s.base, 1024);
+		}
+		ASSERT(!hit, "no end after %d steps", n);
+	}
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1024) == s.base, "the whole arena");
+	sem_close(&s);
+}
+
+TEST_LONG(inject, fault, 120, "each allocation of a user fault fails in turn: SIGBUS and nothing lost, or a page")
+{
+	int n, sig, sigbus = 0;
+	bool hit = true;
+	struct sem s;
+	__u64 val;
+
+	ASSERT(walk_open(&s, 2048), "load");
+	for (n = 1; n < STEPS_MAX && hit; n++) {
+		/* A mapping without page tables, and a page behind which there is nothing. */
+		ASSERT(!munmap(s.base, 2048 * PAGE), "munmap");
+		ASSERT(map_at(s.fd, s.base, 2048), "mmap");
+		nth_arm(n);
+		sig = user_read_sig(sem_page(&s, 700), &val);
+		hit = nth_hit();
+		ASSERT(!sig || (sig == SIGBUS && hit), "signal %d in step %d", sig, n);
+		sigbus += sig == SIGBUS;
+		ASSERT_EQ(sem_pages(&s), !sig, "populated pages");
+		ASSERT(oracle_rest(s.fd), "step %d", n);
+		ASSERT_EQ(user_read_sig(sem_page(&s, 700), &val), 0, "signal afterwards");
+		ASSERT_EQ(val, 0, "word");
+		user_fill(sem_page(&s, 700), 1, ~0ULL);
+		sem_free(&s, CX_SYS, s.base, 2048);
+		ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	}
+	ASSERT(!hit, "no end after %d steps", n);
+	ASSERT(sigbus, "no fault was ever noticed");
+	printf("# %d steps, SIGBUS %d times\n", n - 1, sigbus);
+
+	/* The same for a page that is there. */
+	ASSERT(sem_alloc(&s, CX_SYS, sem_page(&s, 700), 1), "alloc");
+	sem_write(&s, CX_SYS, sem_page(&s, 700), 33);
+	for (n = 1, hit = true; n < STEPS_MAX && hit; n++) {
+		ASSERT(!munmap(s.base, 2048 * PAGE), "munmap");
+		ASSERT(map_at(s.fd, s.base, 2048), "mmap");
+		nth_arm(n);
+		sig = user_read_sig(sem_page(&s, 700), &val);
+		hit = nth_hit();
+		ASSERT(!sig && val == 33, "signal %d, word %llu in step %d", sig, val, n);
+		ASSERT(oracle_rest(s.fd), "step %d", n);
+	}
+	ASSERT(!hit, "no end after %d steps", n);
+	sem_close(&s);
+}
+
+TEST_LONG(inject, mmap, 120, "each allocation of an mmap of an adopted arena fails in turn: ENOMEM, and the next one works")
+{
+	bool hit = true, ok;
+	int n, failed = 0, err;
+	struct sem s;
+
+	ASSERT(walk_open(&s, 2048), "load");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 20) == s.base, "alloc");
+	sem_mark(&s, CX_SYS, s.base, 20, 8);
+	for (n = 1; n < STEPS_MAX && hit; n++) {
+		user_unmarked(s.base, 20, 8);
+		ASSERT(!munmap(s.base, 2048 * PAGE), "munmap");
+		nth_arm(n);
+		ok = map_at(s.fd, s.base, 2048);
+		err = errno;
+		hit = nth_hit();
+		ASSERT(ok || hit, "mmap: %s", strerror(err));
+		if (!ok) {
+			ASSERT_EQ(err, ENOMEM, "error");
+			failed++;
+			ASSERT(oracle_rest(s.fd), "step %d", n);
+			ASSERT(map_at(s.fd, s.base, 2048), "mmap afterwards");
+		}
+		ASSERT(oracle_rest(s.fd), "step %d", n);
+		ASSERT_EQ(user_unmarked(s.base, 20, 8), 0, "pages that differ");
+	}
+	ASSERT(!hit, "no end after %d steps", n);
+	ASSERT(failed, "no fault was ever noticed");
+	printf("# %d steps, ENOMEM %d times\n", n - 1, failed);
+	sem_close(&s);
+}
+
+TEST_LONG(inject, refill, 60, "when the worker gets no pages, callers get NULL, and pages again when it does")
+{
+	struct sem s;
+	long failed;
+	int i;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(walk_open(&s, 4096), "load");
+	inject_pages("100", true);
+	/* Each burst takes what is there, and the worker tries to get more. */
+	for (i = 0; i < 200 && inject_failed(PAGES) < 10; i++) {
+		struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 16, .node = -1 };
+
+		/* There may be other workers by now. */
+		if (!(i % 8))
+			inject_tasks(false);
+		if (!sem_run(&s, CX_IRQ, 0, &r))
+			continue;
+		ASSERT(r.ret <= 16, "%llu pages", r.ret);
+		usleep(10000);
+		sem_free(&s, CX_IRQ, s.base, 4096);
+	}
+	failed = inject_pages_end();
+	printf("# %d bursts, %ld page allocations failed\n", i, failed);
+	ASSERT(failed, "no page allocation failed");
+	ASSERT(sem_settle(&s, 0), "%ld pages at the end", sem_pages(&s));
+	ASSERT(oracle_rest(s.fd), "afterwards");
+	ASSERT(sem_alloc(&s, CX_IRQ, NULL, 16), "16 pages in an interrupt afterwards");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 4000), "4000 pages afterwards");
+	sem_close(&s);
+}
+
+#define LEAK_ROUNDS 15
+#define LEAK_REPEAT 100
+#define LEAK_TRIES (10 * LEAK_REPEAT)
+
+static int compare(const void *a, const void *b)
+{
+	return *(const long *)a - *(const long *)b;
+}
+
+/*
+ * A page that is lost is in no book; only the kernel has one less. Slabs count as free,
+ * since KASAN keeps what was in them for a while; kmemleak looks after those.
+ */
+static void leak_rounds(struct sem *s, bool (*fail)(struct sem *s, int n), int n)
+{
+	const long limit = LEAK_REPEAT * 2;	/* one page each time would be twice that */
+	long lost[LEAK_ROUNDS], before, sum = 0;
+	int round, i, tries;
+
+	for (round = 0; round < LEAK_ROUNDS; round++) {
+		before = free_kib() + read_meminfo("Slab");
+		/* At times the kernel needs memory for the run itself, which counts as well. */
+		for (i = 0, tries = LEAK_TRIES; i < LEAK_REPEAT && tries; tries--)
+			i += fail(s, n);
+		ASSERT_EQ(i, LEAK_REPEAT, "failures");
+		ASSERT(oracle_rest(s->fd), "round %d", round);
+		lost[round] = before - free_kib() - read_meminfo("Slab");
+		sum += lost[round];
+	}
+	qsort(lost, LEAK_ROUNDS, sizeof(*lost), compare);
+	printf("# lost in a round: %ld to %ld KiB, typically %ld, in all %ld\n", lost[0],
+	       lost[LEAK_ROUNDS - 1], lost[LEAK_ROUNDS / 2], sum);
+	/* What is lost shows in most rounds and in the end; the kernel's own ups and downs do not. */
+	ASSERT(lost[LEAK_ROUNDS / 2] < limit || sum < limit * LEAK_ROUNDS,
+	       "a round typically loses %ld KiB, and all of them %ld", lost[LEAK_ROUNDS / 2], sum);
+	ASSERT_EQ(sem_pages(s), 0, "populated pages");
+}
+
+/* The last of 16 + 16 + 4 + 1 pages. */
+static bool fail_nth(struct sem *s, int n)
+{
+	struct sem_req r = { .op = SEM_ALLOC, .cnt = 37, .node = -1 };
+	bool ran;
+
+	nth_arm(n);
+	ran = sem_run(s, CX_SYS, 0, &r);
+	nth_hit();
+	if (ran && !r.ret)
+		return true;
+	sem_free(s, CX_SYS, s->base, s->pages);
+
+	return false;
+}
+
+/* Rather than once, because the kernel happened to need a page for itself? */
+static bool fails_often(struct sem *s, int n)
+{
+	int i, failed = 0;
+
+	for (i = 0; i < 16; i++)
+		failed += fail_nth(s, n);
+
+	return failed >= 3;
+}
+
+static bool fail_starved(struct sem *s, int n)
+{
+	return !starved_alloc(s, CX_TC, NULL, n);
+}
+
+TEST_LONG(inject, pages_come_back, 120, "an allocation that fails half-way again and again costs no memory")
+{
+	struct sem s;
+	int n;
+
+	inject_open("16");
+	ASSERT_OK();
+	ASSERT(write_file(PARAMETERS "pool_max", "16"), "pool_max");
+	ASSERT(sem_open(&s, 1024, 0), "load");
+	for (n = 1; n < 100 && !fails_often(&s, n); n++)
+		;
+	ASSERT(n < 100, "the allocation fails with none of its pages");
+	leak_rounds(&s, fail_nth, n);
+	ASSERT_OK();
+	if (always_starves(CX_TC)) {
+		inject_tasks(true);
+		inject_pages("0", true);
+		leak_rounds(&s, fail_starved, 100);
+		ASSERT_OK();
+	}
+	sem_close(&s);
+}
+
+/*
+ * A part of the allocations fails, in all contexts at once
+ */
+
+struct churn {
+	struct sem *s;
+	enum sem_cx cx;
+	int slot;
+	atomic_bool *stop;
+	unsigned long ran, failed, bad;
+};
+
+static void *churn_bpf(void *arg)
+{
+	struct churn *c = arg;
+
+	while (!atomic_load(c->stop)) {
+		struct sem_req r = {
+			.op = SEM_CHURN, .addr = (__u64)sem_page(c->s, 1024), .cnt = 40,
+			.node = -1, .val = c->slot,
+		};
+
+		if (!sem_run(c->s, c->cx, c->slot, &r))
+			continue;
+		c->ran += 40;
+		c->failed += r.addr;
+		c->bad += r.ret;
+	}
+
+	return NULL;
+}
+
+/* The frame of a signal goes to the stack; if that cannot grow, it is another signal. */
+static void churn_stack(void)
+{
+	volatile char deep[64 * 1024];
+	size_t i;
+
+	for (i = 0; i < sizeof(deep); i += PAGE)
+		deep[i] = 1;
+}
+
+/* Blocks in the upper half, from a caller that can sleep, and their frees. */
+static void *churn_blocks(void *arg)
+{
+	struct churn *c = arg;
+	int i;
+
+	churn_stack();
+	for (i = 0; !atomic_load(c->stop); i++) {
+		char *p = sem_page(c->s, 1024 + i % 8 * 64);
+		struct sem_req r = {
+			.op = SEM_ALLOC, .addr = (__u64)p, .cnt = 60, .node = -1,
+		};
+
+		if (!sem_run(c->s, CX_SYS, c->slot, &r))
+			continue;
+		c->ran++;
+		/* A page of another thread may be in the way. */
+		if (!r.ret) {
+			c->failed++;
+			continue;
+		}
+		c->bad += user_read_sig(p + 59 * PAGE, &r.val) == SIGSEGV || r.val;
+		user_write_sig(p + 59 * PAGE, ~0ULL);
+		r = (struct sem_req){ .op = SEM_FREE, .addr = (__u64)p, .cnt = 60 };
+		sem_run(c->s, i % 2 ? CX_TC : CX_SYS, c->slot, &r);
+	}
+
+	return NULL;
+}
+
+static void *churn_fault(void *arg)
+{
+	struct churn *c = arg;
+	int i, sig;
+
+	churn_stack();
+	for (i = 0; !atomic_load(c->stop); i++) {
+		char *p = sem_page(c->s, 1600 + i % 256);
+
+		sig = user_write_sig(p, i);
+		c->ran++;
+		c->failed += sig == SIGBUS;
+		c->bad += sig && sig != SIGBUS;
+		if (i % 256 == 255) {
+			struct sem_req r = {
+				.op = SEM_FREE, .addr = (__u64)sem_page(c->s, 1600), .cnt = 256,
+			};
+
+			sem_run(c->s, CX_SYS, c->slot, &r);
+		}
+	}
+
+	return NULL;
+}
+
+#define CHURN_ASKED 100
+
+static void churn(const char *percent, bool tasks_only)
+{
+	static void *(*const fns[])(void *) = {
+		churn_bpf, churn_bpf, churn_bpf, churn_bpf, churn_blocks, churn_fault,
+	};
+	struct churn c[6] = {
+		{ .cx = CX_SYS }, { .cx = CX_RCU }, { .cx = CX_TC }, { .cx = CX_IRQ },
+	};
+	atomic_bool stop = false;
+	pthread_t threads[6];
+	unsigned long bad = 0;
+	struct sem s;
+	long failed;
+	int i;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(walk_open(&s, 2048), "load");
+	if (tasks_only)
+		inject_tasks(true);
+	inject_pages(percent, tasks_only);
+	for (i = 0; i < 6; i++) {
+		c[i].s = &s;
+		c[i].slot = i + 1;
+		c[i].stop = &stop;
+		/* Stacks are allocated as well. */
+		while (!thread_on(&threads[i], i % nr_cpus, fns[i], &c[i]))
+			usleep(1000);
+	}
+	for (i = 0; i < CHURN_ASKED && !test_failed(); i++) {
+		/* The oracle's own memory may be what fails; then it has not been asked. */
+		if (oracle_ask(s.fd, false) == ORACLE_BAD)
+			test_fail(__FILE__, __LINE__, "the oracle says: %s", oracle_text());
+		usleep(20000);
+	}
+	atomic_store(&stop, true);
+	for (i = 0; i < 6; i++)
+		pthread_join(threads[i], NULL);
+	failed = inject_pages_end();
+	for (i = 0; i < 6; i++) {
+		printf("# thread %d: %lu rounds, %lu without memory, %lu wrong\n", i, c[i].ran,
+		       c[i].failed, c[i].bad);
+		bad += c[i].bad;
+	}
+	printf("# %ld page allocations failed\n", failed);
+	ASSERT(failed, "no page allocation failed");
+	ASSERT_EQ(bad, 0, "rounds that went wrong");
+	ASSERT_OK();
+	ASSERT(sem_reset(&s), "the arena does not get empty");
+	ASSERT(oracle_rest(s.fd), "at the end");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2048) == s.base, "the whole arena");
+	ASSERT_EQ(user_diff(s.base, 2048, 0), 0, "words that are not zero");
+	sem_close(&s);
+}
+
+TEST_LONG(inject, churn, 120, "a third of the page allocations fails, of sleepers and workers, in all contexts: nothing is lost")
+{
+	churn("30", true);
+}
+
+TEST_LONG(inject, churn_atomic, 120, "half of the allocations that cannot wait fail, in all contexts: nothing is lost")
+{
+	churn("50", false);
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The module's own life: when it can be removed, what it leaves behind, and its
+ * parameter. These tests unload and load the module; they leave it loaded.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "runner.h"
+#include "arena.h"
+#include "odd.skel.h"
+
+#define PARAM "/sys/module/arena_nolock/parameters/pool_pages"
+
+/* Maps are freed from a work queue after the last reference is gone. */
+static bool unload(void)
+{
+	return wait_for(!mod_unload(), 10000);
+}
+
+/* rmmod has to be refused, and at once. */
+static bool refused(void)
+{
+	int err = mod_unload();
+
+	if (err == -EWOULDBLOCK || err == -EBUSY)
+		return true;
+	printf("# rmmod: %s\n", err ? strerror(-err) : "done");
+	if (!err)
+		mod_load("");
+
+	return false;
+}
+
+TEST(lifetime, in_use, "the module cannot be removed while an arena is, in whatever form, in use")
+{
+	struct sem s, keep;
+
+	ASSERT(sem_open(&s, 64, 0), "load");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 4) == s.base, "alloc");
+	ASSERT(refused(), "removed with a program, a map and a mapping");
+
+	/* Only the map. */
+	keep = s;
+	keep.fd = dup(s.fd);
+	sem_close(&s);
+	munmap(keep.base, 64 * PAGE);
+	usleep(200000);
+	ASSERT(refused(), "removed with a map");
+	ASSERT_EQ(map_pages(keep.fd), 4, "populated pages");
+
+	/* Only a mapping. */
+	ASSERT(map_at(keep.fd, keep.base, 64), "map");
+	close(keep.fd);
+	usleep(200000);
+	ASSERT(refused(), "removed with a mapping");
+	user_mark(keep.base, 64, 1);
+	ASSERT_EQ(user_unmarked(keep.base, 64, 1), 0, "pages that differ");
+
+	munmap(keep.base, 64 * PAGE);
+	ASSERT(unload(), "not removed when all is closed");
+	ASSERT_EQ(mod_load(""), 0, "load");
+}
+
+TEST(lifetime, program_alone, "the module cannot be removed while a program calls it, even without an arena")
+{
+	struct odd_bpf *skel = odd_bpf__open();
+
+	ASSERT(skel, "open");
+	bpf_program__set_autoload(skel->progs.odd_array, true);
+	if (odd_bpf__load(skel)) {
+		odd_bpf__destroy(skel);
+		SKIP("the verifier does not let the program pass");
+	}
+	ASSERT(refused(), "removed with a program");
+	odd_bpf__destroy(skel);
+	ASSERT(unload(), "not removed when all is closed");
+	ASSERT_EQ(mod_load(""), 0, "load");
+}
+
+TEST(lifetime, killed_user, "a user of an arena that is killed does not keep the module")
+{
+	int status, pipefd[2];
+	struct sem s;
+	char c;
+	pid_t pid;
+
+	ASSERT(!pipe(pipefd), "pipe");
+	fflush(stdout);
+	pid = fork();
+	ASSERT(pid >= 0, "fork");
+	if (!pid) {
+		if (sem_open(&s, 64, 0) && sem_alloc(&s, CX_SYS, NULL, 32) &&
+		    write(pipefd[1], "x", 1) == 1)
+			for (;;)
+				sem_free(&s, CX_RCU, sem_alloc_once(&s, CX_RCU, NULL, 1), 1);
+		_exit(1);
+	}
+	ASSERT_EQ(read(pipefd[0], &c, 1), 1, "read");
+	ASSERT(refused(), "removed with a running user");
+	kill(pid, SIGKILL);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid, "waitpid");
+	ASSERT(unload(), "not removed after the user was killed");
+	ASSERT_EQ(mod_load(""), 0, "load");
+}
+
+TEST(lifetime, unload_after_frees, "an arena closed right after frees under rcu does not keep the module")
+{
+	struct sem s;
+	int round;
+
+	for (round = 0; round < 3; round++) {
+		ASSERT(sem_open(&s, 2048, 0), "load");
+		ASSERT(sem_alloc(&s, CX_SYS, NULL, 2048) == s.base, "alloc");
+		user_mark(s.base, 2048, 1);
+		sem_free(&s, CX_RCU, s.base, 2048);
+		sem_close(&s);
+		munmap(s.base, 2048 * PAGE);
+		ASSERT(unload(), "not removed");
+		ASSERT_EQ(mod_load(""), 0, "load");
+	}
+}
+
+/* All that has to come back, in KiB. */
+struct usage {
+	long free, slab, percpu, vmalloc, pagetables;
+};
+
+static struct usage usage(void)
+{
+	return (struct usage){
+		.free = free_kib(),
+		.slab = read_meminfo("Slab"),
+		.percpu = read_meminfo("Percpu"),
+		.vmalloc = read_meminfo("VmallocUsed"),
+		.pagetables = read_meminfo("PageTables"),
+	};
+}
+
+static void usage_print(int round, struct usage u)
+{
+	printf("# round %d: free %ld, slab %ld, percpu %ld, vmalloc %ld, page tables %ld KiB\n",
+	       round, u.free, u.slab, u.percpu, u.vmalloc, u.pagetables);
+}
+
+/* One life of the module: an arena with all sorts of pages in it. */
+static void one_life(void)
+{
+	struct sem s;
+
+	ASSERT_EQ(mod_load(""), 0, "load of the module");
+	ASSERT(sem_open(&s, 4096, 0), "load of the program");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1000) == s.base, "alloc");
+	ASSERT(sem_alloc(&s, CX_RCU, NULL, 100) == sem_page(&s, 1000), "alloc under rcu");
+	user_mark(sem_page(&s, 2000), 500, 1);
+	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 3000), 100), 0, "reserve");
+	sem_free(&s, CX_SYS, s.base, 300);
+	sem_free(&s, CX_RCU, sem_page(&s, 400), 300);
+	user_mark(s.base, 100, 1);
+	sem_close(&s);
+	munmap(s.base, 4096 * PAGE);
+	ASSERT(unload(), "not removed");
+}
+
+#define LIVES 20
+/* Page tables of vmalloc addresses stay after their first use; slabs grow to fit. */
+#define WARM_UP 3
+
+static int compare(const void *a, const void *b)
+{
+	return *(const long *)a - *(const long *)b;
+}
+
+/*
+ * A leak shows in every round, so what a round typically loses must be next to
+ * nothing: 16 pages of the 2000 that a life has. A total cannot be judged that
+ * well, since the kernel keeps 2 MiB for module code at times, and at others not.
+ * What is in slabs counts as free here, and is looked at by itself: KASAN keeps objects
+ * that were freed for a while.
+ */
+TEST_LONG(lifetime, twenty_times, 90, "load, use, remove twenty times: memory is back where it started")
+{
+	struct usage u[LIVES], *first = &u[WARM_UP], *last = &u[LIVES - 1];
+	long lost[LIVES - 1 - WARM_UP];
+	int round, i;
+
+	ASSERT(unload(), "not removed");
+	for (round = 0; round < LIVES && !test_failed(); round++) {
+		one_life();
+		u[round] = usage();
+		usage_print(round, u[round]);
+	}
+	if (!mod_loaded())
+		mod_load("");
+	ASSERT_OK();
+
+	for (i = 0; i < LIVES - 1 - WARM_UP; i++)
+		lost[i] = first[i].free + first[i].slab - first[i + 1].free - first[i + 1].slab;
+	qsort(lost, LIVES - 1 - WARM_UP, sizeof(lost[0]), compare);
+	ASSERT(lost[(LIVES - 1 - WARM_UP) / 2] < 64, "a round typically loses %ld KiB",
+	       lost[(LIVES - 1 - WARM_UP) / 2]);
+	ASSERT(first->free - last->free < 4096, "%ld KiB less are free", first->free - last->free);
+	ASSERT(last->slab - first->slab < 1024, "slab grew by %ld KiB", last->slab - first->slab);
+	ASSERT(last->percpu - first->percpu < 256, "percpu grew by %ld KiB",
+	       last->percpu - first->percpu);
+	ASSERT(last->pagetables - first->pagetables < 512, "page tables grew by %ld KiB",
+	       last->pagetables - first->pagetables);
+	ASSERT(last->vmalloc - first->vmalloc < 4096, "vmalloc grew by %ld KiB",
+	       last->vmalloc - first->vmalloc);
+}
+
+/* With no reserve, what a caller gets that cannot sleep is up to the kernel. */
+static void with_reserve(const char *params, const char *expect, __u32 ready)
+{
+	struct sem s;
+	char *text;
+
+	ASSERT(unload(), "not removed");
+	ASSERT_EQ(mod_load(params), 0, "load");
+	text = read_file(PARAM);
+	ASSERT(text && !strcmp(text, expect), "parameter is %s", text ? text : "not there");
+	ASSERT(sem_open(&s, 8192, 0), "load");
+	if (ready && nr_cpus > 1)
+		ASSERT(sem_alloc(&s, CX_IRQ, NULL, ready) == s.base, "%u pages in an interrupt",
+		       ready);
+	/* 6.12 has no other source of pages for an interrupt. */
+	if (kver < 70000 && nr_cpus > 1)
+		ASSERT(!sem_alloc_once(&s, CX_IRQ, NULL, 5000), "5000 pages in an interrupt");
+	ASSERT(sem_alloc(&s, CX_RCU, NULL, 8), "8 pages under rcu");
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1000), "1000 pages");
+	sem_close(&s);
+	munmap(s.base, 8192 * PAGE);
+	ASSERT(unload(), "not removed");
+}
+
+static void reload(void)
+{
+	if (!mod_loaded())
+		mod_load("");
+}
+
+TEST(lifetime, reserve_pages_default, "256 pages are kept ready by default")
+{
+	with_reserve("", "256\n", 256);
+	reload();
+}
+
+TEST(lifetime, reserve_pages_0, "the module works with nothing kept ready")
+{
+	with_reserve("pool_pages=0", "0\n", 0);
+	reload();
+}
+
+TEST(lifetime, reserve_pages_most, "4096 pages can be kept ready")
+{
+	with_reserve("pool_pages=4096", "4096\n", 4096);
+	reload();
+}
+
+TEST(lifetime, reserve_pages_bad, "a bad number of pages to keep ready is refused")
+{
+	static const char *const bad[] = { "4097", "-1", "many", "4294967296", "" };
+	char param[64];
+	size_t i;
+
+	ASSERT(unload(), "not removed");
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(param, sizeof(param), "pool_pages=%s", bad[i]);
+		if (!mod_load(param)) {
+			mod_unload();
+			mod_load("");
+			ASSERT(false, "loaded with %s", param);
+		}
+	}
+	ASSERT_EQ(mod_load("pool_pages=16"), 0, "load");
+	ASSERT(!write_file(PARAM, "4097"), "4097 written");
+	ASSERT(!write_file(PARAM, "-1"), "-1 written");
+	ASSERT(!strcmp(read_file(PARAM), "16\n"), "parameter is %s", read_file(PARAM));
+	ASSERT(write_file(PARAM, "256"), "256 not written");
+	ASSERT(!strcmp(read_file(PARAM), "256\n"), "parameter is %s", read_file(PARAM));
+}
+
+TEST(lifetime, quiet, "loading, using and removing the module says nothing in the log")
+{
+	long mark;
+
+	ASSERT(unload(), "not removed");
+	mark = klog_mark();
+	one_life();
+	reload();
+	ASSERT_OK();
+	ASSERT(!strstr(klog_since(mark), "arena_nolock"), "the log has: %s", klog_since(mark));
+}

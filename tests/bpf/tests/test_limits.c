@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who pays for the pages of an arena, and what happens when that one has no
+ * more: the memory cgroup that created the map is charged, whoever allocates. Also
+ * what is kept ready for callers that cannot sleep, which is charged as well.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <bpf/bpf.h>
+
+#include "arena_stat.h"
+#include "runner.h"
+#include "arena.h"
+
+#define CGROOT "/sys/fs/cgroup"
+#define MIB (1024 * 1024L)
+
+/* Charges are made in batches per CPU; this is more than that. */
+#define SLACK (2 * MIB)
+
+static const char *cg_path(const char *name, const char *file)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), CGROOT "/%s/%s", name, file);
+
+	return path;
+}
+
+static bool cg_set(const char *name, const char *file, long val)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", val);
+
+	return write_file(cg_path(name, file), text);
+}
+
+static long cg_get(const char *name, const char *file)
+{
+	const char *text = read_file(cg_path(name, file));
+
+	return text ? atol(text) : -1;
+}
+
+static long cg_event(const char *name, const char *event)
+{
+	const char *text = read_file(cg_path(name, "memory.events")), *p;
+	char key[64];
+
+	snprintf(key, sizeof(key), "%s ", event);
+	p = text ? strstr(text, key) : NULL;
+
+	return p ? atol(p + strlen(key)) : -1;
+}
+
+/* A value of the arena's file in debugfs, or -1. */
+static long long stat_of(const struct sem *s, const char *key)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	struct stat_file f;
+	char path[64];
+
+	if (bpf_map_get_info_by_fd(s->fd, &info, &len))
+		return -1;
+	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", info.id);
+
+	return stat_read(&f, path) ? stat_value(&f, key, NULL) : -1;
+}
+
+/* "" is the root. */
+static bool cg_enter(const char *name)
+{
+	return cg_set(name, "cgroup.procs", getpid());
+}
+
+static bool cg_make(const char *name)
+{
+	if (access(CGROOT "/cgroup.controllers", F_OK) &&
+	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
+		return false;
+	if (!write_file(CGROOT "/cgroup.subtree_control", "+memory"))
+		return false;
+
+	return !mkdir(cg_path(name, ""), 0755) || errno == EEXIST;
+}
+
+/* An arena that belongs to a cgroup, used from outside of it. */
+static bool open_in(const char *name, struct sem *s, __u32 pages)
+{
+	return cg_make(name) && cg_enter(name) && sem_open(s, pages, 0) && cg_enter("");
+}
+
+static void charged(const char *name, enum sem_cx cx)
+{
+	struct sem s;
+	long before;
+	char *p;
+
+	ASSERT(cg_make("caller"), "cgroup");
+	ASSERT(open_in(name, &s, 4096), "load");
+	ASSERT(cg_enter("caller"), "enter");
+	before = cg_get(name, "memory.current");
+	ASSERT(before > 0, "memory.current");
+	p = sem_alloc(&s, cx, NULL, 2048);
+	ASSERT(p == s.base, "alloc");
+	ASSERT(cg_get(name, "memory.current") - before > 8 * MIB - SLACK,
+	       "the creator pays %ld bytes for 8 MiB", cg_get(name, "memory.current") - before);
+	ASSERT(cg_get("caller", "memory.current") < 8 * MIB - SLACK,
+	       "the caller pays %ld bytes", cg_get("caller", "memory.current"));
+
+	before = cg_get(name, "memory.current");
+	sem_free(&s, cx, p, 2048);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	/* What a reserve has grown to it gives back in steps of two seconds. */
+	ASSERT(wait_for(before - cg_get(name, "memory.current") > 8 * MIB - SLACK, 20000),
+	       "the creator gets back %ld bytes of 8 MiB",
+	       before - cg_get(name, "memory.current"));
+	sem_close(&s);
+}
+
+TEST(limits, charged_sleepable, "pages are charged to the cgroup that created the map, sleepable")
+{
+	charged("charged_sys", CX_SYS);
+}
+
+TEST(limits, charged_rcu, "pages are charged to the cgroup that created the map, under rcu")
+{
+	charged("charged_rcu", CX_RCU);
+}
+
+TEST(limits, charged_fault, "user faults are charged to the cgroup that created the map")
+{
+	struct sem s;
+	long before;
+
+	ASSERT(cg_make("fault_caller"), "cgroup");
+	ASSERT(open_in("fault", &s, 2048), "load");
+	ASSERT(cg_enter("fault_caller"), "enter");
+	before = cg_get("fault", "memory.current");
+	user_mark(s.base, 2048, 1);
+	ASSERT(cg_get("fault", "memory.current") - before > 8 * MIB - SLACK,
+	       "the creator pays %ld bytes for 8 MiB", cg_get("fault", "memory.current") - before);
+	ASSERT(cg_get("fault_caller", "memory.current") < 8 * MIB - SLACK,
+	       "the caller pays %ld bytes", cg_get("fault_caller", "memory.current"));
+	sem_close(&s);
+}
+
+static void limited(const char *name, enum sem_cx cx)
+{
+	struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 8192, .node = -1 };
+	/* There may be no more than what is kept ready. */
+	__u32 some = cx == CX_IRQ || (cx == CX_RCU && is_rt()) ? 64 : 512;
+	struct sem s;
+
+	ASSERT(open_in(name, &s, 16384), "load");
+	ASSERT(cg_set(name, "memory.max", cg_get(name, "memory.current") + 8 * MIB), "limit");
+
+	/* All at once: nothing stays behind. */
+	ASSERT(!sem_alloc_once(&s, cx, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(sem_settle(&s, 0), "%ld pages after the failure", sem_pages(&s));
+	ASSERT(sem_alloc(&s, cx, NULL, some) == s.base, "%u pages afterwards", some);
+	ASSERT_EQ(user_diff(s.base, some, 0), 0, "words that are not zero");
+
+	/* Page by page: it ends somewhere, and what was given is there. */
+	ASSERT(sem_run(&s, cx, 0, &r), "run");
+	ASSERT(r.ret > some && r.ret < 4096, "%llu pages given", r.ret);
+	ASSERT_EQ(sem_pages(&s), some + r.ret, "populated pages");
+	user_mark(s.base, some + r.ret, 1);
+	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, some + r.ret, 1), 0, "pages that differ");
+
+	ASSERT_EQ(cg_event(name, "oom_kill"), 0, "processes killed");
+	sem_free(&s, cx, s.base, 16384);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	ASSERT(sem_alloc(&s, cx, NULL, some), "%u pages after the free", some);
+	sem_close(&s);
+}
+
+TEST(limits, null_sleepable, "a cgroup at its limit gives NULL and kills nobody, sleepable")
+{
+	limited("null_sys", CX_SYS);
+}
+
+TEST(limits, null_rcu, "a cgroup at its limit gives NULL and kills nobody, under rcu")
+{
+	limited("null_rcu", CX_RCU);
+}
+
+TEST(limits, null_irq, "a cgroup at its limit gives NULL and kills nobody, in interrupts")
+{
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	limited("null_irq", CX_IRQ);
+}
+
+static void without_reserve(void)
+{
+	struct sem s;
+
+	ASSERT(open_in("no_reserve", &s, 16384), "load");
+	ASSERT(cg_set("no_reserve", "memory.max", cg_get("no_reserve", "memory.current") + 8 * MIB),
+	       "limit");
+	/* Half of them are there, and have to go somewhere. */
+	ASSERT(!sem_alloc_once(&s, CX_RCU, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(!sem_alloc_once(&s, CX_TC, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(sem_settle(&s, 0), "%ld pages after the failure", sem_pages(&s));
+	/* They come back once a worker has run, not to a caller that does not wait. */
+	ASSERT(sem_alloc_wait(&s, CX_RCU, NULL, is_rt() ? 1 : 512) == s.base || is_rt(),
+	       "no pages afterwards");
+	ASSERT(sem_alloc_wait(&s, CX_SYS, s.base + 1024 * PAGE, 512), "no pages afterwards");
+	sem_close(&s);
+	munmap(s.base, 16384 * PAGE);
+}
+
+TEST(limits, without_reserve, "without any reserve, what a failed call has got is given back")
+{
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	ASSERT_EQ(mod_load("pool_pages=0 pool_max=0"), 0, "load");
+	without_reserve();
+	wait_for(!mod_unload(), 10000);
+	mod_load("");
+}
+
+/* Touches pages; the exit code is the signal that ended it, or 0. */
+static pid_t toucher(struct sem *s, const char *cgroup)
+{
+	pid_t pid;
+	__u32 i;
+	int sig = 0;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!cg_enter(cgroup) || !map_at(s->fd, s->base, s->pages))
+		_exit(100);
+	for (i = 0; i < s->pages && !sig; i++)
+		sig = user_write_sig(sem_page(s, i), i);
+	_exit(sig);
+}
+
+static void fault_limited(const char *name, const char *cgroup)
+{
+	int status = 0;
+	struct sem s;
+	pid_t pid;
+
+	ASSERT(open_in(name, &s, 4096), "load");
+	ASSERT(cg_set(name, "memory.max", cg_get(name, "memory.current") + 4 * MIB), "limit");
+	oom_expected(true);
+	pid = toucher(&s, cgroup);
+	ASSERT(pid > 0, "fork");
+	waitpid(pid, &status, 0);
+	oom_expected(false);
+	printf("# status %#x, %ld pages\n", status, sem_pages(&s));
+	ASSERT(sem_pages(&s) > 256 && sem_pages(&s) < 2048, "%ld pages", sem_pages(&s));
+	ASSERT(WIFSIGNALED(status) || WEXITSTATUS(status), "all of 16 MiB fit into 4 MiB");
+	if (WIFSIGNALED(status))
+		ASSERT_EQ(WTERMSIG(status), SIGKILL, "signal that ended the process");
+	else
+		ASSERT_EQ(WEXITSTATUS(status), SIGBUS, "signal that the access raised");
+
+	/* With room again, all goes on. */
+	ASSERT(cg_set(name, "memory.max", 64 * MIB), "limit");
+	sem_free(&s, CX_SYS, s.base, 4096);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	ASSERT_EQ(user_write_sig(sem_page(&s, 100), 1), 0, "signal");
+	sem_close(&s);
+}
+
+TEST(limits, fault_inside, "a user fault over the limit: the process is killed or gets SIGBUS, not SIGSEGV")
+{
+	fault_limited("fault_in", "fault_in");
+}
+
+TEST(limits, fault_outside, "a user fault over the limit of somebody else's cgroup is SIGBUS, not SIGSEGV")
+{
+	fault_limited("fault_out", "");
+}
+
+TEST(limits, fault_spares_creator, "faults of a task elsewhere have no process of the creator's cgroup killed")
+{
+	int status = 0, victim_status = 0;
+	pid_t pid, victim;
+	struct sem s;
+
+	ASSERT(cg_make("intruder"), "cgroup");
+	ASSERT(open_in("victim", &s, 4096), "load");
+	fflush(stdout);
+	victim = fork();
+	if (!victim) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!cg_enter("victim"))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	ASSERT(victim > 0, "fork");
+	ASSERT(wait_for(cg_get("victim", "cgroup.procs") == victim, 5000), "victim");
+	ASSERT(cg_set("victim", "memory.max", cg_get("victim", "memory.current") + 4 * MIB), "limit");
+	/* On code that kills, the kernel says so. */
+	oom_expected(true);
+	pid = toucher(&s, "intruder");
+	ASSERT(pid > 0, "fork");
+	waitpid(pid, &status, 0);
+	oom_expected(false);
+	ASSERT(sem_pages(&s) > 256 && sem_pages(&s) < 2048, "%ld pages", sem_pages(&s));
+	ASSERT(WIFEXITED(status), "status %#x", status);
+	ASSERT_EQ(WEXITSTATUS(status), SIGBUS, "signal that the access raised");
+	ASSERT_EQ(cg_event("victim", "oom_kill"), 0, "processes killed");
+	ASSERT_EQ(waitpid(victim, &victim_status, WNOHANG), 0, "the creator's process ended");
+	kill(victim, SIGKILL);
+	waitpid(victim, NULL, 0);
+	sem_close(&s);
+}
+
+/*
+ * Bursts in interrupts, until the memory kept ready has grown by @bytes over
+ * @before. Each takes all that is ready, and gives it back.
+ */
+static bool grow_reserve(struct sem *s, const char *name, long before, long bytes)
+{
+	int i;
+
+	for (i = 0; i < 20 && cg_get(name, "memory.current") - before < bytes; i++) {
+		struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 4096, .node = -1 };
+
+		if (!sem_run(s, CX_IRQ, 0, &r))
+			return false;
+		sem_free(s, CX_IRQ, s->base, s->pages);
+		if (!sem_settle(s, 0))
+			return false;
+		usleep(50000);
+	}
+	printf("# %d bursts, %ld KiB more\n", i, (cg_get(name, "memory.current") - before) / 1024);
+
+	return cg_get(name, "memory.current") - before >= bytes;
+}
+
+/* Single pages that a burst in interrupts gets, beginning now. */
+static long burst(struct sem *s, __u32 cnt)
+{
+	struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = cnt, .node = -1 };
+
+	return sem_run(s, CX_IRQ, 0, &r) ? (long)r.ret : -1;
+}
+
+TEST(limits, reserve_grows, "pages kept ready follow the demand, and give way when memory is short")
+{
+	struct sem s;
+	long before;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("grows", &s, 8192), "load");
+	before = cg_get("grows", "memory.current");
+	ASSERT(grow_reserve(&s, "grows", before, 6 * MIB), "it stayed small");
+	ASSERT(burst(&s, 1024) == 1024, "a burst like those before");
+	sem_free(&s, CX_IRQ, s.base, s.pages);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+
+	/* This has all shrinkers give back what they can. */
+	ASSERT(wait_for(write_file("/proc/sys/vm/drop_caches", "2") &&
+			cg_get("grows", "memory.current") - before < SLACK, 5000),
+	       "%ld bytes more than at first", cg_get("grows", "memory.current") - before);
+	ASSERT(burst(&s, 256) == 256, "the pages that were promised");
+	sem_close(&s);
+}
+
+TEST(limits, reserve_lent, "a caller without memory of its own gets what is ready beyond the promise")
+{
+	struct sem s;
+	long before;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("lent", &s, 8192), "load");
+	before = cg_get("lent", "memory.current");
+	ASSERT(grow_reserve(&s, "lent", before, 6 * MIB), "it stayed small");
+	ASSERT(cg_set("lent", "memory.max", cg_get("lent", "memory.current")), "limit");
+	ASSERT(sem_alloc_once(&s, CX_SYS, NULL, 768) == s.base, "alloc at the limit");
+	ASSERT_EQ(user_diff(s.base, 768, 0), 0, "words that are not zero");
+	ASSERT(!sem_alloc_once(&s, CX_SYS, NULL, 4096), "16 MiB at the limit");
+	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
+	sem_close(&s);
+}
+
+TEST(limits, reserve_shrinks, "pages kept ready that nobody needs are given back after a while")
+{
+	struct sem s;
+	long before, most;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("shrinks", &s, 8192), "load");
+	before = cg_get("shrinks", "memory.current");
+	ASSERT(grow_reserve(&s, "shrinks", before, 6 * MIB), "it stayed small");
+	most = cg_get("shrinks", "memory.current") - before;
+	ASSERT(wait_for(cg_get("shrinks", "memory.current") - before < most / 4 * 3, 15000),
+	       "%ld KiB of %ld are still there",
+	       (cg_get("shrinks", "memory.current") - before) / 1024, most / 1024);
+	sem_close(&s);
+}
+
+TEST(limits, reserve_reclaimed, "pages kept ready beyond the promise are reclaimed for their cgroup alone")
+{
+	struct sem s, other;
+	long before, most, others, left;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("reclaimed", &s, 8192), "load");
+	ASSERT(open_in("not_reclaimed", &other, 8192), "load");
+	before = cg_get("reclaimed", "memory.current");
+	others = cg_get("not_reclaimed", "memory.current");
+	ASSERT(grow_reserve(&other, "not_reclaimed", others, 6 * MIB), "it stayed small");
+	ASSERT(grow_reserve(&s, "reclaimed", before, 6 * MIB), "it stayed small");
+	most = cg_get("reclaimed", "memory.current");
+	others = stat_of(&other, "pool_nr");
+	ASSERT(others > 1024, "%ld pages ready in the other arena", others);
+
+	/* The kernel says whether it got all of that; what it got has to be enough. */
+	write_file(cg_path("reclaimed", "memory.reclaim"), "8M");
+	ASSERT(cg_get("reclaimed", "memory.current") < most - 4 * MIB,
+	       "%ld KiB of %ld are still there", cg_get("reclaimed", "memory.current") / 1024,
+	       most / 1024);
+	left = stat_of(&other, "pool_nr");
+	ASSERT(left >= others / 2, "%ld pages of %ld left in the other arena", left, others);
+	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
+	sem_close(&s);
+	sem_close(&other);
+}
+
+/* How long a test lets a program fail, and how many calls fail at least. */
+#define FAIL_MS 3000
+#define FAIL_CALLS 100
+
+TEST(limits, refill_backoff, "a program that fails at the limit does not start a refill each time")
+{
+	long refills, calls = 0, got = 0, begin, ms;
+	struct sem s;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("backoff", &s, 16384), "load");
+	ASSERT(cg_set("backoff", "memory.max", cg_get("backoff", "memory.current")), "limit");
+	/* Until nothing is left, neither ready nor below the limit. */
+	ASSERT(wait_for(!sem_alloc_once(&s, CX_IRQ, NULL, 1) &&
+			!sem_alloc_once(&s, CX_SYS, NULL, 1), 20000), "no limit");
+
+	refills = stat_of(&s, "refills");
+	begin = now_ms();
+	while (now_ms() - begin < FAIL_MS || calls < FAIL_CALLS) {
+		if (sem_alloc_once(&s, CX_IRQ, NULL, 1))
+			got++;
+		else
+			calls++;
+		usleep(2000);
+	}
+	/* What was charged in advance on another CPU, or is freed in the cgroup meanwhile. */
+	ASSERT(got < 128, "%ld pages at the limit", got);
+	ms = now_ms() - begin;
+	refills = stat_of(&s, "refills") - refills;
+	printf("# %ld calls, %ld refills in %ld ms\n", calls, refills, ms);
+	/* Eight that double the time between two, and then one a second. */
+	ASSERT(refills <= 10 + ms / 1000, "%ld refills in %ld ms", refills, ms);
+	ASSERT(refills > 0, "no refill at all");
+
+	/* At most a second later, and the time that it takes to run. */
+	ASSERT(cg_set("backoff", "memory.max", 64 * MIB), "limit");
+	begin = now_ms();
+	ASSERT(wait_for(sem_alloc_once(&s, CX_IRQ, NULL, 1), 1000 + 1000), "no page again");
+	printf("# a page after %ld ms\n", now_ms() - begin);
+	/* And from then on without any delay: each burst finds what was promised. */
+	ASSERT(wait_for(stat_of(&s, "pool_nr") >= 256, 2000), "not filled again");
+	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
+	ASSERT(wait_for(stat_of(&s, "pool_nr") >= 256, 1000), "not filled at once");
+	ASSERT_EQ(cg_event("backoff", "oom_kill"), 0, "processes killed");
+	sem_close(&s);
+}
+
+/* Pages of @p that the kernel has not dropped. */
+static long kept(const char *p, long pages)
+{
+	long n = 0, i;
+
+	for (i = 0; i < pages; i++)
+		n += *(const volatile char *)(p + i * PAGE);
+
+	return n;
+}
+
+TEST(limits, refill_spares_cache, "a program that fails at the limit does not replace the creator's cache")
+{
+	const long pages = 24 * MIB / PAGE;
+	struct sem s;
+	char *cache;
+	long left;
+	int i;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(open_in("cache", &s, 16384), "load");
+	ASSERT(cg_enter("cache"), "enter");
+	/* Memory that is given up like clean page cache, which needs a file system. */
+	cache = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT(cache != MAP_FAILED, "mmap");
+	madvise(cache, pages * PAGE, MADV_NOHUGEPAGE);
+	for (i = 0; i < pages; i++)
+		cache[i * PAGE] = 1;
+	ASSERT(!madvise(cache, pages * PAGE, MADV_FREE), "MADV_FREE");
+	ASSERT(cg_enter(""), "leave");
+	ASSERT_EQ(kept(cache, pages), pages, "pages at first");
+	ASSERT(cg_set("cache", "memory.max", cg_get("cache", "memory.current")), "limit");
+
+	/* More than the cgroup has. All that is ready is taken, and put back. */
+	for (i = 0; i < 100; i++) {
+		ASSERT(!sem_alloc_once(&s, CX_IRQ, NULL, 15000), "58 MiB");
+		usleep(10000);
+	}
+	left = kept(cache, pages);
+	printf("# %ld pages of %ld left, %ld ready\n", left, pages, (long)stat_of(&s, "pool_nr"));
+	ASSERT(left * PAGE > pages * PAGE - 6 * MIB, "%ld pages of %ld left", left, pages);
+
+	/* What is promised is worth it. */
+	ASSERT(burst(&s, 192) == 192, "the pages that were promised");
+	ASSERT(wait_for(stat_of(&s, "pool_nr") >= 256, 5000), "not filled again");
+	munmap(cache, pages * PAGE);
+	sem_close(&s);
+}
+
+TEST(limits, reserve_parameters, "the parameters of the reserve take what is documented")
+{
+	static const char *const names[] = { "pool_pages", "pool_max" };
+	char path[96], old[16];
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "/sys/module/arena_nolock/parameters/%s", names[i]);
+		snprintf(old, sizeof(old), "%s", read_file(path) ?: "");
+		ASSERT(*old, "%s is missing", names[i]);
+		ASSERT(!write_file(path, "4097"), "%s took 4097", names[i]);
+		ASSERT(!write_file(path, "-1"), "%s took -1", names[i]);
+		ASSERT(!write_file(path, "many"), "%s took a word", names[i]);
+		ASSERT(!strcmp(read_file(path), old), "%s has changed", names[i]);
+		ASSERT(write_file(path, "0") && write_file(path, "4096"), "%s took no 0", names[i]);
+		ASSERT(write_file(path, old), "%s not restored", names[i]);
+	}
+}

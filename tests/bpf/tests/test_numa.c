@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which memory node a page comes from. The guest of `run_qemu.sh --numa` has three: node
+ * 0 with CPU 0 and memory, node 1 with the other CPUs and none, and node 2 with memory
+ * and no CPU, which is the nearest to node 1.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "runner.h"
+#include "arena.h"
+
+#define NODES "/sys/devices/system/node/"
+/* More than a node's share of what is kept ready. */
+#define MANY 400
+
+static bool is_list(const char *file, const char *list)
+{
+	const char *text = read_file(file);
+
+	return text && !strncmp(text, list, strlen(list)) && text[strlen(list)] == '\n';
+}
+
+static void needs_nodes(void)
+{
+	if (!is_list(NODES "has_memory", "0,2") && !is_list(NODES "has_normal_memory", "0,2"))
+		SKIP("needs the guest of run_qemu.sh --numa");
+}
+
+/* Node of a page of the arena, which is mapped on the way; negative: an error. */
+static int node_of(void *p)
+{
+	int status = -EFAULT;
+
+	if (!p || user_read_sig(p, NULL) || syscall(SYS_move_pages, 0, 1UL, &p, NULL, &status, 0))
+		return -errno ?: -EFAULT;
+
+	return status;
+}
+
+/* Pages in a row, of which none must be of another node. */
+static int others(void *p, __u32 cnt, int node)
+{
+	int n = 0, got;
+	__u32 i;
+
+	for (i = 0; i < cnt; i++) {
+		got = node_of((char *)p + i * PAGE);
+		if (got != node && !n++)
+			printf("# page %u of %u: node %d, not %d\n", i, cnt, got, node);
+	}
+
+	return n;
+}
+
+/* One page of @node, tried again until the reserve has one. */
+static bool one_page(struct sem *s, enum sem_cx cx, int ask, int node)
+{
+	void *p = sem_alloc_args(s, cx, NULL, 1, ask, 0);
+	bool ok = p && node_of(p) == node;
+
+	if (p)
+		sem_free(s, cx, p, 1);
+
+	return ok;
+}
+
+/* Single pages for @ask are of @node. */
+static void check_node(struct sem *s, enum sem_cx cx, int ask, int node)
+{
+	int i, wrong = 0, nulls = 0;
+	void *p;
+
+	/* What an interrupt can get at has to be filled for that node first. */
+	ASSERT(cx != CX_IRQ ? one_page(s, cx, ask, node) :
+	       wait_for(one_page(s, cx, ask, node), 10000), "no page of node %d for %d", node, ask);
+	for (i = 0; i < 100; i++) {
+		p = sem_alloc_args(s, cx, NULL, 1, ask, 0);
+		nulls += !p;
+		wrong += p && node_of(p) != node;
+		/* A caller that cannot sleep has no more than the worker has had time for. */
+		if (cx == CX_IRQ && i % 16 == 15)
+			usleep(20000);
+	}
+	ASSERT_EQ(nulls, 0, "failures");
+	ASSERT(!wrong, "%d of %d pages for node %d are not of node %d", wrong, i, ask, node);
+}
+
+static void named(struct sem *s, enum sem_cx cx)
+{
+	check_node(s, cx, 0, 0);
+	ASSERT_OK();
+	check_node(s, cx, 2, 2);
+	ASSERT_OK();
+	check_node(s, cx, 0, 0);
+	ASSERT_OK();
+	/* The nearest node with memory. */
+	check_node(s, cx, 1, 2);
+}
+
+TEST_LONG(numa, named, 120, "a page comes from the node that the caller names")
+{
+	needs_nodes();
+	sem_each(4096, 0, CX_ALL, named);
+}
+
+/* How often the reserve was filled, or -1. */
+static long refills(const struct sem *s)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	char path[64], *text;
+
+	if (bpf_map_get_info_by_fd(s->fd, &info, &len))
+		return -1;
+	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", info.id);
+	text = read_file(path);
+	text = text ? strstr(text, "refills ") : NULL;
+
+	return text ? atol(text + 8) : -1;
+}
+
+TEST(numa, ready, "pages of a node are kept ready once a caller has wanted one")
+{
+	struct sem s;
+	long before;
+	int i;
+
+	needs_nodes();
+	/* All that is ready at first is of the loader's node. */
+	ASSERT(pin_cpu(0), "pin");
+	ASSERT(sem_open(&s, 4096, 0), "no arena");
+	/* The interrupts come to CPU 0 then, and the worker runs there. */
+	ASSERT(pin_cpu(1), "pin");
+	before = refills(&s);
+	ASSERT(before > 0, "refills");
+	ASSERT(sem_alloc_args(&s, CX_IRQ, NULL, 1, 2, 0), "the first page");
+	ASSERT(wait_for(refills(&s) > before, 10000), "the worker has not come");
+	for (i = 0; i < 48; i++) {
+		void *p = sem_alloc_args(&s, CX_IRQ, NULL, 1, 2, 0);
+
+		ASSERT(p, "page %d", i);
+		ASSERT_EQ(node_of(p), 2, "node of a page");
+	}
+	sem_close(&s);
+}
+
+static void local(struct sem *s, enum sem_cx cx)
+{
+	int cpu, runs_on;
+
+	for (cpu = 0; cpu < 2; cpu++) {
+		pin_cpu(cpu);
+		/* That context is another CPU's interrupt. */
+		runs_on = cx == CX_IRQ ? !cpu : cpu;
+		check_node(s, cx, -1, runs_on ? 2 : 0);
+		ASSERT_OK();
+	}
+}
+
+TEST_LONG(numa, local, 120, "without a node it comes from the node that is nearest to the CPU")
+{
+	needs_nodes();
+	sem_each(4096, 0, CX_ALL, local);
+}
+
+static void many(struct sem *s, enum sem_cx cx)
+{
+	int node;
+	void *p;
+
+	for (node = 0; node <= 2; node += 2) {
+		p = sem_alloc_args(s, cx, NULL, MANY, node, 0);
+		ASSERT(p, "%d pages of node %d", MANY, node);
+		ASSERT_EQ(others(p, MANY, node), 0, "pages of another node");
+		sem_free(s, cx, p, MANY);
+		ASSERT(sem_settle(s, 0), "free not finished");
+	}
+}
+
+TEST(numa, many, "many pages at once come from the node that the caller names")
+{
+	needs_nodes();
+	sem_each(4096, 0, 1U << CX_SYS | (is_rt() ? 0 : 1U << CX_RCU), many);
+}
+
+TEST(numa, no_such_node, "a node that does not exist or is offline gives NULL")
+{
+	static const int nodes[] = { 3, 1023, 1 << 20, -2, -1000, -1 };
+	enum sem_cx cx;
+	struct sem s;
+	size_t i;
+
+	needs_nodes();
+	ASSERT(sem_open(&s, 64, 0), "no arena");
+	for (cx = CX_SYS; cx <= CX_IRQ; cx++)
+		for (i = 0; nodes[i] != -1; i++)
+			ASSERT(!sem_alloc_args(&s, cx, NULL, 1, nodes[i], 0), "node %d", nodes[i]);
+	sem_close(&s);
+}
+
+static long node_free_kib(int node)
+{
+	char path[64], *text;
+
+	snprintf(path, sizeof(path), NODES "node%d/meminfo", node);
+	text = read_file(path);
+	text = text ? strstr(text, "MemFree:") : NULL;
+
+	return text ? atol(text + 8) : -1;
+}
+
+/* A process that holds memory of @node until @kib are free there. */
+static pid_t node_ballast(int node, long kib)
+{
+	unsigned long mask = 1UL << node;
+	long free, take;
+	int fds[2];
+	pid_t pid;
+	char c;
+
+	if (pipe(fds))
+		return -1;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (syscall(SYS_set_mempolicy, MPOL_BIND, &mask, 64))
+			_exit(1);
+		while ((free = node_free_kib(node)) > kib) {
+			take = (free - kib) / 2 > 256 ? (free - kib) / 2 : 256;
+			if (mmap(NULL, take * 1024, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
+				break;
+		}
+		if (write(fds[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(fds[1]);
+	if (pid > 0 && read(fds[0], &c, 1) != 1)
+		printf("# no process holds the memory\n");
+	close(fds[0]);
+
+	return pid;
+}
+
+/* Pages of @node one after the other until one is of another node. */
+static int use_up(struct sem *s, enum sem_cx cx, int node)
+{
+	__u32 i;
+
+	for (i = 0; i < s->pages; i++) {
+		void *p = sem_alloc_args(s, cx, NULL, 1, node, 0);
+
+		if (!p)
+			return -1;
+		if (i % 64 == 0 && node_of(p) != node)
+			return i;
+	}
+
+	return s->pages;
+}
+
+TEST_LONG(numa, fallback, 180, "a node without free memory is no reason to fail")
+{
+	long kib = read_meminfo("MemTotal") / 16;
+	struct sem s;
+	pid_t pid;
+	int n;
+
+	needs_nodes();
+	ASSERT(sem_open(&s, 1 << 17, 0), "no arena");
+	pid = node_ballast(2, kib);
+	n = use_up(&s, CX_RCU, 2);
+	printf("# %ld KiB of node 2 were free, %d pages, then %ld KiB\n", kib, n, node_free_kib(2));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	ASSERT(n >= 0, "NULL");
+	ASSERT(n < (int)s.pages, "the node has no end");
+	ASSERT(n > 1024, "only %d pages of the node were used", n);
+	/* With memory again, the node is back. */
+	ASSERT(wait_for(one_page(&s, CX_RCU, 2, 2), 10000), "no page of the node afterwards");
+	sem_close(&s);
+}

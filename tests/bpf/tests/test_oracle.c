@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The oracle itself: it sees what there is, and raises no alarm while an arena is in
+ * use from all sides. That it raises one when something is wrong is for
+ * tests/mutants.sh to show.
+ */
+#define _GNU_SOURCE
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <sys/mman.h>
+
+#include "oracle.h"
+#include "runner.h"
+#include "arena.h"
+
+/* A count in the last verdict, or -1. */
+static long oracle_count(const char *what)
+{
+	char key[32];
+	const char *p;
+	long n = -1;
+
+	snprintf(key, sizeof(key), " %s=", what);
+	p = strstr(oracle_text(), key);
+	if (p)
+		sscanf(p + strlen(key), "%ld", &n);
+
+	return n;
+}
+
+#define ASSERT_COUNT(what, n) ASSERT_EQ(oracle_count(what), n, what)
+
+TEST(oracle, counts, "the oracle sees pages, reservations and user mappings of an arena")
+{
+	struct peer peer;
+	struct sem s;
+
+	ASSERT(sem_open(&s, 1000, 0), "load");
+	ASSERT(oracle_rest(s.fd), "empty");
+	ASSERT_COUNT("slots", 1000);
+	ASSERT_COUNT("live", 0);
+	ASSERT_COUNT("pages", 0);
+	ASSERT_COUNT("user_ptes", 0);
+	ASSERT(oracle_count("free") > 950, "%ld slots are free", oracle_count("free"));
+	ASSERT(oracle_count("pool") > 0, "nothing is kept ready");
+
+	ASSERT(sem_alloc(&s, CX_SYS, NULL, 7) == s.base, "alloc");
+	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 20), 3), 0, "reserve");
+	user_mark(sem_page(&s, 5), 6, 1);
+	ASSERT(peer_start(&peer, &s), "peer");
+	ASSERT_EQ(peer_write(&peer, sem_page(&s, 30), 1), 0, "signal in the peer");
+	ASSERT_EQ(peer_write(&peer, sem_page(&s, 5), 1), 0, "signal in the peer");
+	ASSERT(oracle_rest(s.fd), "in use");
+	ASSERT_COUNT("live", 11 + 3 + 1);
+	ASSERT_COUNT("pages", 11 + 1);
+	ASSERT_COUNT("user_ptes", 6 + 2);
+
+	sem_free(&s, CX_SYS, sem_page(&s, 1), 2);
+	ASSERT(oracle_rest(s.fd), "two pages freed");
+	ASSERT_COUNT("live", 9 + 3 + 1);
+	ASSERT_COUNT("pages", 9 + 1);
+
+	sem_free(&s, CX_RCU, s.base, 1000);
+	ASSERT(oracle_rest(s.fd), "freed");
+	ASSERT_COUNT("live", 0);
+	ASSERT_COUNT("pages", 0);
+	ASSERT_COUNT("user_ptes", 0);
+	peer_stop(&peer);
+	sem_close(&s);
+}
+
+TEST(oracle, stock, "the oracle tells an arena that the module has not adopted")
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "stock", 0, 0, 10, &opts), hash;
+
+	ASSERT(fd >= 0, "arena");
+	ASSERT_EQ(oracle_ask(fd, true), ORACLE_STOCK, "verdict");
+	hash = bpf_map_create(BPF_MAP_TYPE_HASH, "hash", 4, 4, 1, NULL);
+	ASSERT(hash >= 0, "hash");
+	ASSERT_EQ(oracle_ask(hash, true), ORACLE_NONE, "verdict on a hash");
+	ASSERT_EQ(oracle_ask(12345, true), ORACLE_NONE, "verdict on no map");
+	close(hash);
+	close(fd);
+}
+
+struct busy {
+	struct sem *s;
+	enum sem_cx cx;
+	int slot;
+	atomic_bool *stop;
+};
+
+static void *busy_churn(void *arg)
+{
+	struct busy *b = arg;
+
+	while (!atomic_load(b->stop)) {
+		struct sem_req r = {
+			.op = SEM_CHURN, .addr = (__u64)sem_page(b->s, 512), .cnt = 50,
+			.node = -1, .val = 1,
+		};
+
+		if (!sem_run(b->s, b->cx, b->slot, &r) || r.ret)
+			test_fail(__FILE__, __LINE__, "churn: %llu rounds went wrong", r.ret);
+	}
+
+	return NULL;
+}
+
+/* User space brings pages in, and a program takes them away. */
+static void *busy_fault(void *arg)
+{
+	struct busy *b = arg;
+	int i;
+
+	while (!atomic_load(b->stop)) {
+		for (i = 512; i < 640; i++)
+			user_write_sig(sem_page(b->s, i), i);
+		for (i = 512; i < 640; i += 32) {
+			struct sem_req r = {
+				.op = SEM_FREE, .addr = (__u64)sem_page(b->s, i), .cnt = 32,
+			};
+
+			sem_run(b->s, i % 64 ? CX_TC : CX_SYS, b->slot, &r);
+		}
+	}
+
+	return NULL;
+}
+
+#define BUSY_ASKED 200
+
+TEST(oracle, under_load, "the oracle raises no false alarm while an arena is in use from all sides")
+{
+	atomic_bool stop = false;
+	struct busy b[] = {
+		{ .cx = CX_SYS, .slot = 1 }, { .cx = CX_TC, .slot = 2 },
+		{ .cx = CX_RCU, .slot = 3 }, { .slot = 4 },
+	};
+	int i, n = sizeof(b) / sizeof(*b);
+	pthread_t threads[4];
+	struct sem s;
+
+	ASSERT(sem_open(&s, 1024, 0), "load");
+	for (i = 0; i < n; i++) {
+		b[i].s = &s;
+		b[i].stop = &stop;
+		ASSERT(thread_on(&threads[i], i % nr_cpus, i < 3 ? busy_churn : busy_fault, &b[i]),
+		       "thread");
+	}
+	for (i = 0; i < BUSY_ASKED && oracle_load(s.fd); i++)
+		usleep(2000);
+	atomic_store(&stop, true);
+	while (n--)
+		pthread_join(threads[n], NULL);
+	ASSERT_OK();
+	ASSERT(sem_reset(&s), "the arena does not get empty");
+	ASSERT(oracle_rest(s.fd), "at the end");
+	sem_close(&s);
+}

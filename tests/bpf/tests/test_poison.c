@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages with memory errors. The kernel marks such a page and does not take it away from
+ * the arena, whose pages are not on its LRU lists. The page must not be handed out again,
+ * an access that faults on it raises the signal of a memory error, and everything around
+ * it works as before. The pages of these tests stay lost to the guest.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "runner.h"
+#include "arena.h"
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+
+#define OFFLINE "/sys/devices/system/memory/%s_offline_page"
+#define KPF_HWPOISON (1ULL << 19)
+
+/* More than a reserve holds at first. */
+#define MANY 700
+
+static __u64 word_of(const char *path, __u64 index)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	__u64 v = 0;
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &v, sizeof(v), index * sizeof(v)) != sizeof(v))
+		v = 0;
+	close(fd);
+
+	return v;
+}
+
+/* Frame of a page that user space has touched, or 0. */
+static __u64 pfn_of(const void *p)
+{
+	__u64 v = word_of("/proc/self/pagemap", (unsigned long)p / PAGE);
+
+	return v & 1ULL << 63 ? v & ((1ULL << 55) - 1) : 0;
+}
+
+static bool is_poisoned(__u64 pfn)
+{
+	return word_of("/proc/kpageflags", pfn) & KPF_HWPOISON;
+}
+
+/* @how is "hard" or "soft". 0 or the error that the kernel reports. */
+static int offline(const char *how, __u64 pfn)
+{
+	char path[64], text[32];
+
+	snprintf(path, sizeof(path), OFFLINE, how);
+	snprintf(text, sizeof(text), "%#llx", pfn * PAGE);
+	errno = 0;
+
+	return write_file(path, text) ? 0 : errno ?: EIO;
+}
+
+static void need_memory_failure(void)
+{
+	if (access("/sys/devices/system/memory/hard_offline_page", W_OK))
+		SKIP("this kernel does not handle memory errors");
+}
+
+static sigjmp_buf bus_env;
+static volatile int bus_code;
+
+static void on_bus(int sig, siginfo_t *info, void *ctx)
+{
+	bus_code = info->si_code;
+	siglongjmp(bus_env, 1);
+}
+
+/* The si_code of the SIGBUS that reading @addr raises, or 0. */
+static int read_code(const void *addr)
+{
+	struct sigaction sa = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO }, old;
+
+	sigaction(SIGBUS, &sa, &old);
+	bus_code = 0;
+	if (!sigsetjmp(bus_env, 1))
+		(void)*(const volatile __u64 *)addr;
+	sigaction(SIGBUS, &old, NULL);
+
+	return bus_code;
+}
+
+/* A mapping without any page in it, as a process has that maps the arena now. */
+static bool map_again(struct sem *s)
+{
+	return !munmap(s->base, s->pages * PAGE) && map_at(s->fd, s->base, s->pages);
+}
+
+static enum sem_cx pool_cx(void)
+{
+	return nr_cpus < 2 ? CX_RCU : CX_IRQ;
+}
+
+/*
+ * Fill the arena, for the most part by a caller that only gets what is kept ready.
+ * Returns how many pages of @bad, @nr of them, have come back.
+ */
+static long handed_out(struct sem *s, const __u64 *bad, int nr)
+{
+	long back = 0, pages, i;
+	int k;
+
+	for (i = 0; i < MANY; i++)
+		if (!sem_alloc_wait(s, pool_cx(), NULL, 1))
+			return -1;
+	if (!sem_alloc_wait(s, CX_SYS, NULL, MANY))
+		return -1;
+	pages = sem_pages(s);
+	for (i = 0; i < pages; i++) {
+		__u64 pfn;
+
+		/* A poisoned page raises a signal. */
+		if (user_write_sig(sem_page(s, i), i)) {
+			back++;
+			continue;
+		}
+		pfn = pfn_of(sem_page(s, i));
+		for (k = 0; k < nr; k++)
+			back += pfn == bad[k];
+	}
+	sem_free(s, CX_SYS, s->base, s->pages);
+
+	return sem_settle(s, 0) ? back : -1;
+}
+
+static void poison_live(const char *how, bool by_madvise)
+{
+	struct sem s;
+	__u64 pfn;
+	char *p;
+	int err;
+
+	need_memory_failure();
+	ASSERT(sem_open(&s, 4096, 0), "load");
+	/* A free in a pool that misses pages is what puts them there again. */
+	p = sem_alloc_wait(&s, pool_cx(), NULL, 1);
+	ASSERT(p && sem_alloc_wait(&s, pool_cx(), p + PAGE, 1) &&
+	       sem_alloc_wait(&s, pool_cx(), p + 2 * PAGE, 1), "alloc");
+	user_mark(p, 3, 41);
+	pfn = pfn_of(p + PAGE);
+	ASSERT(pfn, "no frame");
+	if (by_madvise)
+		err = madvise(p + PAGE, PAGE, MADV_HWPOISON) ? errno : 0;
+	else
+		err = offline(how, pfn);
+	printf("# the kernel says %d (%s)\n", err, strerror(err));
+	ASSERT(is_poisoned(pfn), "the page is not marked");
+
+	/* A mapping that has the page keeps it. A new one does not get it. */
+	ASSERT(map_again(&s), "map");
+	ASSERT_EQ(read_code(p + PAGE), BUS_MCEERR_AR, "si_code of an access");
+	ASSERT_EQ(sem_pages(&s), 3, "populated pages");
+	ASSERT_EQ(user_unmarked(p, 1, 41), 0, "the page below");
+	ASSERT_EQ(user_unmarked(p + 2 * PAGE, 1, 41 + 2), 0, "the page above");
+
+	sem_free(&s, CX_RCU, p + PAGE, 1);
+	ASSERT(sem_settle(&s, 2), "free not finished");
+	ASSERT(sem_alloc(&s, CX_SYS, p + PAGE, 1) == p + PAGE, "alloc at the address again");
+	ASSERT_EQ(user_write_sig(p + PAGE, 1), 0, "signal of an access to the new page");
+	sem_free(&s, CX_SYS, p, 3);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	ASSERT_EQ(handed_out(&s, &pfn, 1), 0, "poisoned pages handed out");
+	ASSERT(is_poisoned(pfn), "the page is not marked any more");
+	sem_close(&s);
+}
+
+TEST(poison, live_hard, "a live page with a memory error raises its signal and is not used again")
+{
+	poison_live("hard", false);
+}
+
+TEST(poison, live_madvise, "a live page poisoned by madvise raises its signal and is not used again")
+{
+	poison_live(NULL, true);
+}
+
+TEST(poison, live_soft, "a page that cannot be moved is not taken offline, and works on")
+{
+	struct sem s;
+	__u64 pfn;
+	char *p;
+
+	need_memory_failure();
+	ASSERT(sem_open(&s, 64, 0), "load");
+	p = sem_alloc(&s, CX_RCU, NULL, 1);
+	ASSERT(p, "alloc");
+	user_fill(p, 1, 43);
+	pfn = pfn_of(p);
+	ASSERT(offline("soft", pfn), "the kernel says that it took the page");
+	ASSERT(madvise(p, PAGE, MADV_SOFT_OFFLINE), "the kernel says that it took the page");
+	ASSERT(!is_poisoned(pfn), "the page is marked");
+	ASSERT(map_again(&s), "map");
+	ASSERT_EQ(user_diff(p, 1, 43), 0, "words that differ");
+	sem_free(&s, CX_RCU, p, 1);
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	sem_close(&s);
+}
+
+#define POOLED 64
+
+/* Frames of pages that have just been freed; most are in the reserve now. */
+static bool pooled(struct sem *s, __u64 *pfn)
+{
+	int i;
+
+	for (i = 0; i < POOLED; i++)
+		if (!sem_alloc_wait(s, pool_cx(), sem_page(s, i), 1))
+			return false;
+	for (i = 0; i < POOLED; i++) {
+		user_write_sig(sem_page(s, i), 1);
+		pfn[i] = pfn_of(sem_page(s, i));
+	}
+	sem_free(s, CX_RCU, s->base, POOLED);
+
+	return sem_settle(s, 0);
+}
+
+TEST(poison, pooled, "a page that is kept ready and has a memory error is not handed out")
+{
+	__u64 pfn[POOLED];
+	struct sem s;
+	int i;
+
+	need_memory_failure();
+	ASSERT(sem_open(&s, 4096, 0), "load");
+	ASSERT(pooled(&s, pfn), "pages");
+	for (i = 0; i < POOLED; i++) {
+		offline("hard", pfn[i]);
+		ASSERT(is_poisoned(pfn[i]), "page %d is not marked", i);
+	}
+	ASSERT_EQ(handed_out(&s, pfn, POOLED), 0, "poisoned pages handed out");
+	sem_close(&s);
+}
+
+#define CGROOT "/sys/fs/cgroup"
+#define CGROUP CGROOT "/poison"
+
+/* An arena of a cgroup that has room for @mib MiB more. */
+static bool open_limited(struct sem *s, __u32 pages, long mib)
+{
+	char text[32];
+	bool ok;
+
+	if (access(CGROOT "/cgroup.controllers", F_OK) &&
+	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
+		return false;
+	if (!write_file(CGROOT "/cgroup.subtree_control", "+memory") ||
+	    (mkdir(CGROUP, 0755) && errno != EEXIST))
+		return false;
+	snprintf(text, sizeof(text), "%d", getpid());
+	if (!write_file(CGROUP "/cgroup.procs", text))
+		return false;
+	ok = sem_open(s, pages, 0) && write_file(CGROOT "/cgroup.procs", text);
+	snprintf(text, sizeof(text), "%ld",
+		 atol(read_file(CGROUP "/memory.current") ?: "0") + mib * 1024 * 1024);
+
+	return ok && write_file(CGROUP "/memory.max", text);
+}
+
+TEST(poison, unused, "a failed allocation does not bring a page with a memory error back")
+{
+	__u64 pfn[POOLED];
+	struct sem s;
+	int i;
+
+	need_memory_failure();
+	ASSERT(open_limited(&s, 16384, 16), "load");
+	ASSERT(pooled(&s, pfn), "pages");
+	for (i = 0; i < POOLED; i += 2)
+		offline("hard", pfn[i]);
+	/* This takes all that there is, and has to put it back. */
+	for (i = 0; i < 3; i++) {
+		ASSERT(!sem_alloc_once(&s, pool_cx(), NULL, 8192), "32 MiB with 16 MiB left");
+		ASSERT(sem_settle(&s, 0), "%ld pages left", sem_pages(&s));
+	}
+	for (i = 1; i < POOLED; i += 2)
+		pfn[i] = pfn[0];
+	ASSERT_EQ(handed_out(&s, pfn, POOLED), 0, "poisoned pages handed out");
+	sem_close(&s);
+}
+
+TEST(poison, queued, "a page that gets a memory error on its way out is not used again")
+{
+	__u64 pfn[POOLED];
+	struct sem s;
+	int i;
+
+	need_memory_failure();
+	ASSERT(sem_open(&s, 4096, 0), "load");
+	for (i = 0; i < POOLED; i++)
+		ASSERT(sem_alloc_wait(&s, pool_cx(), sem_page(&s, i), 1), "alloc %d", i);
+	user_mark(s.base, POOLED, 1);
+	for (i = 0; i < POOLED; i++)
+		pfn[i] = pfn_of(sem_page(&s, i));
+	/* Some of them are still in the queue, some in the reserve, some are free. */
+	for (i = 0; i < POOLED; i++) {
+		sem_free(&s, pool_cx(), sem_page(&s, i), 1);
+		offline("hard", pfn[i]);
+	}
+	ASSERT(sem_settle(&s, 0), "free not finished");
+	for (i = 0; i < POOLED; i++)
+		ASSERT(is_poisoned(pfn[i]), "page %d is not marked", i);
+	ASSERT_EQ(handed_out(&s, pfn, POOLED), 0, "poisoned pages handed out");
+	sem_close(&s);
+}
+
+TEST(poison, adopted, "a page that had a memory error before the adoption is not used again")
+{
+	struct sem s, own;
+	__u64 pfn;
+
+	need_memory_failure();
+	ASSERT(sem_stock(&s, "poisoned", 4096, 0), "stock arena");
+	user_mark(s.base, 3, 7);
+	pfn = pfn_of(s.base + PAGE);
+	ASSERT(pfn, "no frame");
+	offline("hard", pfn);
+	ASSERT(is_poisoned(pfn), "the page is not marked");
+	ASSERT(sem_attach(&own, s.fd, s.base, s.pages), "adoption");
+	ASSERT_EQ(sem_pages(&own), 3, "populated pages");
+	ASSERT(map_again(&own), "map");
+	ASSERT_EQ(read_code(own.base + PAGE), BUS_MCEERR_AR, "si_code of an access");
+	ASSERT_EQ(user_unmarked(own.base, 1, 7), 0, "the page below");
+	/* Room for it among the pages kept ready. */
+	ASSERT(sem_alloc_wait(&own, pool_cx(), own.base + 3 * PAGE, 8), "alloc");
+	sem_free(&own, CX_RCU, own.base, 3);
+	ASSERT(sem_settle(&own, 8), "free not finished");
+	sem_free(&own, CX_RCU, own.base, own.pages);
+	ASSERT(sem_settle(&own, 0), "free not finished");
+	ASSERT_EQ(handed_out(&own, &pfn, 1), 0, "poisoned pages handed out");
+	sem_close(&own);
+}

@@ -1,0 +1,599 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the module allocates can make the kernel reclaim memory, in the same task.
+ * Reclaim destroys inodes, and runs LSM programs that may use the very arena for
+ * which the memory is meant. So no allocation may be made where such a program would
+ * wait for its own task.
+ *
+ * Each test makes one path of the module allocate in a process of its own, the
+ * victim, when memory is short and there are inodes to reclaim. A program attached to
+ * the destruction of inodes allocates, reserves and frees in two arenas, and frees the
+ * page that the victim is about to get.
+ *
+ * A limit makes the kernel reclaim only for what is charged to the cgroup. So reclaim
+ * is not reached in what the module allocates for itself: its data about a mapping (mmap,
+ * copies), and the memory for a batch of spans. Nothing of the module is held there, and
+ * for what the kernel holds, reclaim.in_mmap has a program run with mmap_lock held for write.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/types.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "oracle.h"
+#include "reclaim.h"
+#include "runner.h"
+#include "arena.h"
+#include "reclaim.skel.h"
+
+#define CGROOT "/sys/fs/cgroup"
+#define CGROUP CGROOT "/reclaim"
+#define TABLE_PAGES 512L
+
+/* A page table of user space for each of this many accesses. */
+#define TABLES 128
+#define PAGES (TABLES * TABLE_PAGES)
+
+/* What a cgroup may still take before the kernel has to reclaim. */
+#define SLACK (256 * 1024L)
+
+/* How long a victim tries to get its path into reclaim, and may stand still. */
+#define TRY_MS (10000L * patience)
+#define STUCK_MS (15000L * patience)
+
+/* Runs of the program that use the arenas, in each round. */
+#define BUDGET 64
+
+/* Enough runs inside the path under test. */
+#define ENOUGH 64
+
+struct progress {
+	volatile long steps;	/* the victim's */
+	volatile long rounds;
+};
+
+struct stage {
+	struct sem s[2];		/* the arena of the path under test, and another one */
+	struct reclaim_bpf *skel[2];	/* the program for each of them */
+	struct progress *p;
+};
+
+typedef void act_fn(struct stage *st, int round);
+
+static struct reclaim_shared *sh(struct stage *st, int i)
+{
+	return &st->skel[i]->bss->sh;
+}
+
+/* Runs inside the module, in either program: one inode runs both. */
+static unsigned long long inside(struct stage *st)
+{
+	return *(volatile __u64 *)&sh(st, 0)->in_module;
+}
+
+/*
+ * The kernel
+ */
+
+/* Where the module's code is. */
+static bool module_text(__u64 *from, __u64 *to)
+{
+	const char *text = read_file("/proc/modules"), *p = text;
+	unsigned long long size, base;
+
+	while (p && strncmp(p, "arena_nolock ", 13))
+		p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL;
+	if (!p || sscanf(p, "%*s %llu %*s %*s %*s %llx", &size, &base) != 2 || !base)
+		return false;
+	*from = base;
+	*to = base + size;
+
+	return true;
+}
+
+/* The name of the module's function at @ip, in a static buffer. */
+static const char *module_symbol(__u64 ip)
+{
+	static char best[64];
+	unsigned long long addr, at = 0;
+	char line[256], name[64];
+	FILE *f = fopen("/proc/kallsyms", "r");
+
+	snprintf(best, sizeof(best), "?");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strstr(line, "[arena_nolock]") ||
+		    sscanf(line, "%llx %*c %63s", &addr, name) != 2 || addr > ip || addr < at)
+			continue;
+		at = addr;
+		snprintf(best, sizeof(best), "%s", name);
+	}
+	if (f)
+		fclose(f);
+
+	return best;
+}
+
+static void show_stack(pid_t pid)
+{
+	char path[64], *t;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	t = read_file(path);
+	for (t = t ? strtok(t, "\n") : NULL; t; t = strtok(NULL, "\n"))
+		printf("# %s\n", t);
+}
+
+/*
+ * Memory that can be reclaimed, and none besides
+ */
+
+static int walk(const char *dir, int depth, int most)
+{
+	struct dirent *de;
+	char path[512];
+	struct stat st;
+	int n = 0;
+	DIR *d;
+
+	d = depth < 6 ? opendir(dir) : NULL;
+	while (d && n < most && (de = readdir(d))) {
+		if (de->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
+		if (lstat(path, &st))
+			continue;
+		n++;
+		if (S_ISDIR(st.st_mode))
+			n += walk(path, depth + 1, most - n);
+	}
+	if (d)
+		closedir(d);
+
+	return n;
+}
+
+/* Inodes that belong to our cgroup if they were not in memory before. */
+static int make_inodes(void)
+{
+	return walk("/sys/devices", 0, 8000) + walk("/sys/class", 0, 4000) +
+	       walk("/proc/sys", 0, 4000);
+}
+
+static bool cg_write(const char *file, long val)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), CGROUP "/%s", file);
+	snprintf(text, sizeof(text), "%ld", val);
+
+	return write_file(path, text);
+}
+
+static long cg_usage(void)
+{
+	const char *text = read_file(CGROUP "/memory.current");
+
+	return text ? atol(text) : -1;
+}
+
+static bool make_cgroup(void)
+{
+	if (access(CGROOT "/cgroup.controllers", F_OK) &&
+	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
+		return false;
+
+	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
+	       (!mkdir(CGROUP, 0755) || errno == EEXIST) &&
+	       write_file(CGROUP "/memory.max", "max");
+}
+
+/* Fill our cgroup with inodes, and leave it so many bytes besides. */
+static void tighten(long bytes)
+{
+	make_inodes();
+	cg_write("memory.max", cg_usage() + bytes);
+}
+
+static void loosen(void)
+{
+	write_file(CGROUP "/memory.max", "max");
+}
+
+/*
+ * The stage
+ */
+
+static bool stage_program(struct stage *st, int i)
+{
+	struct reclaim_bpf *skel = reclaim_bpf__open();
+
+	st->skel[i] = skel;
+	if (!skel || bpf_map__set_max_entries(skel->maps.arena, st->s[i].pages) ||
+	    bpf_map__reuse_fd(skel->maps.arena, st->s[i].fd) || reclaim_bpf__load(skel))
+		return false;
+	sh(st, i)->hole = (__u64)sem_page(&st->s[i], st->s[i].pages - 1);
+
+	return module_text(&sh(st, i)->text, &sh(st, i)->text_end) && !reclaim_bpf__attach(skel);
+}
+
+/*
+ * Two arenas, and their programs. The cgroup pays for the first one, which may have no
+ * pages at its limit: in reclaim nothing more can be reclaimed.
+ */
+static void stage_open(struct stage *st)
+{
+	int i;
+
+	if (!has_bpf_lsm())
+		SKIP("this kernel runs no LSM programs");
+	memset(st, 0, sizeof(*st));
+	st->p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT(st->p != MAP_FAILED, "mmap");
+	ASSERT(make_cgroup() && cg_write("cgroup.procs", getpid()), "cgroup");
+	ASSERT(sem_open(&st->s[0], PAGES, 0), "arena of the cgroup");
+	ASSERT(write_file(CGROOT "/cgroup.procs", "0"), "cgroup");
+	ASSERT(sem_open(&st->s[1], 1024, 0), "another arena");
+	for (i = 0; i < 2; i++)
+		ASSERT(stage_program(st, i), "program %d", i);
+}
+
+/* The program runs for this process from now on. */
+static void become_victim(struct stage *st, bool workers)
+{
+	int i;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (i = 0; i < 2; i++) {
+		sh(st, i)->workers = workers;
+		sh(st, i)->target = getpid();
+	}
+}
+
+static void spend(struct stage *st)
+{
+	sh(st, 0)->budget = BUDGET;
+	sh(st, 1)->budget = BUDGET;
+}
+
+/* About to use a page of the first arena. */
+static void step(struct stage *st, char *page)
+{
+	sh(st, 0)->addr = (__u64)page;
+	st->p->steps++;
+}
+
+static void stage_victim(struct stage *st, act_fn *act, bool workers)
+{
+	long end = now_ms() + TRY_MS;
+	int round;
+
+	become_victim(st, workers);
+	if (!cg_write("cgroup.procs", getpid()))
+		_exit(101);
+	for (round = 0; round < 2 || (now_ms() < end && inside(st) < ENOUGH); round++) {
+		spend(st);
+		act(st, round);
+		st->p->rounds++;
+	}
+	_exit(0);
+}
+
+/* Wait for the victim as long as something happens. False if it had to be killed. */
+static bool watch(struct stage *st, pid_t pid)
+{
+	long since = now_ms(), last = -1;
+	int status = 0;
+
+	while (waitpid(pid, &status, WNOHANG) != pid) {
+		long now = st->p->steps + sh(st, 0)->calls;
+
+		if (now != last)
+			since = now_ms();
+		last = now;
+		if (now_ms() - since > STUCK_MS) {
+			test_fail(__FILE__, __LINE__, "no progress in round %ld, step %ld",
+				  st->p->rounds, st->p->steps);
+			show_stack(pid);
+			kill(pid, SIGKILL);
+			if (!wait_for(waitpid(pid, &status, WNOHANG) == pid, 5000))
+				printf("# and it survives SIGKILL\n");
+			return false;
+		}
+		usleep(20000);
+	}
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		/* As its user faults may be, unlike all else that the module allocates. */
+		printf("# the victim was killed with its cgroup full\n");
+	else if (status)
+		test_fail(__FILE__, __LINE__, "the victim ended with %#x", status);
+
+	return !test_failed();
+}
+
+/* After all that, both arenas are as good as new. */
+static void check_arena(struct sem *s)
+{
+	char *p;
+
+	sem_free(s, CX_SYS, s->base, s->pages);
+	ASSERT(sem_settle(s, 0), "%ld pages left", sem_pages(s));
+	ASSERT(oracle_rest(s->fd), "books");
+	ASSERT(sem_alloc(s, CX_SYS, NULL, 4) == s->base, "alloc");
+	p = sem_alloc(s, CX_RCU, NULL, 1);
+	ASSERT(p == sem_page(s, 4), "alloc under rcu");
+	ASSERT_EQ(user_write_sig(sem_page(s, 5), 1), 0, "signal at a fault");
+	ASSERT_EQ(user_diff(s->base, 5, 0), 0, "words that are not zero");
+	sem_free(s, CX_RCU, s->base, 6);
+	ASSERT(sem_settle(s, 0), "free not finished");
+}
+
+static void report(struct stage *st)
+{
+	int i;
+
+	printf("# %ld rounds, %ld steps; the program ran %llu times, %llu of them in reclaim, %llu of these inside the module\n",
+	       st->p->rounds, st->p->steps, (unsigned long long)sh(st, 0)->calls,
+	       (unsigned long long)sh(st, 0)->in_reclaim, inside(st));
+	for (i = 0; i < 2; i++)
+		printf("# arena %d: %llu allocations, %llu reservations, %llu frees\n", i,
+		       (unsigned long long)sh(st, i)->allocs,
+		       (unsigned long long)sh(st, i)->reserves,
+		       (unsigned long long)sh(st, i)->frees);
+	for (i = 0; i < RECLAIM_DEPTH && inside(st); i++)
+		if (sh(st, 0)->stack[i] >= sh(st, 0)->text &&
+		    sh(st, 0)->stack[i] < sh(st, 0)->text_end)
+			printf("# inside %s\n", module_symbol(sh(st, 0)->stack[i]));
+}
+
+static void stage_close(struct stage *st)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		reclaim_bpf__detach(st->skel[i]);
+	for (i = 0; i < 2 && !test_failed(); i++) {
+		ASSERT_EQ(sh(st, i)->dirty, 0, "pages that were not zero");
+		ASSERT(inside(st) < 8 || !i || sh(st, i)->allocs, "the program has got no page");
+		check_arena(&st->s[i]);
+	}
+	ASSERT_OK();
+	for (i = 0; i < 2; i++) {
+		reclaim_bpf__destroy(st->skel[i]);
+		sem_close(&st->s[i]);
+	}
+}
+
+/* Run @act in a victim until it has been in reclaim often enough. */
+static void in_reclaim(struct stage *st, act_fn *act, bool workers, const char *path)
+{
+	unsigned long long seen;
+	static char why[128];
+	pid_t pid;
+	bool ok;
+
+	oom_expected(true);
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		stage_victim(st, act, workers);
+	ok = watch(st, pid);
+	oom_expected(false);
+	loosen();
+	report(st);
+	if (!ok)
+		return;
+	seen = inside(st);
+	stage_close(st);
+	ASSERT_OK();
+	snprintf(why, sizeof(why), "the kernel has not reclaimed inside of %s", path);
+	if (!seen)
+		SKIP(why);
+}
+
+/*
+ * Paths
+ */
+
+/*
+ * A user fault allocates a page, or a page table of the process, or both. In every
+ * other round the pages are there, and only page tables are not.
+ */
+static char *fault_page(struct sem *s, int i, bool tables)
+{
+	return sem_page(s, tables ? i * TABLE_PAGES : i / 16 * TABLE_PAGES + i % 16);
+}
+
+static void act_fault(struct stage *st, int round)
+{
+	struct sem *s = &st->s[0];
+	int i;
+
+	if (round % 2)
+		for (i = 0; i < TABLES; i++)
+			sem_alloc_once(s, CX_SYS, fault_page(s, i, true), 1);
+	if (!map_at(s->fd, s->base, s->pages))
+		_exit(102);
+	tighten(SLACK);
+	for (i = 0; i < TABLES; i++) {
+		step(st, fault_page(s, i, round % 2));
+		user_write_sig(fault_page(s, i, round % 2), i);
+	}
+	loosen();
+	step(st, NULL);
+	munmap(s->base, s->pages * PAGE);
+	sem_free(s, CX_SYS, s->base, s->pages);
+}
+
+TEST_LONG(reclaim, fault, 120, "an LSM program uses an arena in reclaim of a user fault on it")
+{
+	struct stage st;
+
+	if (has_lockdep())
+		SKIP("lockdep takes any sleepable program under mmap_lock for a deadlock");
+	stage_open(&st);
+	ASSERT_OK();
+	in_reclaim(&st, act_fault, false, "user faults");
+}
+
+/* A sleepable allocation of many pages. */
+static void act_populate(struct stage *st, int round)
+{
+	struct sem *s = &st->s[0];
+	int i;
+
+	tighten(SLACK);
+	for (i = 0; i < 8; i++) {
+		step(st, sem_page(s, i * 64));
+		sem_alloc_once(s, CX_SYS, sem_page(s, i * 64), round % 2 ? 1 : 48);
+	}
+	loosen();
+	step(st, NULL);
+	sem_free(s, CX_SYS, s->base, s->pages);
+}
+
+TEST_LONG(reclaim, populate, 120, "an LSM program uses an arena in reclaim of an allocation from it")
+{
+	struct stage st;
+
+	stage_open(&st);
+	ASSERT_OK();
+	in_reclaim(&st, act_populate, false, "sleepable allocations");
+}
+
+/* The worker refills the pool of ready pages. */
+static void act_refill(struct stage *st, int round)
+{
+	struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 1024, .node = -1 };
+	struct sem *s = &st->s[0];
+	int i;
+
+	tighten(SLACK);
+	for (i = 0; i < 8; i++) {
+		step(st, sem_page(s, i));
+		sem_run(s, nr_cpus > 1 ? CX_IRQ : CX_RCU, 0, &r);
+		usleep(20000);
+	}
+	loosen();
+	step(st, NULL);
+	sem_free(s, CX_SYS, s->base, s->pages);
+}
+
+TEST_LONG(reclaim, refill, 120, "an LSM program uses an arena in reclaim of the worker that fills its pool")
+{
+	struct stage st;
+
+	stage_open(&st);
+	ASSERT_OK();
+	in_reclaim(&st, act_refill, true, "the worker");
+}
+
+/* Adoption allocates the module's own data and the first ready pages. */
+static void act_adopt(struct stage *st, int round)
+{
+	static const long slack[5] = { 4 << 20, 1 << 18, 2 << 20, 1 << 20, 1 << 19 };
+	struct sem s;
+
+	oracle_pause(true);
+	/* libbpf needs more memory than the module: at first that without a limit. */
+	if (!round) {
+		mallopt(M_MMAP_THRESHOLD, 1 << 30);
+		mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	} else {
+		/* The limit is to be hit in adoption, neither before nor afterwards. */
+		tighten(slack[round % 5]);
+	}
+	step(st, st->s[0].base);
+	if (sem_open(&s, 4096, 0)) {
+		step(st, st->s[0].base);
+		sem_close(&s);
+		munmap(s.base, s.pages * PAGE);
+	}
+	loosen();
+	step(st, NULL);
+}
+
+TEST_LONG(reclaim, adopt, 120, "an LSM program uses arenas in reclaim of the adoption of another one")
+{
+	struct stage st;
+
+	stage_open(&st);
+	ASSERT_OK();
+	in_reclaim(&st, act_adopt, true, "adoption");
+}
+
+/* A page that user space has mapped, to be freed by the program. */
+static bool in_mmap_prepare(struct stage *st, int i)
+{
+	char *p = sem_alloc(&st->s[i], CX_SYS, NULL, 1);
+
+	if (!p)
+		return false;
+	user_mark(p, 1, 7);
+	sh(st, i)->addr = (__u64)p;
+
+	return true;
+}
+
+static bool in_mmap_load(struct stage *st, int i)
+{
+	struct reclaim_bpf *skel = reclaim_bpf__open();
+
+	st->skel[i] = skel;
+	if (!skel)
+		return false;
+	bpf_program__set_autoload(skel->progs.inode_gone, false);
+	bpf_program__set_autoload(skel->progs.in_mmap, true);
+	if (bpf_map__set_max_entries(skel->maps.arena, st->s[i].pages) ||
+	    bpf_map__reuse_fd(skel->maps.arena, st->s[i].fd) || reclaim_bpf__load(skel))
+		return false;
+	sh(st, i)->hole = (__u64)sem_page(&st->s[i], st->s[i].pages - 1);
+
+	return true;
+}
+
+#define IN_MMAP_ROUNDS 20
+
+TEST_LONG(reclaim, in_mmap, 120, "a program uses arenas with mmap_lock held for write, as in reclaim of mmap and fork")
+{
+	long worst = 0, took;
+	struct stage st = {};
+	int i, round;
+
+	for (i = 0; i < 2; i++)
+		ASSERT(sem_open(&st.s[i], 64, 0) && in_mmap_load(&st, i), "arena %d", i);
+	for (round = 0; round < IN_MMAP_ROUNDS; round++) {
+		for (i = 0; i < 2; i++) {
+			LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+			ASSERT(in_mmap_prepare(&st, i), "alloc");
+			took = now_ms();
+			ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(st.skel[i]->progs.in_mmap),
+						       &opts), "run");
+			took = now_ms() - took;
+			worst = took > worst ? took : worst;
+			ASSERT(sem_settle(&st.s[i], 0), "arena %d: %ld pages left", i,
+			       sem_pages(&st.s[i]));
+		}
+	}
+	printf("# worst %ld ms\n", worst);
+	ASSERT(worst < 1500 * patience, "the program took %ld ms", worst);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(sh(&st, i)->calls, IN_MMAP_ROUNDS, "runs of the program");
+		ASSERT_EQ(sh(&st, i)->allocs, IN_MMAP_ROUNDS, "allocations of the program");
+		ASSERT_EQ(sh(&st, i)->reserves, IN_MMAP_ROUNDS, "reservations of the program");
+		reclaim_bpf__destroy(st.skel[i]);
+		sem_close(&st.s[i]);
+	}
+}

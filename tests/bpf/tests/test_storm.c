@@ -1,0 +1,743 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Storms: everything at once, at random, for as long as told. In rounds of some
+ * seconds, arenas are used from programs in all contexts with NMIs throughout, and
+ * from processes that fault, map, unmap, fork and get killed, while CPUs go and
+ * come, memory gets short, limits change, and programs and arenas come and go. The
+ * oracle looks on. At the end of a round everything is closed, the module is
+ * removed, and memory has to be back.
+ *
+ * In a wild arena everybody frees what they like. In an owned one each page belongs
+ * to somebody, and has to keep what was written there. See storm.h.
+ *
+ * Each process has numbers of its own from the seed; what the scheduler makes of
+ * them differs all the same.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/types.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "oracle.h"
+#include "runner.h"
+#include "arena.h"
+#include "storm.h"
+#include "storm.skel.h"
+#include "storm_hold.skel.h"
+
+#define CGROOT "/sys/fs/cgroup"
+#define CGROUP CGROOT "/storm"
+#define CGROUP_HIGH CGROOT "/storm_high"
+#define CGROUP_RECLAIM CGROOT "/storm_reclaim"
+#define MIB (1024 * 1024L)
+
+/* What the third arena may cost at first. It wants four times as much. */
+#define LIMIT (8 * MIB)
+
+/* Length of a round, and how many there are if nobody says how long. */
+#define ROUND_MS (3000L * patience)
+#define ROUNDS (patience > 1 ? 2 : 3)
+
+/* Pages that the machine loses to memory errors in a round. */
+#define POISONED 2
+#define HARD_OFFLINE "/sys/devices/system/memory/hard_offline_page"
+
+enum { WILD, OWNED, LIMITED, ARENAS };
+
+static const struct {
+	__u32 pages, flags, every;
+} kinds[ARENAS] = {
+	[WILD] = { 4096, 0, 16 },
+	[OWNED] = { 2048, BPF_F_SEGV_ON_FAULT, 16 },
+	[LIMITED] = { 8192, 0, 64 },
+};
+
+struct arena {
+	struct storm_bpf *skel;
+	volatile struct storm_shared *sh;
+	char *base;
+	__u32 pages;
+	int fd;
+};
+
+static struct arena arenas[ARENAS];
+static bool has_lsm;
+static long round_end;
+static long limit;
+static unsigned long long in_reclaim;
+
+static uint64_t rng_state;
+
+static uint64_t rnd(void)
+{
+	uint64_t z = rng_state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+
+	return z ^ z >> 31;
+}
+
+static bool over(void)
+{
+	return test_failed() || now_ms() >= round_end;
+}
+
+/*
+ * Arenas
+ */
+
+static bool arena_open(struct arena *a, int kind)
+{
+	struct storm_bpf *skel = storm_bpf__open();
+	size_t len;
+	int i;
+
+	memset(a, 0, sizeof(*a));
+	if (!skel)
+		return false;
+	if (bpf_map__set_max_entries(skel->maps.arena, kinds[kind].pages) ||
+	    bpf_map__set_map_flags(skel->maps.arena, BPF_F_MMAPABLE | kinds[kind].flags) ||
+	    bpf_program__set_autoload(skel->progs.storm_reclaim, has_lsm) ||
+	    storm_bpf__load(skel)) {
+		storm_bpf__destroy(skel);
+		return false;
+	}
+	a->skel = skel;
+	a->sh = &skel->bss->sh;
+	a->fd = bpf_map__fd(skel->maps.arena);
+	a->base = bpf_map__initial_value(skel->maps.arena, &len);
+	a->pages = kinds[kind].pages;
+	for (i = 0; i < STORM_CPUS; i++)
+		a->sh->rng[i] = rnd() | 1;
+	a->sh->base = (uintptr_t)a->base;
+	a->sh->owned = kind == OWNED;
+	a->sh->scratch = has_intree_nonsleepable;
+	a->sh->every = kinds[kind].every;
+	a->sh->pages = a->pages;
+
+	return true;
+}
+
+static int run_sys(struct bpf_program *prog, __u32 n)
+{
+	struct { __u32 n; } ctx = { n };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+
+	return bpf_prog_test_run_opts(bpf_program__fd(prog), &opts);
+}
+
+/* On the CPU that is told, by an interrupt if it is another one. */
+static int run_raw(struct arena *a, __u32 n, int cpu)
+{
+	__u64 args[1] = { n };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args, .ctx_size_in = sizeof(args));
+
+	if (cpu >= 0) {
+		opts.flags = BPF_F_TEST_RUN_ON_CPU;
+		opts.cpu = cpu;
+	}
+
+	return bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.storm_raw), &opts);
+}
+
+/* What the table of an owned arena says is there, read by user space. */
+static void check_owned(struct arena *a)
+{
+	__u32 i, j;
+
+	for (i = 0; i < STORM_ENTRIES; i++) {
+		__u64 e = a->sh->entry[i], val;
+
+		for (j = 0; e && j < STORM_CNT(e); j++) {
+			char *page = a->base + (STORM_PGOFF(e) + j) * PAGE;
+			int sig = user_read_sig(page, &val);
+
+			ASSERT(!sig, "signal %d at an allocated page", sig);
+			ASSERT_EQ(val, e + j, "what user space reads in an allocated page");
+		}
+	}
+}
+
+static void arena_check(struct arena *a)
+{
+	ASSERT_EQ(a->sh->outside, 0, "allocations outside of the arena");
+	ASSERT_EQ(a->sh->dirty, 0, "new pages that were not zero");
+	ASSERT(!a->sh->wrong, "%llu pages did not keep what was written there, first %#llx",
+	       (unsigned long long)a->sh->wrong, (unsigned long long)a->sh->bad_entry);
+}
+
+/*
+ * Processes, each of which does one sort of thing
+ */
+
+/* Operations of a program that can sleep, and of one that is interrupted. */
+static void work_sys(void)
+{
+	while (!over()) {
+		struct arena *a = &arenas[rnd() % ARENAS];
+
+		run_sys(a->skel->progs.storm_sys, 1 + rnd() % 64);
+	}
+}
+
+static void work_raw(void)
+{
+	while (!over())
+		run_raw(&arenas[rnd() % ARENAS], 1 + rnd() % 16, (int)(rnd() % (nr_cpus + 1)) - 1);
+}
+
+/* The mapping is not inherited: everybody makes their own, and loses it at times. */
+static void work_user(void)
+{
+	struct arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
+	bool owned = a == &arenas[OWNED], mapped = map_at(a->fd, a->base, a->pages);
+	unsigned int i;
+
+	while (!over()) {
+		for (i = 0; i < 64 && mapped; i++) {
+			char *page = a->base + rnd() % a->pages * PAGE;
+
+			if (owned || rnd() % 2)
+				user_read_sig(page + rnd() % 512 * 8, NULL);
+			else
+				user_write_sig(page + rnd() % 512 * 8, rnd());
+		}
+		switch (rnd() % 8) {
+		case 0:
+			munmap(a->base, a->pages * PAGE);
+			mapped = false;
+			break;
+		case 1:
+			madvise(a->base, a->pages * PAGE, MADV_DONTNEED);
+			break;
+		case 2:
+			mprotect(a->base, a->pages * PAGE, rnd() % 2 ? PROT_READ : PROT_READ | PROT_WRITE);
+			break;
+		default:
+			if (!mapped)
+				mapped = map_at(a->fd, a->base, a->pages);
+		}
+	}
+}
+
+/* Children that touch an arena, and die somewhere on the way. */
+static void work_fork(void)
+{
+	while (!over()) {
+		struct arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
+		pid_t pid = fork();
+		uint64_t r = rnd();
+
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			map_at(a->fd, a->base, a->pages);
+			for (;;) {
+				user_read_sig(a->base + rnd() % a->pages * PAGE, NULL);
+				run_raw(a, 2, -1);
+			}
+		}
+		usleep(1000 + r % 30000);
+		if (pid > 0) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+		}
+	}
+}
+
+/* Arenas and programs that come and go, in the middle of their work, too. */
+static void work_life(void)
+{
+	while (!over()) {
+		pid_t pid = fork();
+		uint64_t r = rnd();
+		struct sem s;
+
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			oracle_pause(true);
+			if (!sem_open(&s, 64 + r % 2048, 0))
+				_exit(1);
+			sem_alloc_once(&s, CX_SYS, NULL, 1 + r % 64);
+			user_mark(s.base, 32, r);
+			sem_free(&s, CX_RCU, s.base + 16 * PAGE, 32);
+			if (r & 1 << 20)
+				sem_attach(&(struct sem){}, s.fd, s.base, s.pages);
+			if (r & 1 << 21)
+				sem_close(&s);
+			while (r & 1 << 22)
+				sem_free(&s, CX_RCU, sem_alloc_once(&s, CX_RCU, NULL, 1), 1);
+			_exit(0);
+		}
+		if (pid > 0) {
+			if (r & 3 << 22) {
+				usleep(r >> 30 & 0x3ffff);
+				kill(pid, SIGKILL);
+			}
+			waitpid(pid, NULL, 0);
+		}
+	}
+}
+
+static void work_cpus(void)
+{
+	char path[64];
+
+	while (!over() && nr_cpus > 1) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online",
+			 (int)(1 + rnd() % (nr_cpus - 1)));
+		write_file(path, rnd() % 2 ? "1" : "0");
+		usleep(20000 + rnd() % 200000);
+	}
+}
+
+/*
+ * The limit of the third arena is only raised: one below what is used would have the
+ * kernel look for somebody to kill. With KASAN that may be more than the arena costs.
+ */
+static bool set_limit(long bytes)
+{
+	char text[32];
+
+	limit = bytes;
+	snprintf(text, sizeof(text), "%ld", limit);
+
+	return write_file(CGROUP "/memory.max", text);
+}
+
+static bool first_limit(void)
+{
+	const char *used = read_file(CGROUP "/memory.current");
+	long bytes = used ? atol(used) + 2 * MIB : 0;
+
+	return set_limit(bytes > LIMIT ? bytes : LIMIT);
+}
+
+/* Memory that others need, shrinkers, and a limit that is hit again and again. */
+static void work_memory(void)
+{
+	while (!over()) {
+		long size = read_meminfo("MemAvailable") / 4 * 1024L * (rnd() % 3);
+		char *p;
+
+		set_limit(limit + rnd() % MIB);
+		if (rnd() % 2)
+			write_file("/proc/sys/vm/drop_caches", "2");
+		if (size) {
+			p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			for (long i = 0; p != MAP_FAILED && i < size && !over(); i += PAGE)
+				p[i] = 1;
+			munmap(p, size);
+		}
+		usleep(rnd() % 100000);
+	}
+	write_file(CGROUP "/memory.max", "max");
+}
+
+static bool move_to(const char *procs)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+
+	return write_file(procs, pid);
+}
+
+/* Inodes that belong to our cgroup, and that it can reclaim. */
+static void make_inodes(const char *dir)
+{
+	struct dirent *de;
+	char path[300];
+	struct stat st;
+	DIR *d = opendir(dir);
+
+	while (d && !over() && (de = readdir(d))) {
+		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
+		lstat(path, &st);
+	}
+	if (d)
+		closedir(d);
+}
+
+/*
+ * A process that the kernel throttles in its faults, and makes reclaim: page tables and
+ * inodes are charged to it.
+ */
+static void work_throttled(void)
+{
+	struct arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
+	int i;
+
+	ASSERT(move_to(CGROUP_HIGH "/cgroup.procs"), "cgroup");
+	while (!over()) {
+		static const char *const dirs[] = {
+			"/sys/module", "/sys/class/tty", "/proc/sys/vm", "/proc/sys/kernel",
+		};
+
+		make_inodes(dirs[rnd() % 4]);
+		if (!map_at(a->fd, a->base, a->pages))
+			continue;
+		for (i = 0; i < 32 && !over(); i++)
+			user_read_sig(a->base + rnd() % a->pages * PAGE, NULL);
+		munmap(a->base, a->pages * PAGE);
+	}
+}
+
+/* A process whose inodes are reclaimed, in itself, so that LSM programs run in reclaim. */
+static void work_reclaim(void)
+{
+	ASSERT(move_to(CGROUP_RECLAIM "/cgroup.procs"), "cgroup");
+	while (!over()) {
+		make_inodes("/sys/module");
+		make_inodes("/sys/class/tty");
+		make_inodes("/sys/kernel/slab");
+		make_inodes("/proc/sys/net/ipv4");
+		make_inodes("/proc/sys/kernel");
+		write_file(CGROUP_RECLAIM "/memory.reclaim", "4M");
+	}
+}
+
+static uint64_t pfn_of(void *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t v = 0;
+
+	if (pread(fd, &v, sizeof(v), (uintptr_t)page / PAGE * sizeof(v)) != sizeof(v))
+		v = 0;
+	close(fd);
+
+	return v >> 63 ? v & ((1ULL << 55) - 1) : 0;
+}
+
+/*
+ * A memory error in a page of the wild arena. A pipe refers to the page meanwhile: a
+ * program may free it, but it stays the same page.
+ */
+static void poison(struct arena *a)
+{
+	char *page = a->base + rnd() % a->pages * PAGE, text[32];
+	struct iovec iov = { page, PAGE };
+	uint64_t pfn;
+	int p[2];
+
+	if (pipe(p))
+		return;
+	if (!user_write_sig(page, 1)) {
+		pfn = pfn_of(page);
+		if (pfn && vmsplice(p[1], &iov, 1, 0) == (ssize_t)PAGE && pfn_of(page) == pfn) {
+			snprintf(text, sizeof(text), "%#llx\n", (unsigned long long)pfn * PAGE);
+			write_file(HARD_OFFLINE, text);
+		}
+	}
+	close(p[0]);
+	close(p[1]);
+}
+
+static void work_poison(void)
+{
+	struct arena *a = &arenas[WILD];
+	int n;
+
+	if (access(HARD_OFFLINE, W_OK) || !map_at(a->fd, a->base, a->pages))
+		return;
+	for (n = 0; n < POISONED && !over(); n++) {
+		usleep(rnd() % (ROUND_MS * 300));
+		poison(a);
+	}
+}
+
+/* As long as there are arenas the module stays, whoever wants it to go. */
+static void work_module(void)
+{
+	while (!over()) {
+		int err = mod_unload();
+
+		ASSERT(err, "the module was removed in the middle of it all");
+		usleep(rnd() % 20000);
+	}
+}
+
+static void (*const workers[])(void) = {
+	work_sys, work_raw, work_user, work_user, work_fork, work_life, work_cpus, work_memory,
+	work_module, work_throttled, work_reclaim, work_poison,
+};
+
+#define WORKERS (int)(sizeof(workers) / sizeof(*workers))
+
+/*
+ * Rounds
+ */
+
+static bool make_cgroup(void)
+{
+	if (access(CGROOT "/cgroup.controllers", F_OK) &&
+	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
+		return false;
+
+	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
+	       (!mkdir(CGROUP, 0755) || errno == EEXIST) && write_file(CGROUP "/memory.max", "max") &&
+	       (!mkdir(CGROUP_RECLAIM, 0755) || errno == EEXIST) &&
+	       (!mkdir(CGROUP_HIGH, 0755) || errno == EEXIST) &&
+	       write_file(CGROUP_HIGH "/memory.high", "4096");
+}
+
+static void open_all(void)
+{
+	int i;
+
+	ASSERT(make_cgroup(), "cgroup");
+	for (i = 0; i < ARENAS; i++) {
+		if (i == LIMITED)
+			ASSERT(move_to(CGROUP "/cgroup.procs"), "cgroup");
+		ASSERT(arena_open(&arenas[i], i), "arena %d: %s", i, strerror(errno));
+	}
+	ASSERT(move_to(CGROOT "/cgroup.procs"), "cgroup");
+	/* Nobody allocates yet. */
+	ASSERT(first_limit(), "limit");
+	for (i = 0; i < ARENAS; i++)
+		ASSERT(!storm_bpf__attach(arenas[i].skel), "attach to arena %d", i);
+}
+
+static void all_cpus_online(void)
+{
+	char path[64];
+	int i;
+
+	for (i = 1; i < nr_cpus; i++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", i);
+		write_file(path, "1");
+	}
+}
+
+static void blow(void)
+{
+	pid_t pids[WORKERS];
+	int i, status;
+
+	round_end = now_ms() + ROUND_MS;
+	fflush(stdout);
+	for (i = 0; i < WORKERS; i++) {
+		rnd();
+		pids[i] = fork();
+		if (!pids[i]) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			rng_state ^= (uint64_t)(i + 1) << 56;
+			workers[i]();
+			_exit(0);
+		}
+	}
+	while (!over()) {
+		for (i = 0; i < ARENAS && !over(); i++)
+			oracle_load(arenas[i].fd);
+		usleep(50000);
+	}
+	for (i = 0; i < WORKERS; i++) {
+		bool ended = wait_for(waitpid(pids[i], &status, WNOHANG) == pids[i], 20000);
+
+		if (!ended) {
+			test_fail(__FILE__, __LINE__, "worker %d does not end", i);
+			kill(pids[i], SIGKILL);
+			waitpid(pids[i], &status, 0);
+		} else if (status) {
+			test_fail(__FILE__, __LINE__, "worker %d ended with %#x", i, status);
+		}
+	}
+	all_cpus_online();
+}
+
+static const char *const cx_names[STORM_CXS] = {
+	[STORM_SYS] = "sleepable", [STORM_RAW] = "test run", [STORM_ENTER] = "sys_enter",
+	[STORM_SWITCH] = "sched_switch", [STORM_TIMER] = "hrtimer",
+	[STORM_SOFTIRQ] = "softirq", [STORM_NMI] = "NMI", [STORM_RECLAIM] = "reclaim",
+};
+
+/* It did blow: something was asked for in each context, and often given. */
+static void check_force(int round)
+{
+	unsigned long long ops = 0, got = 0, none = 0, nmi = 0, reclaim = 0;
+	int i, cx;
+
+	for (cx = 0; cx < STORM_CXS; cx++) {
+		unsigned long long here = 0;
+
+		for (i = 0; i < ARENAS; i++) {
+			const volatile struct storm_count *c = &arenas[i].sh->count[cx];
+
+			here += c->ops;
+			got += c->got;
+			none += c->none;
+		}
+		ops += here;
+		nmi = cx == STORM_NMI ? here : nmi;
+		ASSERT(here || (cx == STORM_NMI && nr_cpus < 2) ||
+		       cx == STORM_RECLAIM, "nothing was done in context %s", cx_names[cx]);
+	}
+	for (i = 0; i < ARENAS; i++)
+		reclaim += arenas[i].sh->in_reclaim;
+	printf("# storm: round %d: %llu operations, %llu in NMIs; %llu allocations, %llu had nothing; %llu runs in reclaim\n",
+	       round + 1, ops, nmi, got, none, reclaim);
+	in_reclaim += reclaim;
+	ASSERT(got > 100, "%llu allocations", got);
+}
+
+static void calm(int round)
+{
+	int i;
+
+	for (i = 0; i < ARENAS; i++) {
+		storm_bpf__detach(arenas[i].skel);
+		arena_check(&arenas[i]);
+		ASSERT_OK();
+	}
+	check_owned(&arenas[OWNED]);
+	ASSERT_OK();
+	check_force(round);
+	ASSERT_OK();
+	run_sys(arenas[OWNED].skel->progs.storm_end, 0);
+	arena_check(&arenas[OWNED]);
+	ASSERT_OK();
+	ASSERT(wait_for(!map_pages(arenas[OWNED].fd), 10000),
+	       "%ld pages left, though all were freed", map_pages(arenas[OWNED].fd));
+	for (i = 0; i < ARENAS; i++) {
+		oracle_rest(arenas[i].fd);
+		ASSERT_OK();
+	}
+}
+
+static void close_all(void)
+{
+	int i;
+
+	for (i = 0; i < ARENAS; i++) {
+		void *base = arenas[i].base;
+
+		storm_bpf__destroy(arenas[i].skel);
+		if (base)
+			munmap(base, arenas[i].pages * PAGE);
+	}
+	memset(arenas, 0, sizeof(arenas));
+}
+
+/* What has to come back, in KiB. */
+struct usage {
+	long free, slab, percpu, pagetables, cgroup;
+};
+
+static struct usage usage(void)
+{
+	struct usage u;
+	const char *text;
+
+	write_file("/proc/sys/vm/drop_caches", "3");
+	u = (struct usage){
+		/* Pages with memory errors do not come back. */
+		.free = free_kib() + read_meminfo("HardwareCorrupted"),
+		.slab = read_meminfo("Slab"),
+		.percpu = read_meminfo("Percpu"),
+		.pagetables = read_meminfo("PageTables"),
+	};
+	text = read_file(CGROUP "/memory.current");
+	u.cgroup = text ? atol(text) / 1024 : 0;
+
+	return u;
+}
+
+static void one_round(int round, struct usage *u)
+{
+	open_all();
+	if (!test_failed()) {
+		write_file(NMI_SOURCE, "-1 1000");
+		blow();
+		write_file(NMI_SOURCE, "");
+		if (!test_failed())
+			calm(round);
+	}
+	close_all();
+	ASSERT_OK();
+	ASSERT(wait_for(!mod_unload(), 20000), "the module cannot be removed after the storm");
+	*u = usage();
+	ASSERT_EQ(mod_load(""), 0, "load");
+}
+
+static int compare(const void *a, const void *b)
+{
+	return *(const long *)a - *(const long *)b;
+}
+
+/*
+ * A leak shows in each round. The first ones warm up caches that the kernel keeps,
+ * and a few rounds say little, so that they are allowed more.
+ */
+static void check_usage(const struct usage *u, int rounds)
+{
+	long lost[512], slab[512], limit = rounds > 20 ? 64 : 2048, n = 0;
+	int i;
+
+	for (i = 1; i + 1 < rounds && n < 512; i++, n++) {
+		lost[n] = u[i].free - u[i + 1].free;
+		slab[n] = u[i + 1].slab - u[i].slab;
+	}
+	if (!n)
+		return;
+	qsort(lost, n, sizeof(*lost), compare);
+	qsort(slab, n, sizeof(*slab), compare);
+	printf("# storm: a round typically loses %ld KiB, %ld of them slab\n", lost[n / 2],
+	       slab[n / 2]);
+	ASSERT(lost[n / 2] < limit, "a round typically loses %ld KiB", lost[n / 2]);
+	ASSERT(u[rounds - 1].percpu - u[1].percpu < 1024, "percpu grew by %ld KiB",
+	       u[rounds - 1].percpu - u[1].percpu);
+	ASSERT(u[rounds - 1].cgroup - u[1].cgroup < 1024, "the cgroup pays %ld KiB more",
+	       u[rounds - 1].cgroup - u[1].cgroup);
+	ASSERT(u[rounds - 1].pagetables - u[1].pagetables < 1024, "page tables grew by %ld KiB",
+	       u[rounds - 1].pagetables - u[1].pagetables);
+}
+
+TEST_LONG(storm, all, 300, "everything at once at random breaks nothing and loses nothing")
+{
+	struct storm_hold_bpf *hold[2];
+	static struct usage u[4096];
+	long end = now_ms() + soak_minutes * 60000L;
+	int round, i;
+
+	if (!write_file(NMI_SOURCE, ""))
+		SKIP("there is no source of NMIs");
+	for (i = 0; i < 2; i++) {
+		hold[i] = storm_hold_bpf__open_and_load();
+		ASSERT(hold[i] && !storm_hold_bpf__attach(hold[i]), "hold the tracepoints");
+	}
+	/* lockdep takes any sleepable program under mmap_lock for a deadlock. */
+	has_lsm = has_bpf_lsm() && !has_lockdep();
+	if (!has_lsm)
+		printf("# storm: this kernel runs no LSM programs\n");
+	printf("# storm: seed %llu\n", storm_seed);
+	for (round = 0; round < 4096 && !test_failed(); round++) {
+		if (soak_minutes ? now_ms() >= end : round >= ROUNDS)
+			break;
+		rng_state = storm_seed + (uint64_t)round * 0x5851f42d4c957f2dULL;
+		one_round(round, &u[round]);
+	}
+	all_cpus_online();
+	write_file(NMI_SOURCE, "");
+	for (i = 0; i < 2; i++)
+		storm_hold_bpf__destroy(hold[i]);
+	if (!mod_loaded())
+		mod_load("");
+	ASSERT_OK();
+	/* A few rounds may all be without. */
+	ASSERT(in_reclaim || !has_lsm || !soak_minutes, "no program ran in reclaim");
+	check_usage(u, round);
+}

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The pages below the min watermark are for memory reclaim and for processes that are
+ * being killed: the kernel lets those tasks ignore the watermark, and memory.max too. A
+ * BPF program can run in such a task. Its allocations must end with NULL where those
+ * of any other task do.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "runner.h"
+#include "arena.h"
+#include "watermark.h"
+#include "watermark.skel.h"
+
+#define CG "/sys/fs/cgroup/"
+#define MIB (1024 * 1024L)
+/* What charges in batches per CPU can hide. */
+#define CHARGE_SLACK (2 * MIB)
+
+#define MEMALLOC "/sys/module/anl_test/parameters/memalloc"
+
+/* Sum over all zones of a watermark, in pages. */
+static long watermark(const char *name)
+{
+	FILE *f = fopen("/proc/zoneinfo", "r");
+	char line[256], key[32];
+	long sum = 0, val;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " %31s %ld", key, &val) == 2 && !strcmp(key, name))
+			sum += val;
+	if (f)
+		fclose(f);
+
+	return sum;
+}
+
+/* Without the boost that the kernel gives it for a while, and that an atomic caller may use. */
+static long min_watermark(void)
+{
+	return watermark("min") - watermark("boost");
+}
+
+static long free_pages(void)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	char key[64];
+	long val, found = -1;
+
+	while (f && fscanf(f, "%63s %ld", key, &val) == 2)
+		if (!strcmp(key, "nr_free_pages"))
+			found = val;
+	if (f)
+		fclose(f);
+
+	return found;
+}
+
+/*
+ * Other users of the kernel's memory take some while a program runs, and the count of
+ * free pages lags behind by up to 125 pages for each CPU and zone.
+ */
+static long slack(long min)
+{
+	return min / 8 + nr_cpus * 3 * 125;
+}
+
+/*
+ * The kernel reports what it does about a lack of memory, and which of the allocations of
+ * a victim of the OOM killer have failed; the host has to know. The test is not what it
+ * may kill.
+ */
+static void shortage_expected(bool begin)
+{
+	write_file("/proc/self/oom_score_adj", begin ? "-1000" : "0");
+	oom_expected(begin);
+	write_file("/dev/kmsg", begin ? "anl_test: expect allocation failures begin" :
+		   "anl_test: expect allocation failures end");
+}
+
+static bool take(long pages)
+{
+	return mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) != MAP_FAILED;
+}
+
+/* Take memory until the free pages are @target. In steps, as their count lags behind. */
+static void take_down_to(long target)
+{
+	long free;
+
+	while ((free = free_pages()) > target)
+		if (!take(free - target > 64 ? (free - target) / 2 : 32))
+			break;
+}
+
+/* Take memory, little by little, until the program is done. */
+static void take_all(volatile __u32 *state)
+{
+	while (*state != WM_DONE && take(16))
+		;
+}
+
+/*
+ * A process that holds memory until it is killed, so that @target pages are free; 0 if
+ * it took too much, and was killed for that. Later it is killed only if no glutton is there.
+ */
+static pid_t try_ballast(long target)
+{
+	int fds[2];
+	pid_t pid;
+	char c;
+
+	if (pipe(fds))
+		return -1;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		write_file("/proc/self/oom_score_adj", "1000");
+		take_down_to(target);
+		write_file("/proc/self/oom_score_adj", "0");
+		if (write(fds[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(fds[1]);
+	if (pid > 0 && read(fds[0], &c, 1) != 1) {
+		waitpid(pid, NULL, 0);
+		pid = 0;
+	}
+	close(fds[0]);
+
+	return pid;
+}
+
+static pid_t ballast(long target)
+{
+	int tries = 3;
+	pid_t pid;
+
+	while (!(pid = try_ballast(target)) && --tries)
+		;
+	if (!pid)
+		printf("# no process holds the memory\n");
+
+	return pid;
+}
+
+/* A process that takes what is left, and is the first to be killed. */
+static pid_t glutton(struct watermark_bpf *skel)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	write_file("/proc/self/oom_score_adj", "1000");
+	take_all(&skel->bss->wm.state);
+	for (;;)
+		pause();
+}
+
+static void end_process(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static struct watermark_bpf *load(void)
+{
+	struct watermark_bpf *skel = watermark_bpf__open_and_load();
+
+	if (skel && watermark_bpf__attach(skel)) {
+		watermark_bpf__destroy(skel);
+		skel = NULL;
+	}
+	if (skel) {
+		skel->bss->wm.max = WM_ARENA_PAGES / 2;
+		skel->bss->wm.stop_at = min_watermark() / 4;
+	}
+
+	return skel;
+}
+
+/* What the program saw. */
+static void judge(const struct wm *wm)
+{
+	long min = min_watermark();
+
+	printf("# free %llu, at least %llu, min watermark %ld; %llu pages, NULL %llu; %llu faults, failed %llu\n",
+	       wm->before, wm->lowest, min, wm->got, wm->nulls, wm->faults, wm->faults_failed);
+	ASSERT((long)wm->lowest >= min - slack(min),
+	       "%llu pages were left free, the min watermark is %ld", wm->lowest, min);
+	ASSERT(wm->nulls == 1, "%llu pages, and no end", wm->got);
+	ASSERT(!wm->lost_flag, "the task has lost PF_MEMALLOC");
+}
+
+/* Not so little that anything in the kernel notices, but soon. */
+static long near_low(void)
+{
+	return watermark("high") + min_watermark() / 4 + 1024;
+}
+
+TEST_LONG(watermark, kswapd, 180, "a program in kswapd leaves the emergency reserves alone")
+{
+	struct watermark_bpf *skel = load();
+	pid_t held, pid;
+	int tries;
+
+	ASSERT(skel, "load");
+	shortage_expected(true);
+	held = ballast(near_low());
+	skel->bss->wm.armed = WM_KSWAPD;
+	/* The OOM killer may be faster than kswapd. */
+	for (tries = 0; tries < 20 && skel->bss->wm.state != WM_DONE; tries++) {
+		if (waitpid(held, NULL, WNOHANG) == held)
+			held = ballast(near_low());
+		pid = glutton(skel);
+		wait_for(skel->bss->wm.state == WM_DONE, 3000);
+		end_process(pid);
+	}
+	end_process(held);
+	shortage_expected(false);
+	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
+	judge(&skel->bss->wm);
+	watermark_bpf__destroy(skel);
+}
+
+TEST_LONG(watermark, reclaim, 180, "a program in direct reclaim leaves the emergency reserves alone")
+{
+	struct watermark_bpf *skel = load();
+	pid_t held;
+
+	ASSERT(skel, "load");
+	ASSERT(!access(CG "memory.reclaim", W_OK), "no memory.reclaim");
+	shortage_expected(true);
+	held = ballast(near_low());
+	skel->bss->wm.tgid = getpid();
+	skel->bss->wm.armed = WM_RECLAIM;
+	wait_for((write_file(CG "memory.reclaim", "64K"), skel->bss->wm.state == WM_DONE), 60000);
+	end_process(held);
+	shortage_expected(false);
+	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
+	judge(&skel->bss->wm);
+	watermark_bpf__destroy(skel);
+}
+
+static void interrupt(const char *which)
+{
+	struct watermark_bpf *skel = load();
+	pid_t held;
+
+	ASSERT(skel, "load");
+	shortage_expected(true);
+	held = ballast(near_low());
+	skel->bss->wm.armed = WM_INTERRUPT;
+	write_file(MEMALLOC, which);
+	end_process(held);
+	shortage_expected(false);
+	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
+	judge(&skel->bss->wm);
+	watermark_bpf__destroy(skel);
+}
+
+TEST_LONG(watermark, softirq, 180, "a program in a softirq with PF_MEMALLOC leaves the emergency reserves alone")
+{
+	interrupt("0");
+}
+
+TEST_LONG(watermark, hardirq, 180, "a program in an interrupt with PF_MEMALLOC leaves the emergency reserves alone")
+{
+	interrupt("1");
+}
+
+static void *run_victim(void *arg)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	bpf_prog_test_run_opts(*(int *)arg, &opts);
+
+	return NULL;
+}
+
+TEST_LONG(watermark, oom_victim, 180, "a program and user faults in an OOM victim leave the emergency reserves alone")
+{
+	struct watermark_bpf *skel = load();
+	pid_t held, pid;
+	pthread_t t;
+	size_t size;
+	void *base;
+	int fd;
+
+	ASSERT(skel, "load");
+	fd = bpf_program__fd(skel->progs.in_victim);
+	base = bpf_map__initial_value(skel->maps.arena, &size);
+	skel->bss->wm.fault_at = (unsigned long)base + (WM_ARENA_PAGES / 2) * PAGE;
+	skel->bss->wm.fault_max = WM_ARENA_PAGES / 2;
+	skel->bss->wm.armed = WM_VICTIM;
+	shortage_expected(true);
+	held = ballast(near_low());
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		write_file("/proc/self/oom_score_adj", "1000");
+		/* All processes have to map an arena at the same address, by themselves. */
+		if (!map_at(bpf_map__fd(skel->maps.arena), base, WM_ARENA_PAGES))
+			_exit(1);
+		if (!thread_on(&t, 1 % nr_cpus, run_victim, &fd))
+			_exit(2);
+		take_all(&skel->bss->wm.state);
+		for (;;)
+			pause();
+	}
+	wait_for(skel->bss->wm.state == WM_DONE, 90000);
+	skel->bss->wm.cancel = 1;
+	end_process(pid);
+	end_process(held);
+	shortage_expected(false);
+	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
+	ASSERT(skel->bss->wm.was_victim, "the process was not killed");
+	judge(&skel->bss->wm);
+	ASSERT_EQ(skel->bss->wm.faults_failed, 1, "faults that got no page");
+	watermark_bpf__destroy(skel);
+}
+
+static long cg_get(const char *file)
+{
+	char *text = read_file(file);
+
+	return text ? atol(text) : -1;
+}
+
+static bool cg_enter(const char *file)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", getpid());
+
+	return write_file(file, text);
+}
+
+/* An arena of a cgroup that has 4 MiB left. */
+static void limit(const char *which)
+{
+	struct watermark_bpf *skel;
+	long max, current;
+	char text[32];
+
+	ASSERT(write_file(CG "cgroup.subtree_control", "+memory"), "no memory controller");
+	ASSERT(!mkdir(CG "watermark", 0755) || errno == EEXIST, "cgroup");
+	ASSERT(write_file(CG "watermark/memory.max", "max"), "no limit yet");
+	ASSERT(cg_enter(CG "watermark/cgroup.procs"), "enter");
+	skel = load();
+	ASSERT(cg_enter(CG "cgroup.procs"), "leave");
+	ASSERT(skel, "load");
+	max = (cg_get(CG "watermark/memory.current") + 4 * MIB) & -PAGE;
+	snprintf(text, sizeof(text), "%ld", max);
+	ASSERT(write_file(CG "watermark/memory.max", text), "limit");
+	skel->bss->wm.max = 16 * MIB / PAGE;
+	skel->bss->wm.tgid = getpid();
+	skel->bss->wm.armed = which ? WM_INTERRUPT : WM_RECLAIM;
+	shortage_expected(true);
+	if (which)
+		write_file(MEMALLOC, which);
+	else
+		wait_for((write_file(CG "memory.reclaim", "64K"),
+			  skel->bss->wm.state == WM_DONE), 60000);
+	shortage_expected(false);
+	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
+	printf("# memory.max %ld; %llu pages\n", max, skel->bss->wm.got);
+	ASSERT(skel->bss->wm.nulls == 1, "no end at memory.max after %llu pages",
+	       skel->bss->wm.got);
+	current = cg_get(CG "watermark/memory.current");
+	ASSERT(current <= max, "memory.current is %ld, memory.max %ld", current, max);
+	ASSERT(is_rt() || skel->bss->wm.got * PAGE > 4 * MIB - CHARGE_SLACK || which,
+	       "only %llu pages fit", skel->bss->wm.got);
+	ASSERT(!skel->bss->wm.lost_flag, "the task has lost PF_MEMALLOC");
+	watermark_bpf__destroy(skel);
+}
+
+TEST(watermark, limit_reclaim, "a program in reclaim stays below memory.max of its arena's creator")
+{
+	limit(NULL);
+}
+
+TEST(watermark, limit_softirq, "a program in a softirq with PF_MEMALLOC stays below memory.max")
+{
+	limit("0");
+}
+
+TEST(watermark, limit_hardirq, "a program in an interrupt with PF_MEMALLOC stays below memory.max")
+{
+	limit("1");
+}
