@@ -33,12 +33,12 @@ static void sleep_ms(long ms)
 	nanosleep(&ts, NULL);
 }
 
-static bool sem_load(struct sem *s, int map_fd, void *base, __u32 pages, __u32 flags)
+static bool arena_load(struct arena *a, int map_fd, void *base, __u32 pages, __u32 flags)
 {
 	struct requests_bpf *skel = requests_bpf__open();
 	size_t len;
 
-	memset(s, 0, sizeof(*s));
+	memset(a, 0, sizeof(*a));
 	if (!skel)
 		return false;
 	if (bpf_map__set_max_entries(skel->maps.arena, pages) ||
@@ -48,54 +48,54 @@ static bool sem_load(struct sem *s, int map_fd, void *base, __u32 pages, __u32 f
 		requests_bpf__destroy(skel);
 		return false;
 	}
-	s->skel = skel;
-	s->pages = pages;
-	s->fd = bpf_map__fd(skel->maps.arena);
+	a->skel = skel;
+	a->pages = pages;
+	a->fd = bpf_map__fd(skel->maps.arena);
 	/* libbpf does not map an arena that it did not create. */
-	s->base = base ? base : bpf_map__initial_value(skel->maps.arena, &len);
+	a->base = base ? base : bpf_map__initial_value(skel->maps.arena, &len);
 
-	return s->base;
+	return a->base;
 }
 
-bool sem_open(struct sem *s, __u32 pages, __u32 flags)
+bool arena_open(struct arena *a, __u32 pages, __u32 flags)
 {
-	return sem_load(s, -1, NULL, pages, flags);
+	return arena_load(a, -1, NULL, pages, flags);
 }
 
-bool sem_stock(struct sem *s, const char *name, __u32 pages, __u32 flags)
+bool arena_stock(struct arena *a, const char *name, __u32 pages, __u32 flags)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | flags);
 
-	memset(s, 0, sizeof(*s));
-	s->pages = pages;
-	s->fd = bpf_map_create(BPF_MAP_TYPE_ARENA, name, 0, 0, pages, &opts);
-	if (s->fd < 0)
+	memset(a, 0, sizeof(*a));
+	a->pages = pages;
+	a->fd = bpf_map_create(BPF_MAP_TYPE_ARENA, name, 0, 0, pages, &opts);
+	if (a->fd < 0)
 		return false;
-	s->base = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
+	a->base = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a->fd, 0);
 
-	return s->base != MAP_FAILED;
+	return a->base != MAP_FAILED;
 }
 
-bool sem_attach(struct sem *s, int map_fd, void *base, __u32 pages)
+bool arena_attach(struct arena *a, int map_fd, void *base, __u32 pages)
 {
-	return sem_load(s, map_fd, base, pages, 0);
+	return arena_load(a, map_fd, base, pages, 0);
 }
 
-void sem_close(struct sem *s)
+void arena_close(struct arena *a)
 {
-	requests_bpf__destroy(s->skel);
-	s->skel = NULL;
+	requests_bpf__destroy(a->skel);
+	a->skel = NULL;
 }
 
-static int run_sys(struct sem *s, __u32 slot)
+static int run_sleepable(struct arena *a, __u32 slot)
 {
 	struct { __u32 slot; } ctx = { slot };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
 
-	return bpf_prog_test_run_opts(bpf_program__fd(s->skel->progs.sem_sys), &opts);
+	return bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.sleepable), &opts);
 }
 
-static int run_raw(struct sem *s, __u64 slot, bool other_cpu)
+static int run_raw(struct arena *a, __u64 slot, bool other_cpu)
 {
 	__u64 args[1] = { slot };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args, .ctx_size_in = sizeof(args));
@@ -103,7 +103,7 @@ static int run_raw(struct sem *s, __u64 slot, bool other_cpu)
 	int cpu, err;
 
 	if (!other_cpu)
-		return bpf_prog_test_run_opts(bpf_program__fd(s->skel->progs.sem_raw), &opts);
+		return bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.under_rcu), &opts);
 
 	/* The program runs in an interrupt only if it is not our CPU. */
 	cpu = sched_getcpu();
@@ -113,138 +113,138 @@ static int run_raw(struct sem *s, __u64 slot, bool other_cpu)
 	sched_setaffinity(0, sizeof(one), &one);
 	opts.flags = BPF_F_TEST_RUN_ON_CPU;
 	opts.cpu = cpu ? 0 : 1;
-	err = bpf_prog_test_run_opts(bpf_program__fd(s->skel->progs.sem_raw), &opts);
+	err = bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.under_rcu), &opts);
 	sched_setaffinity(0, sizeof(old), &old);
 
 	return err;
 }
 
-static int run_tc(struct sem *s, __u32 slot)
+static int run_bh_off(struct arena *a, __u32 slot)
 {
 	char packet[64] = {};
 	struct __sk_buff skb = { .cb = { slot } };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet),
 		    .ctx_in = &skb, .ctx_size_in = sizeof(skb), .repeat = 1);
 
-	return bpf_prog_test_run_opts(bpf_program__fd(s->skel->progs.sem_tc), &opts);
+	return bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.bh_off), &opts);
 }
 
-bool sem_run(struct sem *s, enum sem_cx cx, int slot, struct sem_req *r)
+bool arena_run(struct arena *a, enum context ctx, int slot, struct arena_req *r)
 {
-	struct sem_req *shared = &s->skel->bss->req[slot];
+	struct arena_req *shared = &a->skel->bss->req[slot];
 	int err = -EINVAL;
 
 	*shared = *r;
-	switch (cx) {
-	case CX_SYS:
-		err = run_sys(s, slot);
+	switch (ctx) {
+	case SLEEPABLE:
+		err = run_sleepable(a, slot);
 		break;
-	case CX_RCU:
-		err = run_raw(s, slot, false);
+	case UNDER_RCU:
+		err = run_raw(a, slot, false);
 		break;
-	case CX_TC:
-		err = run_tc(s, slot);
+	case BH_OFF:
+		err = run_bh_off(a, slot);
 		break;
-	case CX_IRQ:
-		err = run_raw(s, slot, true);
+	case HARDIRQ:
+		err = run_raw(a, slot, true);
 		break;
 	}
-	*r = *(volatile struct sem_req *)shared;
+	*r = *(volatile struct arena_req *)shared;
 	if (err)
-		printf("# running a program in context %d failed: %s\n", cx, strerror(-err));
+		printf("# running a program in context %d failed: %s\n", ctx, strerror(-err));
 
 	return !err;
 }
 
-static __u64 sem_call(struct sem *s, enum sem_cx cx, struct sem_req r)
+static __u64 arena_call(struct arena *a, enum context ctx, struct arena_req r)
 {
-	return sem_run(s, cx, 0, &r) ? r.ret : ~0ULL;
+	return arena_run(a, ctx, 0, &r) ? r.ret : ~0ULL;
 }
 
-void *sem_alloc_args(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt, int node,
-		     __u64 flags)
+void *arena_alloc_args(struct arena *a, enum context ctx, void *addr, __u32 cnt, int node,
+		       __u64 flags)
 {
-	return (void *)sem_call(s, cx, (struct sem_req){
-		.op = SEM_ALLOC, .addr = (__u64)addr, .cnt = cnt, .node = node, .flags = flags,
+	return (void *)arena_call(a, ctx, (struct arena_req){
+		.op = REQ_ALLOC, .addr = (__u64)addr, .cnt = cnt, .node = node, .flags = flags,
 	});
 }
 
-void *sem_alloc_once(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
+void *arena_alloc_once(struct arena *a, enum context ctx, void *addr, __u32 cnt)
 {
-	return sem_alloc_args(s, cx, addr, cnt, -1, 0);
+	return arena_alloc_args(a, ctx, addr, cnt, -1, 0);
 }
 
-void *sem_alloc_wait(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
+void *arena_alloc_wait(struct arena *a, enum context ctx, void *addr, __u32 cnt)
 {
-	void *p = sem_alloc_once(s, cx, addr, cnt);
+	void *p = arena_alloc_once(a, ctx, addr, cnt);
 	int ms;
 
 	for (ms = 0; !p && ms < SETTLE_MS; ms += 2) {
 		sleep_ms(2);
-		p = sem_alloc_once(s, cx, addr, cnt);
+		p = arena_alloc_once(a, ctx, addr, cnt);
 	}
 
 	return p;
 }
 
-void *sem_alloc(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
+void *arena_alloc(struct arena *a, enum context ctx, void *addr, __u32 cnt)
 {
-	if (cx == CX_SYS)
-		return sem_alloc_once(s, cx, addr, cnt);
+	if (ctx == SLEEPABLE)
+		return arena_alloc_once(a, ctx, addr, cnt);
 
-	return sem_alloc_wait(s, cx, addr, cnt);
+	return arena_alloc_wait(a, ctx, addr, cnt);
 }
 
-void sem_free(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
+void arena_free(struct arena *a, enum context ctx, void *addr, __u32 cnt)
 {
-	sem_call(s, cx, (struct sem_req){ .op = SEM_FREE, .addr = (__u64)addr, .cnt = cnt });
+	arena_call(a, ctx, (struct arena_req){ .op = REQ_FREE, .addr = (__u64)addr, .cnt = cnt });
 }
 
-int sem_reserve(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
+int arena_reserve(struct arena *a, enum context ctx, void *addr, __u32 cnt)
 {
-	return sem_call(s, cx, (struct sem_req){
-		.op = SEM_RESERVE, .addr = (__u64)addr, .cnt = cnt,
+	return arena_call(a, ctx, (struct arena_req){
+		.op = REQ_RESERVE, .addr = (__u64)addr, .cnt = cnt,
 	});
 }
 
-__u64 sem_read(struct sem *s, enum sem_cx cx, void *addr)
+__u64 arena_read(struct arena *a, enum context ctx, void *addr)
 {
-	return sem_call(s, cx, (struct sem_req){ .op = SEM_READ, .addr = (__u64)addr });
+	return arena_call(a, ctx, (struct arena_req){ .op = REQ_READ, .addr = (__u64)addr });
 }
 
-void sem_write(struct sem *s, enum sem_cx cx, void *addr, __u64 val)
+void arena_write(struct arena *a, enum context ctx, void *addr, __u64 val)
 {
-	sem_call(s, cx, (struct sem_req){ .op = SEM_WRITE, .addr = (__u64)addr, .val = val });
+	arena_call(a, ctx, (struct arena_req){ .op = REQ_WRITE, .addr = (__u64)addr, .val = val });
 }
 
-void sem_mark(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt, __u64 val)
+void arena_mark(struct arena *a, enum context ctx, void *addr, __u32 cnt, __u64 val)
 {
-	sem_call(s, cx, (struct sem_req){
-		.op = SEM_FILL, .addr = (__u64)addr, .cnt = cnt, .step = PAGE, .val = val,
+	arena_call(a, ctx, (struct arena_req){
+		.op = REQ_FILL, .addr = (__u64)addr, .cnt = cnt, .step = PAGE, .val = val,
 		.grow = 1,
 	});
 }
 
-__u64 sem_unmarked(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt, __u64 val)
+__u64 arena_unmarked(struct arena *a, enum context ctx, void *addr, __u32 cnt, __u64 val)
 {
-	return sem_call(s, cx, (struct sem_req){
-		.op = SEM_DIFF, .addr = (__u64)addr, .cnt = cnt, .step = PAGE, .val = val,
+	return arena_call(a, ctx, (struct arena_req){
+		.op = REQ_DIFF, .addr = (__u64)addr, .cnt = cnt, .step = PAGE, .val = val,
 		.grow = 1,
 	});
 }
 
-void sem_fill(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt, __u64 val)
+void arena_fill(struct arena *a, enum context ctx, void *addr, __u32 cnt, __u64 val)
 {
-	sem_call(s, cx, (struct sem_req){
-		.op = SEM_FILL, .addr = (__u64)addr, .cnt = cnt * (PAGE / 8), .step = 8,
+	arena_call(a, ctx, (struct arena_req){
+		.op = REQ_FILL, .addr = (__u64)addr, .cnt = cnt * (PAGE / 8), .step = 8,
 		.val = val,
 	});
 }
 
-__u64 sem_diff(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt, __u64 val)
+__u64 arena_diff(struct arena *a, enum context ctx, void *addr, __u32 cnt, __u64 val)
 {
-	return sem_call(s, cx, (struct sem_req){
-		.op = SEM_DIFF, .addr = (__u64)addr, .cnt = cnt * (PAGE / 8), .step = 8,
+	return arena_call(a, ctx, (struct arena_req){
+		.op = REQ_DIFF, .addr = (__u64)addr, .cnt = cnt * (PAGE / 8), .step = 8,
 		.val = val,
 	});
 }
@@ -321,61 +321,61 @@ long free_kib(void)
 	return pages * 4 + read_meminfo("MemFree");
 }
 
-bool sem_settle(struct sem *s, long pages)
+bool arena_settle(struct arena *a, long pages)
 {
 	int ms;
 
-	for (ms = 0; sem_pages(s) != pages && ms < SETTLE_MS; ms += 2)
+	for (ms = 0; arena_pages(a) != pages && ms < SETTLE_MS; ms += 2)
 		sleep_ms(2);
 
-	return sem_pages(s) == pages;
+	return arena_pages(a) == pages;
 }
 
-bool sem_freed(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
+bool arena_freed(struct arena *a, enum context ctx, void *addr, __u32 cnt)
 {
 	int ms;
 
-	if (cx == CX_SYS)
+	if (ctx == SLEEPABLE)
 		return true;
-	for (ms = 0; sem_reserve(s, CX_SYS, addr, cnt); ms += 2) {
+	for (ms = 0; arena_reserve(a, SLEEPABLE, addr, cnt); ms += 2) {
 		if (ms > SETTLE_MS)
 			return false;
 		sleep_ms(2);
 	}
-	sem_free(s, CX_SYS, addr, cnt);
+	arena_free(a, SLEEPABLE, addr, cnt);
 
 	return true;
 }
 
-bool sem_reset(struct sem *s)
+bool arena_reset(struct arena *a)
 {
-	sem_free(s, CX_SYS, s->base, s->pages);
+	arena_free(a, SLEEPABLE, a->base, a->pages);
 
-	return sem_freed(s, CX_RCU, s->base, s->pages) && !sem_pages(s);
+	return arena_freed(a, UNDER_RCU, a->base, a->pages) && !arena_pages(a);
 }
 
-void sem_each(__u32 pages, __u32 flags, unsigned int contexts, sem_body *body)
+void run_in_contexts(__u32 pages, __u32 flags, unsigned int contexts, context_body *body)
 {
 	static const char *const names[] = {
-		[CX_SYS] = "sleepable",
-		[CX_RCU] = "under rcu",
-		[CX_TC] = "bottom halves disabled",
-		[CX_IRQ] = "hard interrupt",
+		[SLEEPABLE] = "sleepable",
+		[UNDER_RCU] = "under rcu",
+		[BH_OFF] = "bottom halves disabled",
+		[HARDIRQ] = "hard interrupt",
 	};
-	enum sem_cx cx;
-	struct sem s;
+	enum context ctx;
+	struct arena a;
 
-	ASSERT(sem_open(&s, pages, flags), "no arena with its programs");
-	for (cx = CX_SYS; cx <= CX_IRQ; cx++) {
-		if (!(contexts & 1U << cx) || (cx == CX_IRQ && nr_cpus < 2))
+	ASSERT(arena_open(&a, pages, flags), "no arena with its programs");
+	for (ctx = SLEEPABLE; ctx <= HARDIRQ; ctx++) {
+		if (!(contexts & 1U << ctx) || (ctx == HARDIRQ && nr_cpus < 2))
 			continue;
-		body(&s, cx);
+		body(&a, ctx);
 		if (test_failed())
-			printf("# the context was: %s\n", names[cx]);
+			printf("# the context was: %s\n", names[ctx]);
 		ASSERT_OK();
-		ASSERT(sem_reset(&s), "the arena does not get empty");
+		ASSERT(arena_reset(&a), "the arena does not get empty");
 	}
-	sem_close(&s);
+	arena_close(&a);
 }
 
 static __thread sigjmp_buf access_env;
@@ -538,7 +538,7 @@ static bool peer_call(struct peer *p, struct peer_msg *m)
 	       read(p->from, m, sizeof(*m)) == sizeof(*m);
 }
 
-bool peer_start(struct peer *p, struct sem *s)
+bool peer_start(struct peer *p, struct arena *a)
 {
 	int to[2], from[2];
 
@@ -560,7 +560,7 @@ bool peer_start(struct peer *p, struct sem *s)
 	p->to = to[1];
 	p->from = from[0];
 
-	return peer_map(p, s);
+	return peer_map(p, a);
 }
 
 int peer_read(struct peer *p, const void *addr, __u64 *val)
@@ -582,16 +582,16 @@ int peer_write(struct peer *p, void *addr, __u64 val)
 	return peer_call(p, &m) ? m.sig : -1;
 }
 
-bool peer_unmap(struct peer *p, struct sem *s)
+bool peer_unmap(struct peer *p, struct arena *a)
 {
-	struct peer_msg m = { .op = PEER_UNMAP, .addr = s->base, .pages = s->pages };
+	struct peer_msg m = { .op = PEER_UNMAP, .addr = a->base, .pages = a->pages };
 
 	return peer_call(p, &m) && !m.sig;
 }
 
-bool peer_map(struct peer *p, struct sem *s)
+bool peer_map(struct peer *p, struct arena *a)
 {
-	struct peer_msg m = { .op = PEER_MAP, .addr = s->base, .pages = s->pages, .fd = s->fd };
+	struct peer_msg m = { .op = PEER_MAP, .addr = a->base, .pages = a->pages, .fd = a->fd };
 
 	return peer_call(p, &m) && !m.sig;
 }

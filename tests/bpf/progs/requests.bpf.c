@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * One operation on an arena per run, as told by a request block. The same body
- * runs as a sleepable program (sem_sys), under rcu_read_lock() (sem_raw, which
- * on another CPU than the caller's becomes hard interrupt context), and with
- * bottom halves disabled (sem_tc).
+ * runs as a sleepable program, under rcu_read_lock(), which on another CPU than the
+ * caller's becomes hard interrupt context, and with bottom halves disabled.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -17,11 +16,11 @@ struct {
 	__uint(max_entries, 1024);
 } arena SEC(".maps");
 
-struct sem_req req[SEM_SLOTS];
+struct arena_req req[REQ_SLOTS];
 
 typedef __u64 __arena *word_ptr;
 
-static __always_inline void sem_fill(struct sem_req *r)
+static __always_inline void fill(struct arena_req *r)
 {
 	__u64 addr = r->addr, val = r->val, grow = r->grow;
 	__u32 step = r->step, i;
@@ -30,7 +29,7 @@ static __always_inline void sem_fill(struct sem_req *r)
 		*(volatile word_ptr)(addr + (__u64)i * step) = val + i * grow;
 }
 
-static __always_inline __u64 sem_diff(struct sem_req *r)
+static __always_inline __u64 diff(struct arena_req *r)
 {
 	__u64 addr = r->addr, val = r->val, grow = r->grow, bad = 0;
 	__u32 step = r->step, i;
@@ -42,7 +41,7 @@ static __always_inline __u64 sem_diff(struct sem_req *r)
 	return bad;
 }
 
-static __always_inline __u64 sem_alloc_each(struct sem_req *r)
+static __always_inline __u64 alloc_each(struct arena_req *r)
 {
 	__u64 got = 0;
 	__u32 i;
@@ -56,7 +55,7 @@ static __always_inline __u64 sem_alloc_each(struct sem_req *r)
 	return got;
 }
 
-static __always_inline void sem_free_each(struct sem_req *r)
+static __always_inline void free_each(struct arena_req *r)
 {
 	__u64 addr = r->addr;
 	__u32 i;
@@ -71,7 +70,7 @@ static __always_inline void sem_free_each(struct sem_req *r)
  * the address there, if any, others use and free: who allocates faster than the queue
  * is drained gets that far, and leaves such a page alone.
  */
-static __always_inline __u64 sem_churn(struct sem_req *r)
+static __always_inline __u64 churn(struct arena_req *r)
 {
 	__u64 bad = 0, failed = 0, limit = r->addr;
 	__u32 i;
@@ -102,68 +101,68 @@ static __always_inline __u64 sem_churn(struct sem_req *r)
 	return bad;
 }
 
-static __always_inline int sem_do(__u32 slot)
+static __always_inline int serve(__u32 slot)
 {
-	struct sem_req *r = &req[slot % SEM_SLOTS];
+	struct arena_req *r = &req[slot % REQ_SLOTS];
 	void __arena *addr = (void __arena *)r->addr;
 
 	switch (r->op) {
-	case SEM_ALLOC:
+	case REQ_ALLOC:
 		r->ret = (__u64)bpf_arena_nolock_alloc_pages(&arena, addr, r->cnt, r->node,
 							     r->flags);
 		break;
-	case SEM_FREE:
+	case REQ_FREE:
 		bpf_arena_nolock_free_pages(&arena, addr, r->cnt);
 		break;
-	case SEM_RESERVE:
+	case REQ_RESERVE:
 		r->ret = bpf_arena_nolock_reserve_pages(&arena, addr, r->cnt);
 		break;
-	case SEM_READ:
+	case REQ_READ:
 		r->ret = *(volatile word_ptr)addr;
 		break;
-	case SEM_WRITE:
+	case REQ_WRITE:
 		*(volatile word_ptr)addr = r->val;
 		break;
-	case SEM_FILL:
-		sem_fill(r);
+	case REQ_FILL:
+		fill(r);
 		break;
-	case SEM_DIFF:
-		r->ret = sem_diff(r);
+	case REQ_DIFF:
+		r->ret = diff(r);
 		break;
-	case SEM_ALLOC_EACH:
-		r->ret = sem_alloc_each(r);
+	case REQ_ALLOC_EACH:
+		r->ret = alloc_each(r);
 		break;
-	case SEM_FREE_EACH:
-		sem_free_each(r);
+	case REQ_FREE_EACH:
+		free_each(r);
 		break;
-	case SEM_CHURN:
-		r->ret = sem_churn(r);
+	case REQ_CHURN:
+		r->ret = churn(r);
 		break;
 	}
 
 	return 0;
 }
 
-struct sem_ctx {
+struct slot_ctx {
 	__u32 slot;
 };
 
 SEC("syscall")
-int sem_sys(struct sem_ctx *ctx)
+int sleepable(struct slot_ctx *ctx)
 {
-	return sem_do(ctx->slot);
+	return serve(ctx->slot);
 }
 
 SEC("raw_tp")
-int sem_raw(struct bpf_raw_tracepoint_args *ctx)
+int under_rcu(struct bpf_raw_tracepoint_args *ctx)
 {
-	return sem_do(ctx->args[0]);
+	return serve(ctx->args[0]);
 }
 
 SEC("tc")
-int sem_tc(struct __sk_buff *skb)
+int bh_off(struct __sk_buff *skb)
 {
-	return sem_do(skb->cb[0]);
+	return serve(skb->cb[0]);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -4,32 +4,32 @@
  * and runs a program on it, and the program does one operation and answers.
  * Plain types only, so that both sides can include it.
  */
-#ifndef SEM_H
-#define SEM_H
+#ifndef REQUESTS_H
+#define REQUESTS_H
 
 /* Requests that can be in flight at once, one per thread. */
-#define SEM_SLOTS 16
+#define REQ_SLOTS 16
 
-enum sem_op {
-	SEM_ALLOC,	/* addr, cnt, node, flags -> pointer */
-	SEM_FREE,	/* addr, cnt */
-	SEM_RESERVE,	/* addr, cnt -> error */
-	SEM_READ,	/* addr -> word */
-	SEM_WRITE,	/* addr, val */
-	SEM_FILL,	/* addr, cnt, step, val: val + i in every step-th byte */
-	SEM_DIFF,	/* addr, cnt, step, val -> number of words that differ */
-	SEM_ALLOC_EACH,	/* cnt: one page at a time until one fails -> successes */
-	SEM_FREE_EACH,	/* addr, cnt: one page at a time */
-	SEM_CHURN,	/* cnt rounds of alloc, use and free -> rounds gone wrong */
+enum request_op {
+	REQ_ALLOC,	/* addr, cnt, node, flags -> pointer */
+	REQ_FREE,	/* addr, cnt */
+	REQ_RESERVE,	/* addr, cnt -> error */
+	REQ_READ,	/* addr -> word */
+	REQ_WRITE,	/* addr, val */
+	REQ_FILL,	/* addr, cnt, step, val: val + i in every step-th byte */
+	REQ_DIFF,	/* addr, cnt, step, val -> number of words that differ */
+	REQ_ALLOC_EACH,	/* cnt: one page at a time until one fails -> successes */
+	REQ_FREE_EACH,	/* addr, cnt: one page at a time */
+	REQ_CHURN,	/* cnt rounds of alloc, use and free -> rounds gone wrong */
 };
 
 /*
- * What SEM_FILL writes and SEM_DIFF expects in the i-th place is
- * val + i * SEM_GROW. Without it all places hold the same.
+ * What REQ_FILL writes and REQ_DIFF expects in the i-th place is
+ * val + i * REQ_GROW. Without it all places hold the same.
  */
-#define SEM_GROW (1ULL << 32)
+#define REQ_GROW (1ULL << 32)
 
-struct sem_req {
+struct arena_req {
 	__u64 addr;
 	__u64 val;
 	__u64 flags;

@@ -27,20 +27,20 @@ struct {
 	__uint(max_entries, 64);
 } arena SEC(".maps");
 
-struct sem_req req;
+struct arena_req req;
 
 static __always_inline int stock_do(void)
 {
 	void __arena *addr = (void __arena *)req.addr;
 
 	switch (req.op) {
-	case SEM_ALLOC:
+	case REQ_ALLOC:
 		req.ret = (__u64)bpf_arena_alloc_pages___stock(&arena, addr, req.cnt, req.node, req.flags);
 		break;
-	case SEM_FREE:
+	case REQ_FREE:
 		bpf_arena_free_pages___stock(&arena, addr, req.cnt);
 		break;
-	case SEM_RESERVE:
+	case REQ_RESERVE:
 		if (bpf_ksym_exists(bpf_arena_reserve_pages___stock))
 			req.ret = bpf_arena_reserve_pages___stock(&arena, addr, req.cnt);
 		break;
@@ -50,13 +50,13 @@ static __always_inline int stock_do(void)
 }
 
 SEC("syscall")
-int stock_sys(void *ctx)
+int stock_sleepable(void *ctx)
 {
 	return stock_do();
 }
 
 SEC("?raw_tp")
-int stock_raw(void *ctx)
+int stock_under_rcu(void *ctx)
 {
 	return stock_do();
 }

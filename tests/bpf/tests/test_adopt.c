@@ -30,19 +30,19 @@
 #include "stock.skel.h"
 
 /* The second half. @raw stays usable: it is the same arena. */
-static bool adopt(struct sem *s, const struct sem *raw)
+static bool adopt(struct arena *a, const struct arena *raw)
 {
-	return sem_attach(s, raw->fd, raw->base, raw->pages);
+	return arena_attach(a, raw->fd, raw->base, raw->pages);
 }
 
 /* The kernel's own kfuncs on an arena. */
-static struct stock_bpf *stock_open(const struct sem *raw)
+static struct stock_bpf *stock_open(const struct arena *raw)
 {
 	struct stock_bpf *skel = stock_bpf__open();
 
 	if (!skel)
 		return NULL;
-	bpf_program__set_autoload(skel->progs.stock_raw, has_intree_nonsleepable);
+	bpf_program__set_autoload(skel->progs.stock_under_rcu, has_intree_nonsleepable);
 	if (bpf_map__reuse_fd(skel->maps.arena, raw->fd) || stock_bpf__load(skel)) {
 		stock_bpf__destroy(skel);
 		return NULL;
@@ -51,12 +51,12 @@ static struct stock_bpf *stock_open(const struct sem *raw)
 	return skel;
 }
 
-static __u64 stock_call(struct stock_bpf *skel, bool raw, enum sem_op op, void *addr, __u32 cnt)
+static __u64 stock_call(struct stock_bpf *skel, bool raw, enum request_op op, void *addr, __u32 cnt)
 {
-	struct bpf_program *prog = raw ? skel->progs.stock_raw : skel->progs.stock_sys;
+	struct bpf_program *prog = raw ? skel->progs.stock_under_rcu : skel->progs.stock_sleepable;
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 
-	skel->bss->req = (struct sem_req){
+	skel->bss->req = (struct arena_req){
 		.op = op, .addr = (__u64)addr, .cnt = cnt, .node = -1,
 	};
 	if (bpf_prog_test_run_opts(bpf_program__fd(prog), &opts))
@@ -97,77 +97,79 @@ TEST(adopt, globals, "variables in the arena keep what libbpf filled them with")
 
 TEST(adopt, faulted_pages, "pages that user space brought in before survive with their contents")
 {
-	struct sem raw, s;
+	struct arena raw, a;
 
-	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
-	user_mark(sem_page(&raw, 2), 3, 200);
-	user_mark(sem_page(&raw, 63), 1, 300);
-	ASSERT(adopt(&s, &raw), "load");
-	ASSERT_EQ(sem_pages(&s), 4, "populated pages");
-	ASSERT_EQ(user_unmarked(sem_page(&s, 2), 3, 200), 0, "pages that differ in user space");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, sem_page(&s, 2), 3, 200), 0, "pages that differ for BPF");
-	ASSERT_EQ(sem_read(&s, CX_RCU, sem_page(&s, 63)), 300, "last page");
-	ASSERT(!sem_alloc_once(&s, CX_SYS, sem_page(&s, 4), 1), "fixed, taken");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 3) == sem_page(&s, 5), "3 pages");
-	ASSERT(sem_alloc(&s, CX_RCU, NULL, 2) == s.base, "2 pages");
-	ASSERT_EQ(user_diff(s.base, 2, 0), 0, "words that are not zero");
-	sem_free(&s, CX_SYS, sem_page(&s, 2), 1);
-	ASSERT_EQ(user_diff(sem_page(&s, 2), 1, 0), 0, "words that are not zero after the free");
-	sem_close(&s);
+	ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
+	user_mark(arena_page(&raw, 2), 3, 200);
+	user_mark(arena_page(&raw, 63), 1, 300);
+	ASSERT(adopt(&a, &raw), "load");
+	ASSERT_EQ(arena_pages(&a), 4, "populated pages");
+	ASSERT_EQ(user_unmarked(arena_page(&a, 2), 3, 200), 0, "pages that differ in user space");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, arena_page(&a, 2), 3, 200), 0,
+		  "pages that differ for BPF");
+	ASSERT_EQ(arena_read(&a, UNDER_RCU, arena_page(&a, 63)), 300, "last page");
+	ASSERT(!arena_alloc_once(&a, SLEEPABLE, arena_page(&a, 4), 1), "fixed, taken");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 3) == arena_page(&a, 5), "3 pages");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 2) == a.base, "2 pages");
+	ASSERT_EQ(user_diff(a.base, 2, 0), 0, "words that are not zero");
+	arena_free(&a, SLEEPABLE, arena_page(&a, 2), 1);
+	ASSERT_EQ(user_diff(arena_page(&a, 2), 1, 0), 0, "words that are not zero after the free");
+	arena_close(&a);
 }
 
 static void stock_allocs(bool non_sleepable)
 {
 	struct stock_bpf *stock;
-	struct sem raw, s;
+	struct arena raw, a;
 	char *p;
 	int i;
 
 	if (non_sleepable && !has_intree_nonsleepable)
 		SKIP("the kernel's own kfuncs may sleep");
-	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+	ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 	stock = stock_open(&raw);
 	ASSERT(stock, "load of the stock program");
-	p = (char *)stock_call(stock, non_sleepable, SEM_ALLOC, NULL, 5);
+	p = (char *)stock_call(stock, non_sleepable, REQ_ALLOC, NULL, 5);
 	ASSERT(p == raw.base, "stock alloc");
-	p = (char *)stock_call(stock, non_sleepable, SEM_ALLOC, sem_page(&raw, 20), 2);
-	ASSERT(p == sem_page(&raw, 20), "stock alloc, fixed");
-	stock_call(stock, non_sleepable, SEM_FREE, sem_page(&raw, 3), 1);
+	p = (char *)stock_call(stock, non_sleepable, REQ_ALLOC, arena_page(&raw, 20), 2);
+	ASSERT(p == arena_page(&raw, 20), "stock alloc, fixed");
+	stock_call(stock, non_sleepable, REQ_FREE, arena_page(&raw, 3), 1);
 	user_mark(raw.base, 3, 1);
-	user_mark(sem_page(&raw, 4), 1, 5);
-	user_mark(sem_page(&raw, 20), 1, 21);
+	user_mark(arena_page(&raw, 4), 1, 5);
+	user_mark(arena_page(&raw, 20), 1, 21);
 
 	/* On 7.x the stock free may still be on its way. */
-	ASSERT(adopt(&s, &raw), "load");
-	ASSERT_EQ(sem_pages(&s), 7 - 1, "populated pages");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 3, 1), 0, "pages that differ for BPF");
-	ASSERT_EQ(sem_read(&s, CX_SYS, sem_page(&s, 20)), 21, "page 20");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1) == sem_page(&s, 3), "the gap");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 15) == sem_page(&s, 5), "the bigger gap");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1) == sem_page(&s, 22), "behind");
-	sem_free(&s, CX_RCU, s.base, 64);
-	ASSERT(sem_settle(&s, 0), "free not finished");
+	ASSERT(adopt(&a, &raw), "load");
+	ASSERT_EQ(arena_pages(&a), 7 - 1, "populated pages");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 3, 1), 0, "pages that differ for BPF");
+	ASSERT_EQ(arena_read(&a, SLEEPABLE, arena_page(&a, 20)), 21, "page 20");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1) == arena_page(&a, 3), "the gap");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 15) == arena_page(&a, 5), "the bigger gap");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1) == arena_page(&a, 22), "behind");
+	arena_free(&a, UNDER_RCU, a.base, 64);
+	ASSERT(arena_settle(&a, 0), "free not finished");
 
 	/* From now on the stock kfuncs fail, and harm nothing. */
-	ASSERT(sem_alloc_wait(&s, CX_SYS, NULL, 64) == s.base, "the whole arena");
-	user_mark(s.base, 64, 7);
+	ASSERT(arena_alloc_wait(&a, SLEEPABLE, NULL, 64) == a.base, "the whole arena");
+	user_mark(a.base, 64, 7);
 	for (i = 0; i < 2; i++) {
 		bool in_raw = i && has_intree_nonsleepable;
 
-		stock_call(stock, in_raw, SEM_FREE, s.base, 64);
-		ASSERT_EQ(stock_call(stock, in_raw, SEM_ALLOC, NULL, 1), 0, "stock alloc");
+		stock_call(stock, in_raw, REQ_FREE, a.base, 64);
+		ASSERT_EQ(stock_call(stock, in_raw, REQ_ALLOC, NULL, 1), 0, "stock alloc");
 		if (has_intree_nonsleepable)
-			ASSERT_EQ((int)stock_call(stock, in_raw, SEM_RESERVE, s.base, 1), -EINVAL,
+			ASSERT_EQ((int)stock_call(stock, in_raw, REQ_RESERVE, a.base, 1), -EINVAL,
 				  "stock reserve");
 	}
-	ASSERT_EQ(sem_pages(&s), 64, "populated pages");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 7), 0, "pages that differ");
-	sem_free(&s, CX_SYS, s.base, 64);
-	ASSERT_EQ(stock_call(stock, false, SEM_ALLOC, NULL, 1), 0, "stock alloc in an empty arena");
-	ASSERT_EQ(stock_call(stock, false, SEM_ALLOC, sem_page(&s, 9), 1), 0, "stock alloc, fixed");
-	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	ASSERT_EQ(arena_pages(&a), 64, "populated pages");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 64, 7), 0, "pages that differ");
+	arena_free(&a, SLEEPABLE, a.base, 64);
+	ASSERT_EQ(stock_call(stock, false, REQ_ALLOC, NULL, 1), 0, "stock alloc in an empty arena");
+	ASSERT_EQ(stock_call(stock, false, REQ_ALLOC, arena_page(&a, 9), 1), 0,
+		  "stock alloc, fixed");
+	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
 	stock_bpf__destroy(stock);
-	sem_close(&s);
+	arena_close(&a);
 }
 
 TEST(adopt, stock_pages, "stock allocations survive; afterwards the stock kfuncs fail cleanly")
@@ -175,7 +177,8 @@ TEST(adopt, stock_pages, "stock allocations survive; afterwards the stock kfuncs
 	stock_allocs(false);
 }
 
-TEST(adopt, stock_pages_rcu, "stock allocations under rcu survive; afterwards the stock kfuncs fail cleanly")
+TEST(adopt, stock_pages_rcu,
+     "stock allocations under rcu survive; afterwards the stock kfuncs fail cleanly")
 {
 	stock_allocs(true);
 }
@@ -183,27 +186,29 @@ TEST(adopt, stock_pages_rcu, "stock allocations under rcu survive; afterwards th
 TEST(adopt, stock_reservations, "stock reservations stay reserved until they are freed")
 {
 	struct stock_bpf *stock;
-	struct sem raw, s;
+	struct arena raw, a;
 
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel has no reservations");
-	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+	ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 	stock = stock_open(&raw);
 	ASSERT(stock, "load of the stock program");
-	ASSERT_EQ(stock_call(stock, false, SEM_RESERVE, sem_page(&raw, 4), 3), 0, "stock reserve");
-	ASSERT_EQ(stock_call(stock, true, SEM_RESERVE, sem_page(&raw, 60), 4), 0, "stock reserve");
-	ASSERT(adopt(&s, &raw), "load");
-	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 5) == sem_page(&s, 7), "5 pages");
-	ASSERT(!sem_alloc_once(&s, CX_SYS, sem_page(&s, 5), 1), "fixed in the reservation");
-	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 63), 1), -EBUSY, "reserve again");
-	ASSERT_EQ(user_read_sig(sem_page(&s, 4), NULL), SIGSEGV, "user access");
-	ASSERT_EQ(user_read_sig(sem_page(&s, 3), NULL), 0, "user access to the page before");
-	sem_free(&s, CX_SYS, sem_page(&s, 4), 3);
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 3) == s.base, "3 pages");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 3) == sem_page(&s, 4), "3 pages after the free");
+	ASSERT_EQ(stock_call(stock, false, REQ_RESERVE, arena_page(&raw, 4), 3), 0,
+		  "stock reserve");
+	ASSERT_EQ(stock_call(stock, true, REQ_RESERVE, arena_page(&raw, 60), 4), 0,
+		  "stock reserve");
+	ASSERT(adopt(&a, &raw), "load");
+	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 5) == arena_page(&a, 7), "5 pages");
+	ASSERT(!arena_alloc_once(&a, SLEEPABLE, arena_page(&a, 5), 1), "fixed in the reservation");
+	ASSERT_EQ(arena_reserve(&a, SLEEPABLE, arena_page(&a, 63), 1), -EBUSY, "reserve again");
+	ASSERT_EQ(user_read_sig(arena_page(&a, 4), NULL), SIGSEGV, "user access");
+	ASSERT_EQ(user_read_sig(arena_page(&a, 3), NULL), 0, "user access to the page before");
+	arena_free(&a, SLEEPABLE, arena_page(&a, 4), 3);
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 3) == a.base, "3 pages");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 3) == arena_page(&a, 4), "3 pages after the free");
 	stock_bpf__destroy(stock);
-	sem_close(&s);
+	arena_close(&a);
 }
 
 static int no_print(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -215,10 +220,10 @@ TEST(adopt, rejected_program, "an arena whose program was refused after adoption
 {
 	libbpf_print_fn_t print = libbpf_set_print(no_print);
 	struct reject_bpf *skel;
-	struct sem raw, s;
+	struct arena raw, a;
 	int i;
 
-	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+	ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 	user_mark(raw.base, 4, 40);
 	for (i = 0; i < 3; i++) {
 		skel = reject_bpf__open();
@@ -230,92 +235,97 @@ TEST(adopt, rejected_program, "an arena whose program was refused after adoption
 	libbpf_set_print(print);
 	ASSERT_EQ(map_pages(raw.fd), 4, "populated pages");
 	ASSERT_EQ(user_unmarked(raw.base, 4, 40), 0, "pages that differ");
-	ASSERT_EQ(user_write_sig(sem_page(&raw, 10), 50), 0, "user access");
+	ASSERT_EQ(user_write_sig(arena_page(&raw, 10), 50), 0, "user access");
 	ASSERT_EQ(map_pages(raw.fd), 5, "populated pages after a user access");
-	ASSERT(adopt(&s, &raw), "load");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 4, 40), 0, "pages that differ for BPF");
-	ASSERT_EQ(sem_read(&s, CX_SYS, sem_page(&s, 10)), 50, "page 10");
-	ASSERT(sem_alloc(&s, CX_RCU, NULL, 6) == sem_page(&s, 4), "alloc");
-	sem_close(&s);
+	ASSERT(adopt(&a, &raw), "load");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 4, 40), 0, "pages that differ for BPF");
+	ASSERT_EQ(arena_read(&a, SLEEPABLE, arena_page(&a, 10)), 50, "page 10");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 6) == arena_page(&a, 4), "alloc");
+	arena_close(&a);
 }
 
 TEST(adopt, two_programs, "two objects share one arena")
 {
-	struct sem a, b;
+	struct arena a, b;
 
-	ASSERT(sem_open(&a, 64, 0), "load");
-	ASSERT(sem_attach(&b, a.fd, a.base, 64), "second load");
-	ASSERT(sem_alloc(&a, CX_SYS, NULL, 2) == a.base, "alloc by the first");
-	ASSERT(sem_alloc(&b, CX_RCU, NULL, 2) == sem_page(&a, 2), "alloc by the second");
-	sem_mark(&a, CX_SYS, a.base, 4, 1);
-	ASSERT_EQ(sem_unmarked(&b, CX_TC, a.base, 4, 1), 0, "pages that differ for the second");
-	sem_free(&b, CX_SYS, a.base, 1);
-	ASSERT_EQ(sem_pages(&a), 3, "populated pages");
-	ASSERT(sem_alloc(&a, CX_SYS, NULL, 1) == a.base, "alloc by the first");
-	sem_close(&b);
-	ASSERT_EQ(sem_unmarked(&a, CX_SYS, sem_page(&a, 1), 3, 2), 0, "pages that differ at the end");
-	sem_close(&a);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	ASSERT(arena_attach(&b, a.fd, a.base, 64), "second load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2) == a.base, "alloc by the first");
+	ASSERT(arena_alloc(&b, UNDER_RCU, NULL, 2) == arena_page(&a, 2), "alloc by the second");
+	arena_mark(&a, SLEEPABLE, a.base, 4, 1);
+	ASSERT_EQ(arena_unmarked(&b, BH_OFF, a.base, 4, 1), 0, "pages that differ for the second");
+	arena_free(&b, SLEEPABLE, a.base, 1);
+	ASSERT_EQ(arena_pages(&a), 3, "populated pages");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1) == a.base, "alloc by the first");
+	arena_close(&b);
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, arena_page(&a, 1), 3, 2), 0,
+		  "pages that differ at the end");
+	arena_close(&a);
 }
 
 TEST(adopt, outlives_program, "an arena outlives its program, and a new program finds it as it was")
 {
-	struct sem raw, s;
+	struct arena raw, a;
 	int round;
 
-	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+	ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 	for (round = 0; round < 3; round++) {
-		ASSERT(adopt(&s, &raw), "round %d: load", round);
-		ASSERT_EQ(sem_pages(&s), round * 3, "populated pages");
-		ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, round * 3, 1), 0, "pages that differ");
-		ASSERT(sem_alloc(&s, CX_SYS, NULL, 2) == sem_page(&s, round * 3), "alloc");
-		sem_close(&s);
+		ASSERT(adopt(&a, &raw), "round %d: load", round);
+		ASSERT_EQ(arena_pages(&a), round * 3, "populated pages");
+		ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, round * 3, 1), 0,
+			  "pages that differ");
+		ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2) == arena_page(&a, round * 3), "alloc");
+		arena_close(&a);
 		user_mark(raw.base, round * 3 + 3, 1);
 	}
 	ASSERT_EQ(map_pages(raw.fd), 9, "populated pages");
 }
 
-TEST(adopt, two_processes, "who had the arena mapped before sees allocations and frees from then on")
+TEST(adopt, two_processes,
+     "who had the arena mapped before sees allocations and frees from then on")
 {
-	struct sem raw, s;
+	struct arena raw, a;
 	struct peer p;
 	__u64 val;
 
-	ASSERT(sem_stock(&raw, "stock", 64, BPF_F_SEGV_ON_FAULT), "arena");
+	ASSERT(arena_stock(&raw, "stock", 64, BPF_F_SEGV_ON_FAULT), "arena");
 	ASSERT(peer_start(&p, &raw), "peer");
-	ASSERT(adopt(&s, &raw), "load");
-	ASSERT_EQ(peer_read(&p, s.base, &val), SIGSEGV, "signal in the peer");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2) == s.base, "alloc");
-	sem_mark(&s, CX_SYS, s.base, 2, 8);
-	ASSERT_EQ(peer_read(&p, sem_page(&s, 1), &val), 0, "signal in the peer");
+	ASSERT(adopt(&a, &raw), "load");
+	ASSERT_EQ(peer_read(&p, a.base, &val), SIGSEGV, "signal in the peer");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2) == a.base, "alloc");
+	arena_mark(&a, SLEEPABLE, a.base, 2, 8);
+	ASSERT_EQ(peer_read(&p, arena_page(&a, 1), &val), 0, "signal in the peer");
 	ASSERT_EQ(val, 9, "word in the peer");
-	ASSERT_EQ(user_read_sig(sem_page(&s, 1), &val), 0, "signal here");
-	sem_free(&s, CX_SYS, sem_page(&s, 1), 1);
-	ASSERT_EQ(peer_read(&p, sem_page(&s, 1), &val), SIGSEGV, "signal in the peer after the free");
-	ASSERT_EQ(user_read_sig(sem_page(&s, 1), &val), SIGSEGV, "signal here after the free");
+	ASSERT_EQ(user_read_sig(arena_page(&a, 1), &val), 0, "signal here");
+	arena_free(&a, SLEEPABLE, arena_page(&a, 1), 1);
+	ASSERT_EQ(peer_read(&p, arena_page(&a, 1), &val), SIGSEGV,
+		  "signal in the peer after the free");
+	ASSERT_EQ(user_read_sig(arena_page(&a, 1), &val), SIGSEGV, "signal here after the free");
 	peer_stop(&p);
-	sem_close(&s);
+	arena_close(&a);
 }
 
-TEST(adopt, faulted_in_two, "a page that two processes had before is taken away from both by a free")
+TEST(adopt, faulted_in_two,
+     "a page that two processes had before is taken away from both by a free")
 {
-	struct sem raw, s;
+	struct arena raw, a;
 	struct peer p;
 	__u64 val;
 
-	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+	ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 	ASSERT(peer_start(&p, &raw), "peer");
 	ASSERT_EQ(peer_write(&p, raw.base, 123), 0, "signal in the peer");
 	ASSERT_EQ(*(volatile __u64 *)raw.base, 123, "word here");
-	ASSERT(adopt(&s, &raw), "load");
-	ASSERT_EQ(sem_read(&s, CX_SYS, s.base), 123, "word for BPF");
-	sem_free(&s, CX_SYS, s.base, 1);
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1) == s.base, "alloc");
-	sem_write(&s, CX_SYS, s.base, 456);
-	ASSERT_EQ(peer_read(&p, s.base, &val), 0, "signal in the peer");
+	ASSERT(adopt(&a, &raw), "load");
+	ASSERT_EQ(arena_read(&a, SLEEPABLE, a.base), 123, "word for BPF");
+	arena_free(&a, SLEEPABLE, a.base, 1);
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1) == a.base, "alloc");
+	arena_write(&a, SLEEPABLE, a.base, 456);
+	ASSERT_EQ(peer_read(&p, a.base, &val), 0, "signal in the peer");
 	ASSERT_EQ(val, 456, "word in the peer");
-	ASSERT_EQ(*(volatile __u64 *)s.base, 456, "word here");
+	ASSERT_EQ(*(volatile __u64 *)a.base, 456, "word here");
 	peer_stop(&p);
-	sem_close(&s);
+	arena_close(&a);
 }
 
 /* Adds one to a word of every page, again and again. */
@@ -343,13 +353,13 @@ static void *adder_main(void *arg)
 TEST(adopt, during_faults, "nothing that threads write while the arena is adopted gets lost")
 {
 	struct adder a[2];
-	struct sem raw, s;
+	struct arena raw, s;
 	pthread_t t[2];
 	atomic_int stop = 0;
 	int round, i;
 
 	for (round = 0; round < 2; round++) {
-		ASSERT(sem_stock(&raw, "stock", 512, 0), "arena");
+		ASSERT(arena_stock(&raw, "stock", 512, 0), "arena");
 		atomic_store(&stop, 0);
 		for (i = 0; i < 2; i++) {
 			a[i] = (struct adder){ raw.base, 512, &stop, 0 };
@@ -359,14 +369,14 @@ TEST(adopt, during_faults, "nothing that threads write while the arena is adopte
 		atomic_store(&stop, 1);
 		pthread_join(t[0], NULL);
 		pthread_join(t[1], NULL);
-		ASSERT_EQ(sem_pages(&s), 512, "populated pages");
+		ASSERT_EQ(arena_pages(&s), 512, "populated pages");
 		for (i = 0; i < 512; i += 37)
-			ASSERT_EQ(sem_read(&s, CX_SYS, sem_page(&s, i)),
+			ASSERT_EQ(arena_read(&s, SLEEPABLE, arena_page(&s, i)),
 				  (__u64)(a[0].rounds + a[1].rounds), "sum that BPF reads");
 		for (i = 0; i < 512; i++)
-			ASSERT_EQ(*(volatile __u64 *)sem_page(&s, i),
+			ASSERT_EQ(*(volatile __u64 *)arena_page(&s, i),
 				  (__u64)(a[0].rounds + a[1].rounds), "sum in user space");
-		sem_close(&s);
+		arena_close(&s);
 		munmap(raw.base, 512 * PAGE);
 		close(raw.fd);
 	}
@@ -398,7 +408,7 @@ static void *copier_main(void *arg)
 
 /* Maps the arena anew while it is being adopted: that mapping is ours at once. */
 struct mapper {
-	const struct sem *raw;
+	const struct arena *raw;
 	bool mapped;
 };
 
@@ -422,11 +432,11 @@ static void during_copy(bool raw_tp, bool remap)
 	struct copier c = {};
 	struct mapper m = {};
 	struct stock_bpf *stock;
-	struct sem raw, s;
+	struct arena raw, a;
 	pthread_t t[2];
 	__u64 failed;
 
-	ASSERT(sem_stock(&raw, "stock", 32768 / patience, 0), "arena");
+	ASSERT(arena_stock(&raw, "stock", 32768 / patience, 0), "arena");
 	stock = stock_bpf__open();
 	ASSERT(stock, "open");
 	bpf_program__set_autoload(stock->progs.copy_pages_raw, raw_tp);
@@ -447,7 +457,7 @@ static void during_copy(bool raw_tp, bool remap)
 	ASSERT(wait_for(atomic_load(&c.running), 5000), "not running");
 	if (remap)
 		ASSERT(thread_on(&t[1], 0, mapper_main, &m), "thread");
-	ASSERT(adopt(&s, &raw), "load");
+	ASSERT(adopt(&a, &raw), "load");
 	if (remap)
 		pthread_join(t[1], NULL);
 	pthread_join(t[0], NULL);
@@ -459,9 +469,9 @@ static void during_copy(bool raw_tp, bool remap)
 	} else {
 		/* While adoption counts what is there, reading can fail. */
 		ASSERT(failed < raw.pages / 2, "%llu pages could not be read", failed);
-		ASSERT_EQ(sem_pages(&s), (long)(raw.pages - failed), "pages");
+		ASSERT_EQ(arena_pages(&a), (long)(raw.pages - failed), "pages");
 	}
-	sem_close(&s);
+	arena_close(&a);
 	stock_bpf__destroy(stock);
 	munmap(raw.base, raw.pages * PAGE);
 	close(raw.fd);
@@ -483,21 +493,21 @@ TEST(adopt, during_copy_raw, "the same with a sleepable raw tracepoint")
 }
 
 /* A loader of its own: programs, five pages, their contents. */
-static int loader(const struct sem *raw, int id)
+static int loader(const struct arena *raw, int id)
 {
-	struct sem s;
+	struct arena a;
 	char *p;
 	int i;
 
-	if (!map_at(raw->fd, raw->base, raw->pages) || !adopt(&s, raw))
+	if (!map_at(raw->fd, raw->base, raw->pages) || !adopt(&a, raw))
 		return 1;
 	for (i = 0; i < 5; i++) {
-		p = sem_alloc(&s, id % 2 ? CX_SYS : CX_RCU, NULL, 1);
-		if (!p || sem_read(&s, CX_SYS, p))
+		p = arena_alloc(&a, id % 2 ? SLEEPABLE : UNDER_RCU, NULL, 1);
+		if (!p || arena_read(&a, SLEEPABLE, p))
 			return 2;
-		sem_write(&s, CX_SYS, p, 1000 + id * 10 + i);
+		arena_write(&a, SLEEPABLE, p, 1000 + id * 10 + i);
 	}
-	sem_close(&s);
+	arena_close(&a);
 
 	return 0;
 }
@@ -505,10 +515,10 @@ static int loader(const struct sem *raw, int id)
 TEST(adopt, many_loaders, "several processes load programs for one arena at once")
 {
 	int i, status, seen[40] = {};
-	struct sem raw, s;
+	struct arena raw, a;
 	pid_t pid[4];
 
-	ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+	ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 	fflush(stdout);
 	for (i = 0; i < 4; i++) {
 		pid[i] = fork();
@@ -522,13 +532,14 @@ TEST(adopt, many_loaders, "several processes load programs for one arena at once
 	}
 	ASSERT_EQ(map_pages(raw.fd), 20, "populated pages");
 	for (i = 0; i < 20; i++) {
-		__u64 val = *(volatile __u64 *)sem_page(&raw, i);
+		__u64 val = *(volatile __u64 *)arena_page(&raw, i);
 
-		ASSERT(val >= 1000 && val < 1040 && !seen[val - 1000]++, "page %d holds %llu", i, val);
+		ASSERT(val >= 1000 && val < 1040 && !seen[val - 1000]++, "page %d holds %llu", i,
+		       val);
 	}
-	ASSERT(adopt(&s, &raw), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 44) == sem_page(&s, 20), "alloc of the rest");
-	sem_close(&s);
+	ASSERT(adopt(&a, &raw), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 44) == arena_page(&a, 20), "alloc of the rest");
+	arena_close(&a);
 }
 
 /* What the kernel itself does with a stock arena, see tests/kmod/stock.c. */
@@ -578,10 +589,11 @@ static bool kernel_user_start(struct kernel_user *k, pthread_t *t, const char *w
 	       wait_for(kernel_held(NULL) || k->err, 10000);
 }
 
-TEST(adopt, kernel_allocates, "an allocation of the kernel's own, begun before the adoption and ended after, takes no page")
+TEST(adopt, kernel_allocates,
+     "an allocation of the kernel's own, begun before the adoption and ended after, takes no page")
 {
 	struct kernel_user k;
-	struct sem raw, s;
+	struct arena raw, a;
 	pthread_t t;
 	int late;
 
@@ -591,54 +603,58 @@ TEST(adopt, kernel_allocates, "an allocation of the kernel's own, begun before t
 		SKIP("with PREEMPT_RT adoption waits for the CPU that the allocation is held up on");
 	/* Once it ends before: the page that it gets is one of the arena's. */
 	for (late = 0; late < 2; late++) {
-		ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
-		ASSERT(kernel_user_start(&k, &t, "alloc", raw.fd, 30000), "the kernel does not allocate");
+		ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
+		ASSERT(kernel_user_start(&k, &t, "alloc", raw.fd, 30000),
+		       "the kernel does not allocate");
 		if (k.err == EOPNOTSUPP)
 			SKIP("the kernel allocates nothing by itself");
 		if (late)
-			ASSERT(adopt(&s, &raw), "load");
+			ASSERT(adopt(&a, &raw), "load");
 		write_file(STOCK_FILE, "go");
 		pthread_join(t, NULL);
 		ASSERT_EQ(k.err, 0, "error of the allocation");
 		if (!late)
-			ASSERT(adopt(&s, &raw), "load");
+			ASSERT(adopt(&a, &raw), "load");
 		ASSERT(k.page == (late ? 0 : (__u64)raw.base), "page at %#llx", k.page);
-		ASSERT_EQ(sem_pages(&s), !late, "populated pages");
-		ASSERT(oracle_rest(s.fd), "after all");
-		ASSERT(sem_alloc(&s, CX_SYS, NULL, 1) == sem_page(&s, !late), "alloc");
-		sem_close(&s);
+		ASSERT_EQ(arena_pages(&a), !late, "populated pages");
+		ASSERT(oracle_rest(a.fd), "after all");
+		ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1) == arena_page(&a, !late), "alloc");
+		arena_close(&a);
 		munmap(raw.base, raw.pages * PAGE);
 		close(raw.fd);
 	}
 }
 
-TEST_LONG(adopt, frees_delayed, 120, "stock frees that the arena's lock holds up are done when the arena has been adopted")
+TEST_LONG(adopt, frees_delayed, 120,
+	  "stock frees that the arena's lock holds up are done when the arena has been adopted")
 {
 	struct stock_bpf *stock;
 	struct kernel_user k;
-	struct sem raw, s;
+	struct arena raw, a;
 	pthread_t t;
 	int round;
 
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel defers no frees");
 	for (round = 0; round < 3; round++) {
-		ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+		ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 		stock = stock_open(&raw);
 		ASSERT(stock, "load of the stock program");
-		ASSERT(stock_call(stock, true, SEM_ALLOC, NULL, 64) == (__u64)raw.base, "stock alloc");
+		ASSERT(stock_call(stock, true, REQ_ALLOC, NULL, 64) == (__u64)raw.base,
+		       "stock alloc");
 		user_mark(raw.base, 64, 1);
 		ASSERT(kernel_user_start(&k, &t, "hold", raw.fd, 4000), "the lock cannot be held");
-		stock_call(stock, true, SEM_FREE, raw.base, 60);
-		ASSERT(wait_for(adopt(&s, &raw), 20000), "load");
+		stock_call(stock, true, REQ_FREE, raw.base, 60);
+		ASSERT(wait_for(adopt(&a, &raw), 20000), "load");
 		pthread_join(t, NULL);
 		ASSERT_EQ(k.err, 0, "error of who held the lock");
-		ASSERT_EQ(sem_pages(&s), 4, "populated pages");
-		ASSERT_EQ(sem_unmarked(&s, CX_SYS, sem_page(&s, 60), 4, 61), 0, "pages that differ");
-		ASSERT(oracle_rest(s.fd), "after all");
-		ASSERT(sem_alloc(&s, CX_SYS, NULL, 60) == s.base, "alloc");
-		ASSERT_EQ(user_diff(s.base, 60, 0), 0, "words that are not zero");
-		sem_close(&s);
+		ASSERT_EQ(arena_pages(&a), 4, "populated pages");
+		ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, arena_page(&a, 60), 4, 61), 0,
+			  "pages that differ");
+		ASSERT(oracle_rest(a.fd), "after all");
+		ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 60) == a.base, "alloc");
+		ASSERT_EQ(user_diff(a.base, 60, 0), 0, "words that are not zero");
+		arena_close(&a);
 		stock_bpf__destroy(stock);
 		munmap(raw.base, raw.pages * PAGE);
 		close(raw.fd);
@@ -680,31 +696,32 @@ static void *referrer_main(void *arg)
 
 #define REFERRERS 2
 
-TEST_LONG(adopt, referrers, 120, "no program that refers to a variable in the arena is refused because it is being adopted")
+TEST_LONG(adopt, referrers, 120,
+	  "no program that refers to a variable in the arena is refused because it is being adopted")
 {
 	struct referrer r[REFERRERS];
 	atomic_int stop = 0;
 	pthread_t t[REFERRERS];
-	struct sem raw, s;
+	struct arena raw, a;
 	int round, i;
 	long loads = 0;
 
 	for (round = 0; round < 6; round++) {
-		ASSERT(sem_stock(&raw, "stock", 64, 0), "arena");
+		ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 		atomic_store(&stop, 0);
 		for (i = 0; i < REFERRERS; i++) {
 			r[i] = (struct referrer){ .fd = raw.fd, .stop = &stop };
 			ASSERT(thread_on(&t[i], i % nr_cpus, referrer_main, &r[i]), "thread");
 		}
-		ASSERT(adopt(&s, &raw), "load");
+		ASSERT(adopt(&a, &raw), "load");
 		atomic_store(&stop, 1);
 		for (i = 0; i < REFERRERS; i++) {
 			pthread_join(t[i], NULL);
 			loads += r[i].loads;
 			ASSERT_EQ(r[i].err, 0, "error of a loader");
 		}
-		ASSERT(sem_alloc(&s, CX_RCU, NULL, 1) == s.base, "alloc");
-		sem_close(&s);
+		ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 1) == a.base, "alloc");
+		arena_close(&a);
 		munmap(raw.base, raw.pages * PAGE);
 		close(raw.fd);
 	}
@@ -715,22 +732,22 @@ TEST_LONG(adopt, referrers, 120, "no program that refers to a variable in the ar
 static long adopt_ms(bool others)
 {
 	struct stock_bpf *stock = NULL;
-	struct sem raw, s;
+	struct arena raw, a;
 	long begin, end;
 
-	if (!sem_stock(&raw, "timed", 256, 0) || (others && !(stock = stock_open(&raw))))
+	if (!arena_stock(&raw, "timed", 256, 0) || (others && !(stock = stock_open(&raw))))
 		return -1;
 	user_mark(raw.base, 256, 3);
 	begin = now_ms();
-	if (!adopt(&s, &raw))
+	if (!adopt(&a, &raw))
 		return -1;
 	end = now_ms();
-	if (sem_unmarked(&s, CX_SYS, s.base, 256, 3))
+	if (arena_unmarked(&a, SLEEPABLE, a.base, 256, 3))
 		return -1;
-	sem_free(&s, CX_SYS, s.base, 256);
-	if (user_diff(s.base, 256, 0))
+	arena_free(&a, SLEEPABLE, a.base, 256);
+	if (user_diff(a.base, 256, 0))
 		return -1;
-	sem_close(&s);
+	arena_close(&a);
 	stock_bpf__destroy(stock);
 	munmap(raw.base, raw.pages * PAGE);
 	close(raw.fd);
@@ -740,7 +757,8 @@ static long adopt_ms(bool others)
 
 #define MANY_MAPPINGS 30000
 
-TEST(adopt, many_mappings, "mappings of other descriptors neither hold an adoption up nor confuse it")
+TEST(adopt, many_mappings,
+     "mappings of other descriptors neither hold an adoption up nor confuse it")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, 8, 1, &opts);
@@ -752,7 +770,8 @@ TEST(adopt, many_mappings, "mappings of other descriptors neither hold an adopti
 	alone = adopt_ms(false);
 	ASSERT(alone >= 0, "adoption");
 	for (i = 0; i < MANY_MAPPINGS; i++)
-		ASSERT(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED, "mapping %d", i);
+		ASSERT(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED, "mapping %d",
+		       i);
 	among = adopt_ms(false);
 	ASSERT(among >= 0, "adoption among %d mappings", i);
 	shared = adopt_ms(true);
@@ -765,12 +784,12 @@ TEST(adopt, many_mappings, "mappings of other descriptors neither hold an adopti
 
 static void *opener_main(void *arg)
 {
-	struct sem s;
-	bool ok = sem_open(&s, 64, 0) && sem_alloc(&s, CX_SYS, NULL, 64) == s.base &&
-		  !user_diff(s.base, 64, 0);
+	struct arena a;
+	bool ok = arena_open(&a, 64, 0) && arena_alloc(&a, SLEEPABLE, NULL, 64) == a.base &&
+		  !user_diff(a.base, 64, 0);
 
-	if (s.skel)
-		sem_close(&s);
+	if (a.skel)
+		arena_close(&a);
 
 	return (void *)(long)ok;
 }
@@ -791,47 +810,50 @@ TEST(adopt, many_arenas, "several threads load programs for arenas of their own 
 
 TEST(adopt, fork, "a child of fork does not inherit the arena, and the parent keeps it")
 {
-	struct sem s;
+	struct arena a;
 	int status;
 	pid_t pid;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	user_mark(s.base, 4, 1);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	user_mark(a.base, 4, 1);
 	fflush(stdout);
 	pid = fork();
 	ASSERT(pid >= 0, "fork");
 	if (!pid)
-		_exit(user_read_sig(s.base, NULL));
+		_exit(user_read_sig(a.base, NULL));
 	ASSERT_EQ(waitpid(pid, &status, 0), pid, "waitpid");
-	ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == SIGSEGV, "status %#x in the child", status);
-	ASSERT_EQ(user_unmarked(s.base, 4, 1), 0, "pages that differ in the parent");
-	sem_free(&s, CX_SYS, s.base, 4);
-	ASSERT_EQ(user_diff(s.base, 4, 0), 0, "words that are not zero after the free");
-	sem_close(&s);
+	ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == SIGSEGV, "status %#x in the child",
+	       status);
+	ASSERT_EQ(user_unmarked(a.base, 4, 1), 0, "pages that differ in the parent");
+	arena_free(&a, SLEEPABLE, a.base, 4);
+	ASSERT_EQ(user_diff(a.base, 4, 0), 0, "words that are not zero after the free");
+	arena_close(&a);
 }
 
 TEST(adopt, mapped_again, "an arena can be unmapped and mapped again, at its address only")
 {
-	struct sem s;
+	struct arena a;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	user_mark(s.base, 64, 1);
-	ASSERT(!munmap(s.base, 64 * PAGE), "munmap");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 1), 0, "pages that differ for BPF, unmapped");
-	sem_free(&s, CX_SYS, sem_page(&s, 3), 1);
-	ASSERT_EQ(sem_pages(&s), 63, "populated pages");
+	ASSERT(arena_open(&a, 64, 0), "load");
+	user_mark(a.base, 64, 1);
+	ASSERT(!munmap(a.base, 64 * PAGE), "munmap");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 64, 1), 0,
+		  "pages that differ for BPF, unmapped");
+	arena_free(&a, SLEEPABLE, arena_page(&a, 3), 1);
+	ASSERT_EQ(arena_pages(&a), 63, "populated pages");
 
-	ASSERT(mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, s.fd, 0) == MAP_FAILED,
+	ASSERT(mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a.fd, 0) == MAP_FAILED,
 	       "mapped anywhere");
-	ASSERT(!map_at(s.fd, s.base + 64 * PAGE, 64), "mapped at another address");
-	ASSERT(!map_at(s.fd, s.base, 32), "half of it mapped");
-	ASSERT(map_at(s.fd, s.base, 64), "mapped at its address: %s", strerror(errno));
-	ASSERT_EQ(user_unmarked(s.base, 3, 1), 0, "pages that differ");
-	ASSERT_EQ(user_diff(sem_page(&s, 3), 1, 0), 0, "words that are not zero where a page was freed");
-	sem_free(&s, CX_SYS, s.base, 1);
-	ASSERT_EQ(user_diff(s.base, 1, 0), 0, "words that are not zero after the free");
-	ASSERT(munmap(s.base, 32 * PAGE) && errno == EINVAL, "half of it unmapped");
-	sem_close(&s);
+	ASSERT(!map_at(a.fd, a.base + 64 * PAGE, 64), "mapped at another address");
+	ASSERT(!map_at(a.fd, a.base, 32), "half of it mapped");
+	ASSERT(map_at(a.fd, a.base, 64), "mapped at its address: %s", strerror(errno));
+	ASSERT_EQ(user_unmarked(a.base, 3, 1), 0, "pages that differ");
+	ASSERT_EQ(user_diff(arena_page(&a, 3), 1, 0), 0,
+		  "words that are not zero where a page was freed");
+	arena_free(&a, SLEEPABLE, a.base, 1);
+	ASSERT_EQ(user_diff(a.base, 1, 0), 0, "words that are not zero after the free");
+	ASSERT(munmap(a.base, 32 * PAGE) && errno == EINVAL, "half of it unmapped");
+	arena_close(&a);
 }
 
 TEST(adopt, never_mapped, "an arena with an address of its own is adopted before anybody maps it")
@@ -839,31 +861,31 @@ TEST(adopt, never_mapped, "an arena with an address of its own is adopted before
 	char *base = (char *)(7UL << 40);
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE,
 		    .map_extra = (__u64)base);
-	struct sem s;
+	struct arena a;
 	int fd;
 
 	fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "fixed", 0, 0, 64, &opts);
 	ASSERT(fd >= 0, "create");
-	ASSERT(sem_attach(&s, fd, base, 64), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2) == base, "alloc");
-	ASSERT(sem_alloc(&s, CX_RCU, NULL, 2) == base + 2 * PAGE, "alloc under rcu");
-	sem_mark(&s, CX_SYS, base, 4, 1);
-	sem_free(&s, CX_SYS, base + PAGE, 1);
-	ASSERT_EQ(sem_pages(&s), 3, "populated pages");
+	ASSERT(arena_attach(&a, fd, base, 64), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2) == base, "alloc");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 2) == base + 2 * PAGE, "alloc under rcu");
+	arena_mark(&a, SLEEPABLE, base, 4, 1);
+	arena_free(&a, SLEEPABLE, base + PAGE, 1);
+	ASSERT_EQ(arena_pages(&a), 3, "populated pages");
 	ASSERT(map_at(fd, base, 64), "map");
 	ASSERT_EQ(user_unmarked(base + 2 * PAGE, 2, 3), 0, "pages that differ");
 	ASSERT_EQ(user_diff(base + PAGE, 1, 0), 0, "words that are not zero");
-	sem_close(&s);
+	arena_close(&a);
 	close(fd);
 }
 
 TEST(adopt, killed_while_faulting, "processes killed in the middle of faults leave a working arena")
 {
-	struct sem s;
+	struct arena a;
 	int round, status;
 	__u32 i;
 
-	ASSERT(sem_open(&s, 256, 0), "load");
+	ASSERT(arena_open(&a, 256, 0), "load");
 	for (round = 0; round < 8; round++) {
 		pid_t pid;
 
@@ -872,23 +894,23 @@ TEST(adopt, killed_while_faulting, "processes killed in the middle of faults lea
 		ASSERT(pid >= 0, "fork");
 		if (!pid) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			if (!map_at(s.fd, s.base, 256))
+			if (!map_at(a.fd, a.base, 256))
 				_exit(1);
 			for (;;)
 				for (i = 0; i < 256; i++)
-					user_write_sig(sem_page(&s, i), 1);
+					user_write_sig(arena_page(&a, i), 1);
 		}
 		for (i = 0; i < 10; i++)
-			sem_free(&s, round % 2 ? CX_SYS : CX_RCU, s.base, 256);
+			arena_free(&a, round % 2 ? SLEEPABLE : UNDER_RCU, a.base, 256);
 		kill(pid, SIGKILL);
 		ASSERT_EQ(waitpid(pid, &status, 0), pid, "waitpid");
 		ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %#x", status);
 	}
-	sem_free(&s, CX_SYS, s.base, 256);
-	ASSERT(sem_freed(&s, CX_RCU, s.base, 256), "free not finished");
-	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
-	ASSERT_EQ(user_diff(s.base, 256, 0), 0, "words that are not zero");
-	sem_close(&s);
+	arena_free(&a, SLEEPABLE, a.base, 256);
+	ASSERT(arena_freed(&a, UNDER_RCU, a.base, 256), "free not finished");
+	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
+	ASSERT_EQ(user_diff(a.base, 256, 0), 0, "words that are not zero");
+	arena_close(&a);
 }
 
 #define BPFFS "/sys/fs/bpf"
@@ -896,15 +918,15 @@ TEST(adopt, killed_while_faulting, "processes killed in the middle of faults lea
 TEST(adopt, pinned, "a pinned arena keeps its pages when nobody has it open")
 {
 	const char *path = BPFFS "/arena_nolock_test";
-	struct sem raw, s;
+	struct arena raw, a;
 
 	if (access(BPFFS, F_OK) || (mount("bpf", BPFFS, "bpf", 0, NULL) && errno != EBUSY))
 		SKIP("no bpffs");
-	ASSERT(sem_open(&s, 64, 0), "load");
-	raw = s;
-	user_mark(s.base, 8, 1);
-	ASSERT_EQ(bpf_obj_pin(s.fd, path), 0, "pin");
-	sem_close(&s);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	raw = a;
+	user_mark(a.base, 8, 1);
+	ASSERT_EQ(bpf_obj_pin(a.fd, path), 0, "pin");
+	arena_close(&a);
 	munmap(raw.base, 64 * PAGE);
 
 	raw.fd = bpf_obj_get(path);
@@ -913,10 +935,10 @@ TEST(adopt, pinned, "a pinned arena keeps its pages when nobody has it open")
 	ASSERT_EQ(map_pages(raw.fd), 8, "populated pages");
 	ASSERT(map_at(raw.fd, raw.base, 64), "map");
 	ASSERT_EQ(user_unmarked(raw.base, 8, 1), 0, "pages that differ");
-	ASSERT(adopt(&s, &raw), "load");
-	ASSERT(sem_alloc(&s, CX_RCU, NULL, 1) == sem_page(&s, 8), "alloc");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 8, 1), 0, "pages that differ for BPF");
-	sem_close(&s);
+	ASSERT(adopt(&a, &raw), "load");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 1) == arena_page(&a, 8), "alloc");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 8, 1), 0, "pages that differ for BPF");
+	arena_close(&a);
 	close(raw.fd);
 }
 
@@ -924,14 +946,14 @@ TEST(adopt, by_id, "another process opens the arena by its id, maps and uses it"
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
-	struct sem s;
+	struct arena a;
 	int status;
 	pid_t pid;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2) == s.base, "alloc");
-	sem_mark(&s, CX_SYS, s.base, 2, 31);
-	ASSERT_EQ(bpf_map_get_info_by_fd(s.fd, &info, &len), 0, "info");
+	ASSERT(arena_open(&a, 64, 0), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2) == a.base, "alloc");
+	arena_mark(&a, SLEEPABLE, a.base, 2, 31);
+	ASSERT_EQ(bpf_map_get_info_by_fd(a.fd, &info, &len), 0, "info");
 	ASSERT_EQ(info.max_entries, 64, "max_entries");
 	fflush(stdout);
 	pid = fork();
@@ -939,15 +961,16 @@ TEST(adopt, by_id, "another process opens the arena by its id, maps and uses it"
 	if (!pid) {
 		int fd = bpf_map_get_fd_by_id(info.id);
 
-		if (fd < 0 || !map_at(fd, s.base, 64) || user_unmarked(s.base, 2, 31))
+		if (fd < 0 || !map_at(fd, a.base, 64) || user_unmarked(a.base, 2, 31))
 			_exit(1);
-		user_mark(sem_page(&s, 2), 2, 41);
+		user_mark(arena_page(&a, 2), 2, 41);
 		_exit(map_pages(fd) != 4);
 	}
 	ASSERT_EQ(waitpid(pid, &status, 0), pid, "waitpid");
 	ASSERT_EQ(status, 0, "status of the other process");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, sem_page(&s, 2), 2, 41), 0, "pages that differ for BPF");
-	sem_close(&s);
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, arena_page(&a, 2), 2, 41), 0,
+		  "pages that differ for BPF");
+	arena_close(&a);
 }
 
 TEST(adopt, inner_map, "an adopted arena can be reached through a map of maps")
@@ -955,7 +978,7 @@ TEST(adopt, inner_map, "an adopted arena can be reached through a map of maps")
 	struct odd_bpf *skel = odd_bpf__open();
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	__u32 zero = 0;
-	struct sem s;
+	struct arena a;
 
 	ASSERT(skel, "open");
 	bpf_program__set_autoload(skel->progs.odd_inner, true);
@@ -963,8 +986,8 @@ TEST(adopt, inner_map, "an adopted arena can be reached through a map of maps")
 		odd_bpf__destroy(skel);
 		SKIP("the kernel takes no arena as inner map");
 	}
-	ASSERT(sem_open(&s, 16, 0), "load");
-	if (bpf_map_update_elem(bpf_map__fd(skel->maps.outer), &zero, &s.fd, 0)) {
+	ASSERT(arena_open(&a, 16, 0), "load");
+	if (bpf_map_update_elem(bpf_map__fd(skel->maps.outer), &zero, &a.fd, 0)) {
 		/* A refusal is fine, as long as it is one. */
 		ASSERT_EQ(bpf_map_lookup_elem(bpf_map__fd(skel->maps.outer), &zero, &zero),
 			  -ENOENT, "lookup of what was refused");
@@ -972,30 +995,30 @@ TEST(adopt, inner_map, "an adopted arena can be reached through a map of maps")
 	}
 	ASSERT_EQ(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.odd_inner), &opts), 0, "run");
 	ASSERT_EQ(opts.retval, 1, "inner map found");
-	ASSERT(skel->data->alloc_ret == (__u64)s.base, "pointer %#llx, arena at %p",
-	       skel->data->alloc_ret, s.base);
-	ASSERT_EQ(sem_pages(&s), 1, "populated pages");
+	ASSERT(skel->data->alloc_ret == (__u64)a.base, "pointer %#llx, arena at %p",
+	       skel->data->alloc_ret, a.base);
+	ASSERT_EQ(arena_pages(&a), 1, "populated pages");
 	odd_bpf__destroy(skel);
-	sem_close(&s);
+	arena_close(&a);
 }
 
 TEST(adopt, template, "an adopted arena cannot be, or safely is, the template of a map of maps")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts);
-	struct sem raw, s;
+	struct arena raw, a;
 	__u32 zero = 0;
 	int outer;
 
-	ASSERT(sem_stock(&raw, "stock", 16, 0), "arena");
-	ASSERT(sem_open(&s, 16, 0), "load");
-	opts.inner_map_fd = s.fd;
+	ASSERT(arena_stock(&raw, "stock", 16, 0), "arena");
+	ASSERT(arena_open(&a, 16, 0), "load");
+	opts.inner_map_fd = a.fd;
 	outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "outer", 4, 4, 1, &opts);
 	if (outer >= 0) {
 		bpf_map_update_elem(outer, &zero, &raw.fd, 0);
-		bpf_map_update_elem(outer, &zero, &s.fd, 0);
+		bpf_map_update_elem(outer, &zero, &a.fd, 0);
 		close(outer);
 	}
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 16) == s.base, "alloc");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 16) == a.base, "alloc");
 	ASSERT_EQ(user_write_sig(raw.base, 1), 0, "signal in the stock arena");
-	sem_close(&s);
+	arena_close(&a);
 }

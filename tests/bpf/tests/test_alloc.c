@@ -23,9 +23,9 @@ TEST_EACH(alloc, zeroed, 64, 0,
 {
 	char *p;
 
-	p = sem_alloc(s, cx, NULL, 4);
-	ASSERT(p == s->base, "got %p, arena at %p", p, s->base);
-	ASSERT_EQ(sem_diff(s, cx, p, 4, 0), 0, "words that are not zero for BPF");
+	p = arena_alloc(a, ctx, NULL, 4);
+	ASSERT(p == a->base, "got %p, arena at %p", p, a->base);
+	ASSERT_EQ(arena_diff(a, ctx, p, 4, 0), 0, "words that are not zero for BPF");
 	ASSERT_EQ(user_diff(p, 4, 0), 0, "words that are not zero in user space");
 }
 
@@ -36,14 +36,14 @@ TEST_EACH(alloc, zeroed_again, 64, 0,
 	char *p;
 
 	for (round = 0; round < 4; round++) {
-		p = sem_alloc(s, cx, NULL, 8);
-		ASSERT(p == s->base, "round %d: got %p, arena at %p", round, p, s->base);
-		ASSERT_EQ(sem_diff(s, cx, p, 8, 0), 0, "words that are not zero for BPF");
+		p = arena_alloc(a, ctx, NULL, 8);
+		ASSERT(p == a->base, "round %d: got %p, arena at %p", round, p, a->base);
+		ASSERT_EQ(arena_diff(a, ctx, p, 8, 0), 0, "words that are not zero for BPF");
 		ASSERT_EQ(user_diff(p, 8, 0), 0, "words that are not zero in user space");
-		sem_fill(s, cx, p, 4, 0xa5a5a5a5a5a5a5a5ULL);
+		arena_fill(a, ctx, p, 4, 0xa5a5a5a5a5a5a5a5ULL);
 		user_fill(p + 4 * PAGE, 4, 0x5a5a5a5a5a5a5a5aULL);
-		sem_free(s, cx, p, 8);
-		ASSERT(sem_freed(s, cx, p, 8), "free not finished");
+		arena_free(a, ctx, p, 8);
+		ASSERT(arena_freed(a, ctx, p, 8), "free not finished");
 	}
 }
 
@@ -55,28 +55,34 @@ TEST_EACH(alloc, sequential, 128, 0,
 
 	for (i = 0; i < 24; i++) {
 		cnt = i % 4 + 1;
-		ASSERT(sem_alloc(s, cx, NULL, cnt) == sem_page(s, next),
+		ASSERT(arena_alloc(a, ctx, NULL, cnt) == arena_page(a, next),
 		       "allocation %u is not page %ld", i, next);
 		next += cnt;
 	}
-	ASSERT_EQ(sem_pages(s), next, "populated pages");
+	ASSERT_EQ(arena_pages(a), next, "populated pages");
 }
 
 TEST_EACH(alloc, gaps_filled, 64, 0,
 	  "an allocation goes to the lowest gap that is big enough")
 {
-	ASSERT(sem_alloc(s, cx, NULL, 20) == s->base, "alloc");
-	sem_free(s, cx, sem_page(s, 3), 1);
-	sem_free(s, cx, sem_page(s, 7), 2);
-	sem_free(s, cx, sem_page(s, 12), 3);
-	ASSERT(sem_freed(s, cx, sem_page(s, 3), 1) && sem_freed(s, cx, sem_page(s, 7), 2) &&
-	       sem_freed(s, cx, sem_page(s, 12), 3), "free not finished");
+	ASSERT(arena_alloc(a, ctx, NULL, 20) == a->base, "alloc");
+	arena_free(a, ctx, arena_page(a, 3), 1);
+	arena_free(a, ctx, arena_page(a, 7), 2);
+	arena_free(a, ctx, arena_page(a, 12), 3);
+	ASSERT(arena_freed(a, ctx, arena_page(a, 3), 1) &&
+	       arena_freed(a, ctx, arena_page(a, 7), 2) &&
+	       arena_freed(a, ctx, arena_page(a, 12), 3), "free not finished");
 
-	ASSERT(sem_alloc(s, cx, NULL, 3) == sem_page(s, 12), "3 pages did not go to the gap of 3");
-	ASSERT(sem_alloc(s, cx, NULL, 2) == sem_page(s, 7), "2 pages did not go to the gap of 2");
-	ASSERT(sem_alloc(s, cx, NULL, 2) == sem_page(s, 20), "2 pages did not go past the gap of 1");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 3), "1 page did not go to the gap of 1");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 22), "no gap left, but not at the end");
+	ASSERT(arena_alloc(a, ctx, NULL, 3) == arena_page(a, 12),
+	       "3 pages did not go to the gap of 3");
+	ASSERT(arena_alloc(a, ctx, NULL, 2) == arena_page(a, 7),
+	       "2 pages did not go to the gap of 2");
+	ASSERT(arena_alloc(a, ctx, NULL, 2) == arena_page(a, 20),
+	       "2 pages did not go past the gap of 1");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 3),
+	       "1 page did not go to the gap of 1");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 22),
+	       "no gap left, but not at the end");
 }
 
 TEST_EACH(alloc, gaps_far_apart, 65536, 0,
@@ -92,19 +98,22 @@ TEST_EACH(alloc, gaps_far_apart, 65536, 0,
 	size_t i;
 
 	for (i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
-		ASSERT_EQ(sem_reserve(s, cx, sem_page(s, end), gaps[i].pgoff - end), 0, "reserve");
+		ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, end), gaps[i].pgoff - end), 0,
+			  "reserve");
 		end = gaps[i].pgoff + gaps[i].cnt;
 	}
 	for (i = 0; i < sizeof(allocs) / sizeof(allocs[0]); i++)
-		ASSERT(sem_alloc(s, cx, NULL, allocs[i].cnt) == sem_page(s, allocs[i].pgoff),
+		ASSERT(arena_alloc(a, ctx, NULL, allocs[i].cnt) == arena_page(a, allocs[i].pgoff),
 		       "%u pages did not go to page %u", allocs[i].cnt, allocs[i].pgoff);
-	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
-	sem_free(s, cx, sem_page(s, 40050), 1);
-	sem_free(s, cx, sem_page(s, 5001), 1);
-	ASSERT(sem_freed(s, cx, sem_page(s, 40050), 1) && sem_freed(s, cx, sem_page(s, 5001), 1),
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "a page from a full arena");
+	arena_free(a, ctx, arena_page(a, 40050), 1);
+	arena_free(a, ctx, arena_page(a, 5001), 1);
+	ASSERT(arena_freed(a, ctx, arena_page(a, 40050), 1) &&
+	       arena_freed(a, ctx, arena_page(a, 5001), 1),
 	       "free not finished");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 5001), "the lower one of two free pages");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 40050), "the last free page");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 5001),
+	       "the lower one of two free pages");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 40050), "the last free page");
 }
 
 TEST_EACH(alloc, freed_is_next, 64, 0,
@@ -113,11 +122,11 @@ TEST_EACH(alloc, freed_is_next, 64, 0,
 	static const int order[] = { 5, 0, 9, 3 };
 	size_t i;
 
-	ASSERT(sem_alloc(s, cx, NULL, 10) == s->base, "alloc");
+	ASSERT(arena_alloc(a, ctx, NULL, 10) == a->base, "alloc");
 	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-		sem_free(s, cx, sem_page(s, order[i]), 1);
-		ASSERT(sem_freed(s, cx, sem_page(s, order[i]), 1), "free not finished");
-		ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, order[i]),
+		arena_free(a, ctx, arena_page(a, order[i]), 1);
+		ASSERT(arena_freed(a, ctx, arena_page(a, order[i]), 1), "free not finished");
+		ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, order[i]),
 		       "page %d was freed, but another one was handed out", order[i]);
 	}
 }
@@ -127,25 +136,27 @@ TEST_EACH(alloc, user_pointer, 64, 0,
 {
 	char *p;
 
-	ASSERT(sem_alloc(s, cx, NULL, 7) == s->base, "alloc");
-	p = sem_alloc(s, cx, NULL, 3);
-	ASSERT(p == sem_page(s, 7), "got %p, page 7 is %p", p, sem_page(s, 7));
-	sem_mark(s, cx, p, 3, 1000);
-	ASSERT_EQ(user_unmarked(p, 3, 1000), 0, "pages that user space does not see as written by BPF");
+	ASSERT(arena_alloc(a, ctx, NULL, 7) == a->base, "alloc");
+	p = arena_alloc(a, ctx, NULL, 3);
+	ASSERT(p == arena_page(a, 7), "got %p, page 7 is %p", p, arena_page(a, 7));
+	arena_mark(a, ctx, p, 3, 1000);
+	ASSERT_EQ(user_unmarked(p, 3, 1000), 0,
+		  "pages that user space does not see as written by BPF");
 	user_mark(p, 3, 2000);
-	ASSERT_EQ(sem_unmarked(s, cx, p, 3, 2000), 0, "pages that BPF does not see as written by user space");
+	ASSERT_EQ(arena_unmarked(a, ctx, p, 3, 2000), 0,
+		  "pages that BPF does not see as written by user space");
 }
 
 TEST_EACH(alloc, fixed, 64, 0,
 	  "a wholly free fixed address is honoured")
 {
-	ASSERT(sem_alloc(s, cx, sem_page(s, 10), 5) == sem_page(s, 10), "pages 10 to 14");
-	ASSERT(sem_alloc(s, cx, sem_page(s, 63), 1) == sem_page(s, 63), "the last page");
-	ASSERT(sem_alloc(s, cx, s->base, 1) == s->base, "the first page");
-	ASSERT(sem_alloc(s, cx, sem_page(s, 15), 48) == sem_page(s, 15), "pages 15 to 62");
-	ASSERT(sem_alloc(s, cx, NULL, 9) == sem_page(s, 1), "what is left is pages 1 to 9");
-	ASSERT_EQ(sem_pages(s), 64, "populated pages");
-	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
+	ASSERT(arena_alloc(a, ctx, arena_page(a, 10), 5) == arena_page(a, 10), "pages 10 to 14");
+	ASSERT(arena_alloc(a, ctx, arena_page(a, 63), 1) == arena_page(a, 63), "the last page");
+	ASSERT(arena_alloc(a, ctx, a->base, 1) == a->base, "the first page");
+	ASSERT(arena_alloc(a, ctx, arena_page(a, 15), 48) == arena_page(a, 15), "pages 15 to 62");
+	ASSERT(arena_alloc(a, ctx, NULL, 9) == arena_page(a, 1), "what is left is pages 1 to 9");
+	ASSERT_EQ(arena_pages(a), 64, "populated pages");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "a page from a full arena");
 }
 
 TEST_EACH(alloc, fixed_taken, 64, 0,
@@ -153,17 +164,17 @@ TEST_EACH(alloc, fixed_taken, 64, 0,
 {
 	__u64 val;
 
-	ASSERT(sem_alloc(s, cx, sem_page(s, 10), 2) == sem_page(s, 10), "alloc");
-	sem_mark(s, cx, sem_page(s, 10), 2, 77);
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 10), 1), "a taken page");
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 8), 3), "taken at the end");
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 11), 3), "taken at the start");
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 5), 20), "taken in the middle");
-	ASSERT_EQ(sem_pages(s), 2, "populated pages after the failures");
-	ASSERT_EQ(sem_unmarked(s, cx, sem_page(s, 10), 2, 77), 0, "pages that lost contents");
-	ASSERT(sem_alloc(s, cx, sem_page(s, 12), 52) == sem_page(s, 12), "the rest behind");
-	ASSERT(sem_alloc(s, cx, NULL, 10) == s->base, "the rest before");
-	ASSERT_EQ(user_read_sig(sem_page(s, 10), &val), 0, "signal");
+	ASSERT(arena_alloc(a, ctx, arena_page(a, 10), 2) == arena_page(a, 10), "alloc");
+	arena_mark(a, ctx, arena_page(a, 10), 2, 77);
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, 10), 1), "a taken page");
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, 8), 3), "taken at the end");
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, 11), 3), "taken at the start");
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, 5), 20), "taken in the middle");
+	ASSERT_EQ(arena_pages(a), 2, "populated pages after the failures");
+	ASSERT_EQ(arena_unmarked(a, ctx, arena_page(a, 10), 2, 77), 0, "pages that lost contents");
+	ASSERT(arena_alloc(a, ctx, arena_page(a, 12), 52) == arena_page(a, 12), "the rest behind");
+	ASSERT(arena_alloc(a, ctx, NULL, 10) == a->base, "the rest before");
+	ASSERT_EQ(user_read_sig(arena_page(a, 10), &val), 0, "signal");
 	ASSERT_EQ(val, 77, "page 10");
 }
 
@@ -174,34 +185,35 @@ TEST_EACH(alloc, bad_arguments, 64, 0,
 	size_t i;
 
 	for (i = 0; i < 64; i++)
-		ASSERT(!sem_alloc_args(s, cx, NULL, 1, -1, 1ULL << i), "flags with bit %zu", i);
-	ASSERT(!sem_alloc_args(s, cx, NULL, 1, -1, ~0ULL), "all flags");
+		ASSERT(!arena_alloc_args(a, ctx, NULL, 1, -1, 1ULL << i), "flags with bit %zu", i);
+	ASSERT(!arena_alloc_args(a, ctx, NULL, 1, -1, ~0ULL), "all flags");
 	for (i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
-		ASSERT(!sem_alloc_args(s, cx, NULL, 1, nodes[i], 0), "node %d", nodes[i]);
+		ASSERT(!arena_alloc_args(a, ctx, NULL, 1, nodes[i], 0), "node %d", nodes[i]);
 
-	ASSERT(!sem_alloc_once(s, cx, NULL, 0), "no pages");
-	ASSERT(!sem_alloc_once(s, cx, s->base, 0), "no pages at an address");
-	ASSERT(!sem_alloc_once(s, cx, NULL, 65), "more than the arena has");
-	ASSERT(!sem_alloc_once(s, cx, NULL, UINT_MAX), "4G pages");
-	ASSERT(!sem_alloc_once(s, cx, s->base, UINT_MAX), "4G pages at an address");
-	ASSERT(!sem_alloc_once(s, cx, s->base + 1, 1), "misaligned by 1");
-	ASSERT(!sem_alloc_once(s, cx, s->base + 4095, 1), "misaligned by 4095");
-	ASSERT(!sem_alloc_once(s, cx, s->base + 8, 1), "misaligned by 8");
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 64), 1), "right behind the arena");
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, -1), 1), "right before the arena");
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 63), 2), "over the end");
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 1), 64), "as much as the arena has, but shifted");
-	ASSERT(!sem_alloc_once(s, cx, sem_page(s, 100000), 1), "far out");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 0), "no pages");
+	ASSERT(!arena_alloc_once(a, ctx, a->base, 0), "no pages at an address");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 65), "more than the arena has");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, UINT_MAX), "4G pages");
+	ASSERT(!arena_alloc_once(a, ctx, a->base, UINT_MAX), "4G pages at an address");
+	ASSERT(!arena_alloc_once(a, ctx, a->base + 1, 1), "misaligned by 1");
+	ASSERT(!arena_alloc_once(a, ctx, a->base + 4095, 1), "misaligned by 4095");
+	ASSERT(!arena_alloc_once(a, ctx, a->base + 8, 1), "misaligned by 8");
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, 64), 1), "right behind the arena");
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, -1), 1), "right before the arena");
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, 63), 2), "over the end");
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, 1), 64),
+	       "as much as the arena has, but shifted");
+	ASSERT(!arena_alloc_once(a, ctx, arena_page(a, 100000), 1), "far out");
 
-	ASSERT_EQ(sem_pages(s), 0, "populated pages after all of this");
-	ASSERT(sem_alloc(s, cx, NULL, 64) == s->base, "the whole arena afterwards");
+	ASSERT_EQ(arena_pages(a), 0, "populated pages after all of this");
+	ASSERT(arena_alloc(a, ctx, NULL, 64) == a->base, "the whole arena afterwards");
 }
 
 TEST_EACH(alloc, good_nodes, 64, 0,
 	  "node 0 and no node at all are fine")
 {
-	ASSERT(sem_alloc_args(s, cx, NULL, 1, 0, 0) == s->base, "node 0");
-	ASSERT(sem_alloc_args(s, cx, NULL, 1, -1, 0) == sem_page(s, 1), "no node");
+	ASSERT(arena_alloc_args(a, ctx, NULL, 1, 0, 0) == a->base, "node 0");
+	ASSERT(arena_alloc_args(a, ctx, NULL, 1, -1, 0) == arena_page(a, 1), "no node");
 }
 
 TEST_EACH(alloc, limit, 100, 0,
@@ -210,16 +222,16 @@ TEST_EACH(alloc, limit, 100, 0,
 	int i;
 
 	for (i = 0; i < 100; i++)
-		ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, i), "page %d", i);
-	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "one page more");
-	ASSERT_EQ(sem_pages(s), 100, "populated pages");
-	ASSERT_EQ(user_diff(s->base, 100, 0), 0, "words that are not zero");
-	sem_mark(s, cx, s->base, 100, 1);
-	ASSERT_EQ(user_unmarked(s->base, 100, 1), 0, "pages that are not pages of their own");
-	sem_free(s, cx, sem_page(s, 42), 1);
-	ASSERT(sem_settle(s, 99), "free not finished");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 42), "the one free page");
-	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
+		ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, i), "page %d", i);
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "one page more");
+	ASSERT_EQ(arena_pages(a), 100, "populated pages");
+	ASSERT_EQ(user_diff(a->base, 100, 0), 0, "words that are not zero");
+	arena_mark(a, ctx, a->base, 100, 1);
+	ASSERT_EQ(user_unmarked(a->base, 100, 1), 0, "pages that are not pages of their own");
+	arena_free(a, ctx, arena_page(a, 42), 1);
+	ASSERT(arena_settle(a, 99), "free not finished");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 42), "the one free page");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "a page from a full arena");
 }
 
 TEST_EACH(alloc, sequential_to_the_end, 120, 0,
@@ -228,53 +240,54 @@ TEST_EACH(alloc, sequential_to_the_end, 120, 0,
 	int i;
 
 	for (i = 0; i < 120; i += 3)
-		ASSERT(sem_alloc(s, cx, NULL, 3) == sem_page(s, i), "page %d", i);
-	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "one page more");
+		ASSERT(arena_alloc(a, ctx, NULL, 3) == arena_page(a, i), "page %d", i);
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "one page more");
 }
 
 TEST_EACH(alloc, whole_arena, 200, 0,
 	  "one call takes the whole arena, and gives it back")
 {
-	ASSERT(sem_alloc(s, cx, NULL, 200) == s->base, "alloc");
-	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a page from a full arena");
-	sem_mark(s, cx, s->base, 200, 5);
-	ASSERT_EQ(user_unmarked(s->base, 200, 5), 0, "pages that differ in user space");
-	sem_free(s, cx, s->base, 200);
-	ASSERT(sem_freed(s, cx, s->base, 200), "free not finished");
-	ASSERT(sem_alloc(s, cx, NULL, 200) == s->base, "alloc again");
-	ASSERT_EQ(user_diff(s->base, 200, 0), 0, "words that are not zero");
+	ASSERT(arena_alloc(a, ctx, NULL, 200) == a->base, "alloc");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "a page from a full arena");
+	arena_mark(a, ctx, a->base, 200, 5);
+	ASSERT_EQ(user_unmarked(a->base, 200, 5), 0, "pages that differ in user space");
+	arena_free(a, ctx, a->base, 200);
+	ASSERT(arena_freed(a, ctx, a->base, 200), "free not finished");
+	ASSERT(arena_alloc(a, ctx, NULL, 200) == a->base, "alloc again");
+	ASSERT_EQ(user_diff(a->base, 200, 0), 0, "words that are not zero");
 }
 
 TEST_EACH(alloc, one_page, 1, 0,
 	  "an arena of one page is an arena")
 {
-	ASSERT(sem_alloc(s, cx, NULL, 1) == s->base, "alloc");
-	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "alloc in a full arena");
-	ASSERT(!sem_alloc_once(s, cx, s->base, 1), "fixed in a full arena");
-	user_mark(s->base, 1, 9);
-	ASSERT_EQ(sem_read(s, cx, s->base), 9, "word that BPF reads");
-	sem_free(s, cx, s->base, 1);
-	ASSERT(sem_freed(s, cx, s->base, 1), "free not finished");
-	ASSERT(sem_alloc(s, cx, s->base, 1) == s->base, "fixed");
-	ASSERT_EQ(user_diff(s->base, 1, 0), 0, "words that are not zero");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == a->base, "alloc");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "alloc in a full arena");
+	ASSERT(!arena_alloc_once(a, ctx, a->base, 1), "fixed in a full arena");
+	user_mark(a->base, 1, 9);
+	ASSERT_EQ(arena_read(a, ctx, a->base), 9, "word that BPF reads");
+	arena_free(a, ctx, a->base, 1);
+	ASSERT(arena_freed(a, ctx, a->base, 1), "free not finished");
+	ASSERT(arena_alloc(a, ctx, a->base, 1) == a->base, "fixed");
+	ASSERT_EQ(user_diff(a->base, 1, 0), 0, "words that are not zero");
 }
 
-static void one_call(enum sem_cx cx, __u32 cnt)
+static void one_call(enum context ctx, __u32 cnt)
 {
-	struct sem s;
+	struct arena a;
 	char *p;
 
-	ASSERT(sem_open(&s, cnt + 3, 0), "load");
-	ASSERT(sem_alloc(&s, cx, NULL, 1) == s.base, "alloc");
-	p = sem_alloc(&s, cx, NULL, cnt);
-	ASSERT(p == sem_page(&s, 1), "%u pages: got %p", cnt, p);
-	ASSERT_EQ(sem_pages(&s), cnt + 1, "populated pages");
-	ASSERT_EQ(sem_diff(&s, CX_SYS, p, 1, 0), 0, "words of the first page that are not zero");
+	ASSERT(arena_open(&a, cnt + 3, 0), "load");
+	ASSERT(arena_alloc(&a, ctx, NULL, 1) == a.base, "alloc");
+	p = arena_alloc(&a, ctx, NULL, cnt);
+	ASSERT(p == arena_page(&a, 1), "%u pages: got %p", cnt, p);
+	ASSERT_EQ(arena_pages(&a), cnt + 1, "populated pages");
+	ASSERT_EQ(arena_diff(&a, SLEEPABLE, p, 1, 0), 0,
+		  "words of the first page that are not zero");
 	user_mark(p, cnt, 12345);
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, p, cnt, 12345), 0, "pages that differ for BPF");
-	sem_free(&s, cx, p, cnt);
-	ASSERT(sem_settle(&s, 1), "free not finished");
-	sem_close(&s);
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, p, cnt, 12345), 0, "pages that differ for BPF");
+	arena_free(&a, ctx, p, cnt);
+	ASSERT(arena_settle(&a, 1), "free not finished");
+	arena_close(&a);
 }
 
 TEST_EACH(alloc, count_1_to_65, 70, 0,
@@ -284,55 +297,56 @@ TEST_EACH(alloc, count_1_to_65, 70, 0,
 	size_t i;
 
 	for (i = 0; i < sizeof(cnts) / sizeof(cnts[0]); i++) {
-		ASSERT(sem_alloc(s, cx, NULL, cnts[i]) == s->base, "%u pages", cnts[i]);
-		ASSERT_EQ(sem_pages(s), cnts[i], "populated pages");
-		ASSERT_EQ(user_diff(s->base, cnts[i], 0), 0, "words that are not zero");
-		user_mark(s->base, cnts[i], i);
-		ASSERT_EQ(sem_unmarked(s, cx, s->base, cnts[i], i), 0, "pages that differ");
-		sem_free(s, cx, s->base, cnts[i]);
-		ASSERT(sem_freed(s, cx, s->base, cnts[i]), "free not finished");
+		ASSERT(arena_alloc(a, ctx, NULL, cnts[i]) == a->base, "%u pages", cnts[i]);
+		ASSERT_EQ(arena_pages(a), cnts[i], "populated pages");
+		ASSERT_EQ(user_diff(a->base, cnts[i], 0), 0, "words that are not zero");
+		user_mark(a->base, cnts[i], i);
+		ASSERT_EQ(arena_unmarked(a, ctx, a->base, cnts[i], i), 0, "pages that differ");
+		arena_free(a, ctx, a->base, cnts[i]);
+		ASSERT(arena_freed(a, ctx, a->base, cnts[i]), "free not finished");
 	}
 }
 
 TEST(alloc, count_2051, "2051 pages in one call, sleepable")
 {
-	one_call(CX_SYS, 2051);
+	one_call(SLEEPABLE, 2051);
 }
 
 TEST(alloc, count_2051_rcu, "2051 pages in one call under rcu, more than are kept ready")
 {
-	one_call(CX_RCU, 2051);
+	one_call(UNDER_RCU, 2051);
 }
 
 TEST(alloc, count_2051_softirq_off, "2051 pages in one call with bottom halves disabled")
 {
-	one_call(CX_TC, 2051);
+	one_call(BH_OFF, 2051);
 }
 
 TEST(alloc, count_32768, "32768 pages in one call, sleepable")
 {
-	one_call(CX_SYS, 32768);
+	one_call(SLEEPABLE, 32768);
 }
 
 TEST(alloc, too_much_memory, "4 GiB on a smaller machine is NULL, kills nobody, leaks nothing")
 {
 	long mark = klog_mark();
-	struct sem s;
+	struct arena a;
 	long before;
 
 	if (read_meminfo("MemTotal") > 3500 * 1024)
 		SKIP("the machine has 4 GiB");
-	ASSERT(sem_open(&s, 1 << 20, 0), "load");
+	ASSERT(arena_open(&a, 1 << 20, 0), "load");
 	before = free_kib();
-	ASSERT(!sem_alloc_once(&s, CX_SYS, NULL, 1 << 20), "4 GiB of pages");
-	ASSERT(!sem_alloc_once(&s, CX_RCU, NULL, 1 << 20), "4 GiB of pages under rcu");
-	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc afterwards");
-	ASSERT(sem_alloc(&s, CX_RCU, NULL, 64) == sem_page(&s, 64), "alloc under rcu afterwards");
+	ASSERT(!arena_alloc_once(&a, SLEEPABLE, NULL, 1 << 20), "4 GiB of pages");
+	ASSERT(!arena_alloc_once(&a, UNDER_RCU, NULL, 1 << 20), "4 GiB of pages under rcu");
+	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 64) == a.base, "alloc afterwards");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 64) == arena_page(&a, 64),
+	       "alloc under rcu afterwards");
 	ASSERT(before - free_kib() < 16 * 1024, "%ld KiB gone",
 	       before - free_kib());
 	ASSERT(!strstr(klog_since(mark), "Out of memory"), "the OOM killer ran");
-	sem_close(&s);
+	arena_close(&a);
 }
 
 /*
@@ -354,25 +368,26 @@ static void memory_blocks(const char *state, long enough)
 	}
 }
 
-TEST_LONG(alloc, more_than_is_free, 120, "running out of memory half-way is NULL, kills nobody, leaks nothing")
+TEST_LONG(alloc, more_than_is_free, 120,
+	  "running out of memory half-way is NULL, kills nobody, leaks nothing")
 {
 	long mark = klog_mark(), before, gone, pages;
-	struct sem s;
+	struct arena a;
 	void *p;
 
-	ASSERT(sem_open(&s, 1 << 20, 0), "load");
+	ASSERT(arena_open(&a, 1 << 20, 0), "load");
 	memory_blocks("offline", 400 * 1024);
 	before = free_kib();
 	pages = read_meminfo("MemTotal") / 4 - 1024;
-	p = pages < 1 << 20 ? sem_alloc_once(&s, CX_SYS, NULL, pages) : NULL;
+	p = pages < 1 << 20 ? arena_alloc_once(&a, SLEEPABLE, NULL, pages) : NULL;
 	gone = before - free_kib();
 	memory_blocks("online", 0);
 	ASSERT(!p, "an allocation of all memory succeeded");
-	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
 	ASSERT(gone < 16 * 1024, "%ld KiB gone", gone);
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc afterwards");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 64) == a.base, "alloc afterwards");
 	ASSERT(!strstr(klog_since(mark), "Out of memory"), "the OOM killer ran");
-	sem_close(&s);
+	arena_close(&a);
 }
 
 TEST(alloc, array_map, "a map that is no arena gives NULL and -EINVAL, and nothing else happens")
@@ -393,7 +408,8 @@ TEST(alloc, array_map, "a map that is no arena gives NULL and -EINVAL, and nothi
 	odd_bpf__destroy(skel);
 }
 
-TEST(alloc, stock_arena, "an arena that was never adopted gives NULL and -EINVAL, and keeps working")
+TEST(alloc, stock_arena,
+     "an arena that was never adopted gives NULL and -EINVAL, and keeps working")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
 	struct odd_bpf *skel = odd_bpf__open();
@@ -427,11 +443,11 @@ TEST(alloc, stock_arena, "an arena that was never adopted gives NULL and -EINVAL
 #define STRAY_WORD 0x5a5a5a5a5a5a5a5aULL
 
 /* Map a page behind the module's back, see tests/kmod/stray.c. */
-static bool put_stray(struct sem *s, int pgoff)
+static bool put_stray(struct arena *a, int pgoff)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), "%d %d", s->fd, pgoff);
+	snprintf(text, sizeof(text), "%d %d", a->fd, pgoff);
 
 	return write_file("/proc/anl_stray", text);
 }
@@ -439,25 +455,25 @@ static bool put_stray(struct sem *s, int pgoff)
 TEST_EACH(alloc, stray, 64, 0,
 	  "a page that something else left in a free slot is reported and kept, and allocations go elsewhere")
 {
-	long mark = klog_mark(), before = sem_pages(s);
+	long mark = klog_mark(), before = arena_pages(a);
 	char *p;
 
 	if (access("/proc/anl_stray", F_OK))
 		SKIP("the test module cannot leave pages behind");
-	ASSERT(put_stray(s, 0) && put_stray(s, 3), "put");
-	p = sem_alloc(s, cx, NULL, 1);
-	ASSERT(p == sem_page(s, 1), "got %p, arena at %p", p, s->base);
-	p = sem_alloc(s, cx, NULL, 3);
-	ASSERT(p >= sem_page(s, 4), "got %p, arena at %p", p, s->base);
-	ASSERT_EQ(sem_diff(s, cx, sem_page(s, 3), 1, STRAY_WORD), 0, "words that changed");
-	ASSERT_EQ(user_diff(s->base, 1, STRAY_WORD), 0, "words that user space sees changed");
-	ASSERT(wait_for(sem_pages(s) == before + 6, 5000), "%ld pages", sem_pages(s));
+	ASSERT(put_stray(a, 0) && put_stray(a, 3), "put");
+	p = arena_alloc(a, ctx, NULL, 1);
+	ASSERT(p == arena_page(a, 1), "got %p, arena at %p", p, a->base);
+	p = arena_alloc(a, ctx, NULL, 3);
+	ASSERT(p >= arena_page(a, 4), "got %p, arena at %p", p, a->base);
+	ASSERT_EQ(arena_diff(a, ctx, arena_page(a, 3), 1, STRAY_WORD), 0, "words that changed");
+	ASSERT_EQ(user_diff(a->base, 1, STRAY_WORD), 0, "words that user space sees changed");
+	ASSERT(wait_for(arena_pages(a) == before + 6, 5000), "%ld pages", arena_pages(a));
 	ASSERT(strstr(klog_since(mark), "something else is mapped there"), "nothing in the log");
 
 	/* It is the arena's now. */
-	sem_free(s, cx, s->base, 1);
-	ASSERT(sem_freed(s, cx, s->base, 1), "free not finished");
-	p = sem_alloc(s, cx, NULL, 1);
-	ASSERT(p == s->base, "got %p, arena at %p", p, s->base);
-	ASSERT_EQ(sem_diff(s, cx, p, 1, 0), 0, "words that are not zero");
+	arena_free(a, ctx, a->base, 1);
+	ASSERT(arena_freed(a, ctx, a->base, 1), "free not finished");
+	p = arena_alloc(a, ctx, NULL, 1);
+	ASSERT(p == a->base, "got %p, arena at %p", p, a->base);
+	ASSERT_EQ(arena_diff(a, ctx, p, 1, 0), 0, "words that are not zero");
 }

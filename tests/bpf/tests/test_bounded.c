@@ -44,9 +44,9 @@
 #define WORST_US (1500000L * patience)
 
 struct room {
-	struct sem s;		/* the arena that the hostile process maps */
-	struct sem other;	/* another one that it maps */
-	struct sem apart;	/* and one that it does not */
+	struct arena arena;		/* the arena that the hostile process maps */
+	struct arena other;	/* another one that it maps */
+	struct arena apart;	/* and one that it does not */
 	volatile long *laps;	/* of the hostile process */
 	pid_t pids[4];
 	int nr_pids;
@@ -139,16 +139,16 @@ static struct took took_of(long *us, long n)
 }
 
 /* Sleepable allocations and frees of a page that no process has touched. */
-static struct took measure(struct sem *s, long ms)
+static struct took measure(struct arena *a, long ms)
 {
 	static long us[100000];
 	long n = 0, end = now_ms() + ms, begin;
-	char *page = sem_page(s, 7);
+	char *page = arena_page(a, 7);
 
 	while (now_ms() < end && n < 100000) {
 		begin = now_us();
-		if (sem_alloc_once(s, CX_SYS, page, 1))
-			sem_free(s, CX_SYS, page, 1);
+		if (arena_alloc_once(a, SLEEPABLE, page, 1))
+			arena_free(a, SLEEPABLE, page, 1);
 		us[n++] = now_us() - begin;
 	}
 
@@ -156,24 +156,24 @@ static struct took measure(struct sem *s, long ms)
 }
 
 /* Does what was queued get free? Each try may wait for the queue. */
-static bool range_freed(struct sem *s, char *page)
+static bool range_freed(struct arena *a, char *page)
 {
-	if (!wait_for(!sem_reserve(s, CX_SYS, page, 1), 5000))
+	if (!wait_for(!arena_reserve(a, SLEEPABLE, page, 1), 5000))
 		return false;
-	sem_free(s, CX_SYS, page, 1);
+	arena_free(a, SLEEPABLE, page, 1);
 
 	return true;
 }
 
 /* A page that this process has touched, freed by a caller that cannot sleep. */
-static bool queued_free(struct sem *s, long pgoff)
+static bool queued_free(struct arena *a, long pgoff)
 {
-	char *page = sem_page(s, pgoff);
+	char *page = arena_page(a, pgoff);
 	long begin = now_ms();
 	bool freed;
 	int sig;
 
-	if (sem_alloc_wait(s, CX_SYS, page, 1) != page) {
+	if (arena_alloc_wait(a, SLEEPABLE, page, 1) != page) {
 		printf("# page %ld cannot be allocated\n", pgoff);
 		return false;
 	}
@@ -182,8 +182,8 @@ static bool queued_free(struct sem *s, long pgoff)
 		printf("# page %ld: signal %d\n", pgoff, sig);
 		return false;
 	}
-	sem_free(s, CX_RCU, page, 1);
-	freed = range_freed(s, page);
+	arena_free(a, UNDER_RCU, page, 1);
+	freed = range_freed(a, page);
 	printf("# a queued free of page %ld: %s after %ld ms\n", pgoff,
 	       freed ? "done" : "not done", now_ms() - begin);
 
@@ -198,15 +198,15 @@ static void check_others(struct room *r)
 	/* What the process costs all others, by the CPUs that it uses. */
 	c = measure(&r->apart, CONTROL_MS);
 	took_print("the same in an arena that it does not map", c);
-	t = measure(&r->s, MEASURE_MS);
+	t = measure(&r->arena, MEASURE_MS);
 	took_print("alloc and free against a hostile process", t);
 	ASSERT(c.n && t.n, "no call has ended");
 	ASSERT(t.p99 < BOUND_US + 4 * c.p99, "of 100 calls one takes %ld us", t.p99);
 	ASSERT(t.worst < WORST_US + 4 * c.worst, "a call took %ld us", t.worst);
 	ASSERT(queued_free(&r->apart, 3), "a queued free in an arena of our own");
 	ASSERT(queued_free(&r->other, 3), "a queued free in another arena that is mapped");
-	ASSERT(queued_free(&r->s, 100), "a queued free of a page that only we have mapped");
-	ASSERT(queued_free(&r->s, 101), "another one");
+	ASSERT(queued_free(&r->arena, 100), "a queued free of a page that only we have mapped");
+	ASSERT(queued_free(&r->arena, 101), "another one");
 }
 
 static void room_open(struct room *r)
@@ -216,32 +216,35 @@ static void room_open(struct room *r)
 	memset(r, 0, sizeof(*r));
 	r->laps = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT(r->laps != MAP_FAILED, "mmap");
-	ASSERT(sem_open(&r->s, PAGES, 0) && sem_open(&r->other, 64, 0) &&
-	       sem_open(&r->apart, 64, 0), "load");
+	ASSERT(arena_open(&r->arena, PAGES, 0) && arena_open(&r->other, 64, 0) &&
+	       arena_open(&r->apart, 64, 0), "load");
 	for (i = 0; i < TABLES; i++)
-		ASSERT(sem_alloc_once(&r->s, CX_SYS, sem_page(&r->s, i * TABLE_PAGES), 1),
+		ASSERT(arena_alloc_once(&r->arena, SLEEPABLE,
+					arena_page(&r->arena, i * TABLE_PAGES), 1),
 		       "page %ld", i * TABLE_PAGES);
-	ASSERT(sem_alloc_once(&r->other, CX_SYS, r->other.base, 1), "page");
+	ASSERT(arena_alloc_once(&r->other, SLEEPABLE, r->other.base, 1), "page");
 }
 
 static void room_close(struct room *r)
 {
 	stop_all(r);
-	sem_free(&r->s, CX_RCU, r->s.base, PAGES);
-	sem_free(&r->other, CX_RCU, r->other.base, 64);
-	ASSERT(sem_settle(&r->s, 0) && sem_settle(&r->other, 0) && sem_settle(&r->apart, 0),
-	       "%ld, %ld and %ld pages left", sem_pages(&r->s), sem_pages(&r->other),
-	       sem_pages(&r->apart));
-	ASSERT(sem_freed(&r->s, CX_RCU, r->s.base, PAGES), "not all of the arena is free");
-	ASSERT(oracle_rest(r->s.fd) && oracle_rest(r->other.fd), "books");
-	sem_close(&r->apart);
-	sem_close(&r->other);
-	sem_close(&r->s);
+	arena_free(&r->arena, UNDER_RCU, r->arena.base, PAGES);
+	arena_free(&r->other, UNDER_RCU, r->other.base, 64);
+	ASSERT(arena_settle(&r->arena, 0) && arena_settle(&r->other, 0) &&
+	       arena_settle(&r->apart, 0),
+	       "%ld, %ld and %ld pages left", arena_pages(&r->arena), arena_pages(&r->other),
+	       arena_pages(&r->apart));
+	ASSERT(arena_freed(&r->arena, UNDER_RCU, r->arena.base, PAGES),
+	       "not all of the arena is free");
+	ASSERT(oracle_rest(r->arena.fd) && oracle_rest(r->other.fd), "books");
+	arena_close(&r->apart);
+	arena_close(&r->other);
+	arena_close(&r->arena);
 }
 
 static bool map_all(struct room *r)
 {
-	return map_at(r->s.fd, r->s.base, r->s.pages) &&
+	return map_at(r->arena.fd, r->arena.base, r->arena.pages) &&
 	       map_at(r->other.fd, r->other.base, r->other.pages);
 }
 
@@ -254,11 +257,11 @@ static void touch_tables(struct room *r, long tables)
 
 	for (i = 0; i < tables; i++) {
 		local[i] = (struct iovec){ buf + i, 1 };
-		remote[i] = (struct iovec){ sem_page(&r->s, i * TABLE_PAGES), 1 };
+		remote[i] = (struct iovec){ arena_page(&r->arena, i * TABLE_PAGES), 1 };
 	}
 	if (process_vm_readv(getpid(), local, tables, remote, tables, 0) < 0)
 		for (i = 0; i < tables; i++)
-			user_read_sig(sem_page(&r->s, i * TABLE_PAGES), NULL);
+			user_read_sig(arena_page(&r->arena, i * TABLE_PAGES), NULL);
 	user_read_sig(r->other.base, NULL);
 }
 
@@ -268,7 +271,7 @@ static void against(hostile_fn *first, hostile_fn *second)
 
 	room_open(&r);
 	ASSERT_OK();
-	took_print("alloc and free, undisturbed", measure(&r.s, 1500));
+	took_print("alloc and free, undisturbed", measure(&r.arena, 1500));
 	oom_expected(true);
 	ASSERT(start(&r, first) && (!second || start(&r, second)), "fork");
 	ASSERT(wait_for(*r.laps, 20000), "the hostile process has not begun");
@@ -293,11 +296,12 @@ static void be_throttled(struct room *r)
 			_exit(2);
 		*r->laps += 1;
 		touch_tables(r, TABLES);
-		munmap(r->s.base, r->s.pages * PAGE);
+		munmap(r->arena.base, r->arena.pages * PAGE);
 	}
 }
 
-TEST_LONG(bounded, throttled, 120, "a process throttled by memory.high holds up nothing that it does not map")
+TEST_LONG(bounded, throttled, 120,
+	  "a process throttled by memory.high holds up nothing that it does not map")
 {
 	against(be_throttled, NULL);
 }
@@ -327,12 +331,13 @@ static void be_limited(struct room *r)
 			_exit(2);
 		*r->laps += 1;
 		touch_tables(r, TABLES / 2);
-		munmap(r->s.base, r->s.pages * PAGE);
+		munmap(r->arena.base, r->arena.pages * PAGE);
 		write_file(CGROOT "/limited/memory.max", "max");
 	}
 }
 
-TEST_LONG(bounded, limited, 120, "a process that reclaims in its faults holds up nothing that it does not map")
+TEST_LONG(bounded, limited, 120,
+	  "a process that reclaims in its faults holds up nothing that it does not map")
 {
 	against(be_limited, NULL);
 }
@@ -343,7 +348,7 @@ static void be_stopped(struct room *r)
 		if (!map_all(r))
 			_exit(2);
 		touch_tables(r, 64);
-		munmap(r->s.base, r->s.pages * PAGE);
+		munmap(r->arena.base, r->arena.pages * PAGE);
 	}
 }
 
@@ -358,7 +363,8 @@ static void stop_it(struct room *r)
 	}
 }
 
-TEST_LONG(bounded, stopped, 120, "a process stopped among its faults holds up nothing that it does not map")
+TEST_LONG(bounded, stopped, 120,
+	  "a process stopped among its faults holds up nothing that it does not map")
 {
 	against(be_stopped, stop_it);
 }
@@ -393,13 +399,14 @@ static void be_restless(struct room *r)
 			_exit(2);
 		*r->laps += 1;
 		touch_tables(r, 16);
-		madvise(r->s.base, r->s.pages * PAGE, MADV_DONTNEED);
+		madvise(r->arena.base, r->arena.pages * PAGE, MADV_DONTNEED);
 		if (*r->laps % 2)
-			munmap(r->s.base, r->s.pages * PAGE);
+			munmap(r->arena.base, r->arena.pages * PAGE);
 	}
 }
 
-TEST_LONG(bounded, restless, 120, "a process that changes its mappings all the time holds up nothing that it does not map")
+TEST_LONG(bounded, restless, 120,
+	  "a process that changes its mappings all the time holds up nothing that it does not map")
 {
 	against(be_restless, NULL);
 }
@@ -562,7 +569,8 @@ static void stuck_close(void)
 	umount2(FUSE_DIR, MNT_DETACH);
 }
 
-TEST_LONG(bounded, stuck, 120, "a process whose mmap_lock stays taken holds up nothing that it does not map")
+TEST_LONG(bounded, stuck, 120,
+	  "a process whose mmap_lock stays taken holds up nothing that it does not map")
 {
 	struct room r;
 	long pages;
@@ -572,22 +580,24 @@ TEST_LONG(bounded, stuck, 120, "a process whose mmap_lock stays taken holds up n
 		SKIP("this kernel has no FUSE");
 	room_open(&r);
 	ASSERT_OK();
-	took_print("alloc and free, undisturbed", measure(&r.s, 1500));
+	took_print("alloc and free, undisturbed", measure(&r.arena, 1500));
 	ASSERT(get_stuck(&r, be_stuck), "nothing gets stuck: %s", strerror(errno));
 	check_others(&r);
 
 	/* What the stuck process has mapped waits for it, but not longer. */
-	page = sem_page(&r.s, 3 * TABLE_PAGES);
-	pages = sem_pages(&r.s);
-	sem_free(&r.s, CX_RCU, page, 1);
+	page = arena_page(&r.arena, 3 * TABLE_PAGES);
+	pages = arena_pages(&r.arena);
+	arena_free(&r.arena, UNDER_RCU, page, 1);
 	usleep(200000);
-	ASSERT(!sem_alloc_once(&r.s, CX_RCU, page, 1), "a page that is still mapped was reused");
-	ASSERT(queued_free(&r.s, 102), "a free that is queued behind it");
+	ASSERT(!arena_alloc_once(&r.arena, UNDER_RCU, page, 1),
+	       "a page that is still mapped was reused");
+	ASSERT(queued_free(&r.arena, 102), "a free that is queued behind it");
 	end_stuck(&r);
 	ASSERT_OK();
 	/* By itself: range_freed() drains the queue. */
-	ASSERT(sem_settle(&r.s, pages - 1), "%ld pages, %ld before", sem_pages(&r.s), pages);
-	ASSERT(range_freed(&r.s, page), "a free does not end with its obstacle");
+	ASSERT(arena_settle(&r.arena, pages - 1), "%ld pages, %ld before", arena_pages(&r.arena),
+	       pages);
+	ASSERT(range_freed(&r.arena, page), "a free does not end with its obstacle");
 	stop_all(&r);
 	stuck_close();
 	room_close(&r);
@@ -669,7 +679,7 @@ static void stuck_in_many(void)
 		many_free(&many[i]);
 	usleep(100000);
 	ASSERT(queued_free(&r.apart, 3), "a queued free in an arena of our own");
-	ASSERT(queued_free(&r.s, 100), "a queued free of a page that only we have mapped");
+	ASSERT(queued_free(&r.arena, 100), "a queued free of a page that only we have mapped");
 	end_stuck(&r);
 	for (i = 0; i < nr; i++)
 		ASSERT(wait_for(!map_pages(many[i].map), 10000), "arena %d keeps %ld pages", i,
@@ -685,7 +695,8 @@ static void stuck_in_many(void)
 	}
 }
 
-TEST_LONG(bounded, many_arenas, 180, "a stuck process that maps many arenas does not hold up another one")
+TEST_LONG(bounded, many_arenas, 180,
+	  "a stuck process that maps many arenas does not hold up another one")
 {
 	if (access("/dev/fuse", F_OK))
 		SKIP("this kernel has no FUSE");
@@ -702,34 +713,34 @@ TEST_LONG(bounded, many_arenas, 180, "a stuck process that maps many arenas does
 
 static void be_storm(struct room *r)
 {
-	struct sem s;
+	struct arena a;
 
 	oracle_pause(true);
-	if (!sem_attach(&s, r->other.fd, r->other.base, r->other.pages))
+	if (!arena_attach(&a, r->other.fd, r->other.base, r->other.pages))
 		_exit(4);
 	for (;;) {
-		struct sem_req req = { .op = SEM_CHURN, .cnt = 2000, .node = -1, .val = 1 };
+		struct arena_req req = { .op = REQ_CHURN, .cnt = 2000, .node = -1, .val = 1 };
 
-		sem_run(&s, CX_RCU, 0, &req);
+		arena_run(&a, UNDER_RCU, 0, &req);
 		*r->laps += 1;
 	}
 }
 
-static struct took measure_queued(struct sem *s, int n)
+static struct took measure_queued(struct arena *a, int n)
 {
 	static long us[1000];
 	int i;
 
 	for (i = 0; i < n; i++) {
-		char *page = sem_page(s, 9);
+		char *page = arena_page(a, 9);
 		long begin;
 
-		if (sem_alloc_wait(s, CX_SYS, page, 1) != page)
+		if (arena_alloc_wait(a, SLEEPABLE, page, 1) != page)
 			break;
 		user_write_sig(page, 1);
 		begin = now_us();
-		sem_free(s, CX_RCU, page, 1);
-		while (sem_pages(s) && now_us() - begin < 10000000)
+		arena_free(a, UNDER_RCU, page, 1);
+		while (arena_pages(a) && now_us() - begin < 10000000)
 			usleep(100);
 		us[i] = now_us() - begin;
 	}

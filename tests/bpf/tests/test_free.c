@@ -23,22 +23,22 @@
 
 TEST(free, complete_on_return, "after a sleepable free the page is gone for everybody at once")
 {
-	struct sem s;
+	struct arena a;
 	int round;
 	char *p;
 
-	ASSERT(sem_open(&s, 64, BPF_F_SEGV_ON_FAULT), "load");
+	ASSERT(arena_open(&a, 64, BPF_F_SEGV_ON_FAULT), "load");
 	for (round = 0; round < 16; round++) {
-		p = sem_alloc(&s, CX_SYS, NULL, 3);
-		ASSERT(p == s.base, "round %d: alloc", round);
+		p = arena_alloc(&a, SLEEPABLE, NULL, 3);
+		ASSERT(p == a.base, "round %d: alloc", round);
 		user_mark(p, 3, 7);
-		sem_free(&s, CX_SYS, p, 3);
-		ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+		arena_free(&a, SLEEPABLE, p, 3);
+		ASSERT_EQ(arena_pages(&a), 0, "populated pages");
 		ASSERT_EQ(user_read_sig(p, NULL), SIGSEGV, "signal of a user read");
 		ASSERT_EQ(user_write_sig(p + 2 * PAGE, 1), SIGSEGV, "signal of a user write");
-		ASSERT_EQ(sem_read(&s, CX_SYS, p), 0, "word that BPF reads");
+		ASSERT_EQ(arena_read(&a, SLEEPABLE, p), 0, "word that BPF reads");
 	}
-	sem_close(&s);
+	arena_close(&a);
 }
 
 TEST_ATOMIC(free, deferred, 64, BPF_F_SEGV_ON_FAULT,
@@ -48,15 +48,15 @@ TEST_ATOMIC(free, deferred, 64, BPF_F_SEGV_ON_FAULT,
 	char *p;
 
 	for (round = 0; round < 8; round++) {
-		p = sem_alloc(s, cx, NULL, 3);
-		ASSERT(p == s->base, "round %d: alloc", round);
+		p = arena_alloc(a, ctx, NULL, 3);
+		ASSERT(p == a->base, "round %d: alloc", round);
 		user_mark(p, 3, 7);
-		sem_free(s, cx, p, 3);
-		ASSERT(sem_freed(s, cx, p, 3), "free not finished");
-		ASSERT_EQ(sem_pages(s), 0, "populated pages");
+		arena_free(a, ctx, p, 3);
+		ASSERT(arena_freed(a, ctx, p, 3), "free not finished");
+		ASSERT_EQ(arena_pages(a), 0, "populated pages");
 		ASSERT_EQ(user_read_sig(p, NULL), SIGSEGV, "signal of a user read");
 		ASSERT_EQ(user_write_sig(p + 2 * PAGE, 1), SIGSEGV, "signal of a user write");
-		ASSERT_EQ(sem_read(s, cx, p), 0, "word that BPF reads");
+		ASSERT_EQ(arena_read(a, ctx, p), 0, "word that BPF reads");
 	}
 }
 
@@ -66,16 +66,16 @@ TEST_EACH(free, user_sees_zero, 64, 0,
 	__u64 val = 1;
 	char *p;
 
-	p = sem_alloc(s, cx, NULL, 2);
-	ASSERT(p == s->base, "alloc");
+	p = arena_alloc(a, ctx, NULL, 2);
+	ASSERT(p == a->base, "alloc");
 	user_fill(p, 2, 0x1111111111111111ULL);
-	sem_free(s, cx, p, 2);
-	ASSERT(sem_freed(s, cx, p, 2), "free not finished");
+	arena_free(a, ctx, p, 2);
+	ASSERT(arena_freed(a, ctx, p, 2), "free not finished");
 	ASSERT_EQ(user_read_sig(p, &val), 0, "signal");
 	ASSERT_EQ(user_diff(p, 2, 0), 0, "words that are not zero");
-	ASSERT_EQ(sem_pages(s), 2, "populated pages after two user faults");
+	ASSERT_EQ(arena_pages(a), 2, "populated pages after two user faults");
 	user_mark(p, 2, 99);
-	ASSERT_EQ(sem_unmarked(s, cx, p, 2, 99), 0, "pages that differ for BPF");
+	ASSERT_EQ(arena_unmarked(a, ctx, p, 2, 99), 0, "pages that differ for BPF");
 }
 
 TEST_EACH(free, other_processes, 64, BPF_F_SEGV_ON_FAULT,
@@ -85,27 +85,28 @@ TEST_EACH(free, other_processes, 64, BPF_F_SEGV_ON_FAULT,
 	__u64 val;
 	int i;
 
-	ASSERT(sem_alloc(s, cx, NULL, 4) == s->base, "alloc");
+	ASSERT(arena_alloc(a, ctx, NULL, 4) == a->base, "alloc");
 	for (i = 0; i < 3; i++)
-		ASSERT(peer_start(&peer[i], s), "peer %d", i);
-	sem_mark(s, cx, s->base, 4, 50);
+		ASSERT(peer_start(&peer[i], a), "peer %d", i);
+	arena_mark(a, ctx, a->base, 4, 50);
 	for (i = 0; i < 3; i++) {
-		ASSERT_EQ(peer_read(&peer[i], sem_page(s, 1), &val), 0, "signal in a peer");
+		ASSERT_EQ(peer_read(&peer[i], arena_page(a, 1), &val), 0, "signal in a peer");
 		ASSERT_EQ(val, 51, "word in a peer");
-		ASSERT_EQ(peer_write(&peer[i], sem_page(s, 2), 60 + i), 0, "signal in a peer");
+		ASSERT_EQ(peer_write(&peer[i], arena_page(a, 2), 60 + i), 0, "signal in a peer");
 	}
-	sem_free(s, cx, sem_page(s, 1), 2);
-	ASSERT(sem_freed(s, cx, sem_page(s, 1), 2), "free not finished");
-	ASSERT_EQ(sem_pages(s), 2, "populated pages");
+	arena_free(a, ctx, arena_page(a, 1), 2);
+	ASSERT(arena_freed(a, ctx, arena_page(a, 1), 2), "free not finished");
+	ASSERT_EQ(arena_pages(a), 2, "populated pages");
 	for (i = 0; i < 3; i++) {
-		ASSERT_EQ(peer_read(&peer[i], sem_page(s, 1), &val), SIGSEGV, "freed page, read");
-		ASSERT_EQ(peer_write(&peer[i], sem_page(s, 2), 1), SIGSEGV, "freed page, write");
-		ASSERT_EQ(peer_read(&peer[i], sem_page(s, 3), &val), 0, "page that was not freed");
+		ASSERT_EQ(peer_read(&peer[i], arena_page(a, 1), &val), SIGSEGV, "freed page, read");
+		ASSERT_EQ(peer_write(&peer[i], arena_page(a, 2), 1), SIGSEGV, "freed page, write");
+		ASSERT_EQ(peer_read(&peer[i], arena_page(a, 3), &val), 0,
+			  "page that was not freed");
 		ASSERT_EQ(val, 53, "word in a page that was not freed");
 	}
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 1), "alloc again");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 1), "alloc again");
 	for (i = 0; i < 3; i++) {
-		ASSERT_EQ(peer_read(&peer[i], sem_page(s, 1), &val), 0, "new page");
+		ASSERT_EQ(peer_read(&peer[i], arena_page(a, 1), &val), 0, "new page");
 		ASSERT_EQ(val, 0, "word in a new page");
 		peer_stop(&peer[i]);
 	}
@@ -114,96 +115,97 @@ TEST_EACH(free, other_processes, 64, BPF_F_SEGV_ON_FAULT,
 TEST_EACH(free, clamped, 64, 0,
 	  "a free that reaches out of the arena frees what is inside")
 {
-	ASSERT(sem_alloc(s, cx, NULL, 64) == s->base, "alloc");
-	sem_mark(s, cx, s->base, 64, 1);
+	ASSERT(arena_alloc(a, ctx, NULL, 64) == a->base, "alloc");
+	arena_mark(a, ctx, a->base, 64, 1);
 
-	sem_free(s, cx, sem_page(s, 64), 1);
-	sem_free(s, cx, sem_page(s, -1), 1);
-	sem_free(s, cx, sem_page(s, 100000), 64);
-	sem_free(s, cx, sem_page(s, 64), UINT_MAX);
+	arena_free(a, ctx, arena_page(a, 64), 1);
+	arena_free(a, ctx, arena_page(a, -1), 1);
+	arena_free(a, ctx, arena_page(a, 100000), 64);
+	arena_free(a, ctx, arena_page(a, 64), UINT_MAX);
 	usleep(20000);
-	ASSERT_EQ(sem_pages(s), 64, "populated pages after frees outside");
-	ASSERT_EQ(sem_unmarked(s, cx, s->base, 64, 1), 0, "pages that lost contents");
+	ASSERT_EQ(arena_pages(a), 64, "populated pages after frees outside");
+	ASSERT_EQ(arena_unmarked(a, ctx, a->base, 64, 1), 0, "pages that lost contents");
 
-	sem_free(s, cx, sem_page(s, 60), 100);
-	ASSERT(sem_settle(s, 60), "free over the end");
-	sem_free(s, cx, sem_page(s, 50), UINT_MAX);
-	ASSERT(sem_settle(s, 50), "free of 4G pages");
-	ASSERT_EQ(sem_unmarked(s, cx, s->base, 50, 1), 0, "pages that lost contents");
-	ASSERT(sem_alloc(s, cx, NULL, 14) == sem_page(s, 50), "alloc of what was freed");
+	arena_free(a, ctx, arena_page(a, 60), 100);
+	ASSERT(arena_settle(a, 60), "free over the end");
+	arena_free(a, ctx, arena_page(a, 50), UINT_MAX);
+	ASSERT(arena_settle(a, 50), "free of 4G pages");
+	ASSERT_EQ(arena_unmarked(a, ctx, a->base, 50, 1), 0, "pages that lost contents");
+	ASSERT(arena_alloc(a, ctx, NULL, 14) == arena_page(a, 50), "alloc of what was freed");
 }
 
 TEST_EACH(free, nothing, 64, 0,
 	  "a free of nothing changes nothing")
 {
-	ASSERT(sem_alloc(s, cx, NULL, 4) == s->base, "alloc");
-	sem_mark(s, cx, s->base, 4, 9);
-	sem_free(s, cx, s->base, 0);
-	sem_free(s, cx, NULL, 4);
-	sem_free(s, cx, sem_page(s, 4), 60);
-	sem_free(s, cx, sem_page(s, 30), 1);
+	ASSERT(arena_alloc(a, ctx, NULL, 4) == a->base, "alloc");
+	arena_mark(a, ctx, a->base, 4, 9);
+	arena_free(a, ctx, a->base, 0);
+	arena_free(a, ctx, NULL, 4);
+	arena_free(a, ctx, arena_page(a, 4), 60);
+	arena_free(a, ctx, arena_page(a, 30), 1);
 	usleep(20000);
-	ASSERT_EQ(sem_pages(s), 4, "populated pages");
-	ASSERT_EQ(sem_unmarked(s, cx, s->base, 4, 9), 0, "pages that lost contents");
-	ASSERT(sem_alloc(s, cx, NULL, 60) == sem_page(s, 4), "alloc of the rest");
+	ASSERT_EQ(arena_pages(a), 4, "populated pages");
+	ASSERT_EQ(arena_unmarked(a, ctx, a->base, 4, 9), 0, "pages that lost contents");
+	ASSERT(arena_alloc(a, ctx, NULL, 60) == arena_page(a, 4), "alloc of the rest");
 }
 
 TEST_EACH(free, inside_page, 64, 0,
 	  "an address inside a page frees that page")
 {
-	ASSERT(sem_alloc(s, cx, NULL, 4) == s->base, "alloc");
-	sem_free(s, cx, sem_page(s, 1) + 123, 1);
-	ASSERT(sem_freed(s, cx, sem_page(s, 1), 1), "free not finished");
-	ASSERT_EQ(sem_pages(s), 3, "populated pages");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 1), "alloc");
+	ASSERT(arena_alloc(a, ctx, NULL, 4) == a->base, "alloc");
+	arena_free(a, ctx, arena_page(a, 1) + 123, 1);
+	ASSERT(arena_freed(a, ctx, arena_page(a, 1), 1), "free not finished");
+	ASSERT_EQ(arena_pages(a), 3, "populated pages");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 1), "alloc");
 }
 
 TEST_EACH(free, mixture, 64, 0,
 	  "pages, reservations and holes are freed in one call")
 {
-	ASSERT(sem_alloc(s, cx, sem_page(s, 2), 3) == sem_page(s, 2), "alloc");
-	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 8), 4), 0, "reserve");
-	ASSERT(sem_alloc(s, cx, sem_page(s, 12), 1) == sem_page(s, 12), "alloc");
-	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 20), 4), 0, "reserve");
-	sem_free(s, cx, s->base, 22);
-	ASSERT(sem_freed(s, cx, s->base, 22), "free not finished");
-	ASSERT_EQ(sem_pages(s), 0, "populated pages");
-	ASSERT(sem_alloc(s, cx, NULL, 22) == s->base, "alloc of all that was freed");
-	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 22), 1), -EBUSY, "rest of a reservation");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 24), "alloc behind the reservation");
+	ASSERT(arena_alloc(a, ctx, arena_page(a, 2), 3) == arena_page(a, 2), "alloc");
+	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 8), 4), 0, "reserve");
+	ASSERT(arena_alloc(a, ctx, arena_page(a, 12), 1) == arena_page(a, 12), "alloc");
+	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 20), 4), 0, "reserve");
+	arena_free(a, ctx, a->base, 22);
+	ASSERT(arena_freed(a, ctx, a->base, 22), "free not finished");
+	ASSERT_EQ(arena_pages(a), 0, "populated pages");
+	ASSERT(arena_alloc(a, ctx, NULL, 22) == a->base, "alloc of all that was freed");
+	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 22), 1), -EBUSY, "rest of a reservation");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 24), "alloc behind the reservation");
 }
 
 TEST_EACH(free, twice, 64, 0,
 	  "a page freed twice is handed out once")
 {
-	ASSERT(sem_alloc(s, cx, NULL, 8) == s->base, "alloc");
-	sem_free(s, cx, sem_page(s, 2), 1);
-	sem_free(s, cx, sem_page(s, 2), 1);
-	sem_free(s, cx, sem_page(s, 2), 1);
-	ASSERT(sem_freed(s, cx, sem_page(s, 2), 1), "free not finished");
-	sem_free(s, cx, sem_page(s, 2), 1);
+	ASSERT(arena_alloc(a, ctx, NULL, 8) == a->base, "alloc");
+	arena_free(a, ctx, arena_page(a, 2), 1);
+	arena_free(a, ctx, arena_page(a, 2), 1);
+	arena_free(a, ctx, arena_page(a, 2), 1);
+	ASSERT(arena_freed(a, ctx, arena_page(a, 2), 1), "free not finished");
+	arena_free(a, ctx, arena_page(a, 2), 1);
 	usleep(10000);
-	ASSERT_EQ(sem_pages(s), 7, "populated pages");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 2), "first alloc");
-	ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, 8), "second alloc");
+	ASSERT_EQ(arena_pages(a), 7, "populated pages");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 2), "first alloc");
+	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 8), "second alloc");
 	usleep(10000);
-	ASSERT_EQ(sem_pages(s), 9, "populated pages");
+	ASSERT_EQ(arena_pages(a), 9, "populated pages");
 }
 
 TEST_EACH(free, overlapping, 64, 0,
 	  "overlapping frees free the union")
 {
-	ASSERT(sem_alloc(s, cx, NULL, 32) == s->base, "alloc");
-	sem_mark(s, cx, s->base, 32, 3);
-	sem_free(s, cx, sem_page(s, 4), 8);
-	sem_free(s, cx, sem_page(s, 8), 8);
-	sem_free(s, cx, sem_page(s, 2), 4);
-	sem_free(s, cx, sem_page(s, 3), 12);
-	ASSERT(sem_freed(s, cx, sem_page(s, 2), 14), "free not finished");
-	ASSERT_EQ(sem_pages(s), 18, "populated pages");
-	ASSERT_EQ(sem_unmarked(s, cx, s->base, 2, 3), 0, "pages before that lost contents");
-	ASSERT_EQ(sem_unmarked(s, cx, sem_page(s, 16), 16, 19), 0, "pages behind that lost contents");
-	ASSERT(sem_alloc(s, cx, NULL, 14) == sem_page(s, 2), "alloc of the union");
+	ASSERT(arena_alloc(a, ctx, NULL, 32) == a->base, "alloc");
+	arena_mark(a, ctx, a->base, 32, 3);
+	arena_free(a, ctx, arena_page(a, 4), 8);
+	arena_free(a, ctx, arena_page(a, 8), 8);
+	arena_free(a, ctx, arena_page(a, 2), 4);
+	arena_free(a, ctx, arena_page(a, 3), 12);
+	ASSERT(arena_freed(a, ctx, arena_page(a, 2), 14), "free not finished");
+	ASSERT_EQ(arena_pages(a), 18, "populated pages");
+	ASSERT_EQ(arena_unmarked(a, ctx, a->base, 2, 3), 0, "pages before that lost contents");
+	ASSERT_EQ(arena_unmarked(a, ctx, arena_page(a, 16), 16, 19), 0,
+		  "pages behind that lost contents");
+	ASSERT(arena_alloc(a, ctx, NULL, 14) == arena_page(a, 2), "alloc of the union");
 }
 
 TEST_EACH(free, scattered, 200, 0,
@@ -212,17 +214,17 @@ TEST_EACH(free, scattered, 200, 0,
 	int i;
 
 	for (i = 0; i < 200; i += 100)
-		ASSERT(sem_alloc(s, cx, NULL, 100) == sem_page(s, i), "alloc");
-	user_mark(s->base, 200, 1);
+		ASSERT(arena_alloc(a, ctx, NULL, 100) == arena_page(a, i), "alloc");
+	user_mark(a->base, 200, 1);
 	for (i = 0; i < 200; i += 2)
-		sem_free(s, cx, sem_page(s, i), 1);
+		arena_free(a, ctx, arena_page(a, i), 1);
 	for (i = 0; i < 200; i += 2)
-		ASSERT(sem_freed(s, cx, sem_page(s, i), 1), "free not finished");
-	ASSERT_EQ(sem_pages(s), 100, "populated pages");
+		ASSERT(arena_freed(a, ctx, arena_page(a, i), 1), "free not finished");
+	ASSERT_EQ(arena_pages(a), 100, "populated pages");
 	for (i = 0; i < 200; i += 2)
-		ASSERT(sem_alloc(s, cx, NULL, 1) == sem_page(s, i), "page %d", i);
+		ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, i), "page %d", i);
 	for (i = 0; i < 200; i++)
-		ASSERT_EQ(*(volatile __u64 *)sem_page(s, i), i % 2 ? (__u64)i + 1 : 0, "word");
+		ASSERT_EQ(*(volatile __u64 *)arena_page(a, i), i % 2 ? (__u64)i + 1 : 0, "word");
 }
 
 /*
@@ -230,10 +232,10 @@ TEST_EACH(free, scattered, 200, 0,
  */
 
 struct racer {
-	struct sem *s;
-	enum sem_cx cx;
+	struct arena *arena;
+	enum context ctx;
 	int slot;
-	struct sem_req r;
+	struct arena_req r;
 	atomic_int *go;
 	bool ok;
 };
@@ -244,18 +246,18 @@ static void *racer_main(void *arg)
 
 	while (!atomic_load(c->go))
 		;
-	c->ok = sem_run(c->s, c->cx, c->slot, &c->r);
+	c->ok = arena_run(c->arena, c->ctx, c->slot, &c->r);
 
 	return NULL;
 }
 
-static bool race(struct sem *s, enum sem_cx cx0, enum sem_cx cx1, struct sem_req *r0,
-		 struct sem_req *r1)
+static bool race(struct arena *a, enum context cx0, enum context cx1, struct arena_req *r0,
+		 struct arena_req *r1)
 {
 	atomic_int go = 0;
 	struct racer c[2] = {
-		{ .s = s, .cx = cx0, .slot = 1, .r = *r0, .go = &go },
-		{ .s = s, .cx = cx1, .slot = 2, .r = *r1, .go = &go },
+		{ .arena = a, .ctx = cx0, .slot = 1, .r = *r0, .go = &go },
+		{ .arena = a, .ctx = cx1, .slot = 2, .r = *r1, .go = &go },
 	};
 	pthread_t t[2];
 
@@ -270,79 +272,81 @@ static bool race(struct sem *s, enum sem_cx cx0, enum sem_cx cx1, struct sem_req
 	return c[0].ok && c[1].ok;
 }
 
-static void race_frees(enum sem_cx cx0, enum sem_cx cx1)
+static void race_frees(enum context cx0, enum context cx1)
 {
-	struct sem_req r0, r1;
-	struct sem s;
+	struct arena_req r0, r1;
+	struct arena a;
 	int round;
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(sem_open(&s, 256, 0), "load");
+	ASSERT(arena_open(&a, 256, 0), "load");
 	for (round = 0; round < 4; round++) {
-		ASSERT(sem_alloc_wait(&s, CX_SYS, NULL, 256) == s.base, "round %d: alloc", round);
-		ASSERT_EQ(user_diff(s.base, 256, 0), 0, "words that are not zero");
-		user_mark(s.base, 256, 1);
-		r0 = (struct sem_req){ .op = SEM_FREE_EACH, .addr = (__u64)s.base, .cnt = 256 };
+		ASSERT(arena_alloc_wait(&a, SLEEPABLE, NULL, 256) == a.base, "round %d: alloc",
+		       round);
+		ASSERT_EQ(user_diff(a.base, 256, 0), 0, "words that are not zero");
+		user_mark(a.base, 256, 1);
+		r0 = (struct arena_req){ .op = REQ_FREE_EACH, .addr = (__u64)a.base, .cnt = 256 };
 		r1 = r0;
 		if (round % 2) {
-			r1.op = SEM_FREE;
+			r1.op = REQ_FREE;
 			r1.addr += 50 * PAGE;
 			r1.cnt = 150;
 		}
-		ASSERT(race(&s, cx0, cx1, &r0, &r1), "run");
-		ASSERT(sem_settle(&s, 0), "%ld pages left", sem_pages(&s));
+		ASSERT(race(&a, cx0, cx1, &r0, &r1), "run");
+		ASSERT(arena_settle(&a, 0), "%ld pages left", arena_pages(&a));
 	}
-	sem_close(&s);
+	arena_close(&a);
 }
 
 TEST(free, race_sleepable, "two CPUs free the same pages, sleepable")
 {
-	race_frees(CX_SYS, CX_SYS);
+	race_frees(SLEEPABLE, SLEEPABLE);
 }
 
 TEST(free, race_softirq_off, "two CPUs free the same pages, bottom halves disabled")
 {
-	race_frees(CX_TC, CX_TC);
+	race_frees(BH_OFF, BH_OFF);
 }
 
 TEST(free, race_mixed, "two CPUs free the same pages, one can sleep and one cannot")
 {
-	race_frees(CX_SYS, CX_RCU);
+	race_frees(SLEEPABLE, UNDER_RCU);
 }
 
-static void race_churn(enum sem_cx cx0, enum sem_cx cx1)
+static void race_churn(enum context cx0, enum context cx1)
 {
-	struct sem_req r0 = { .op = SEM_CHURN, .cnt = 3000, .node = -1, .val = 1ULL << 40 };
-	struct sem_req r1 = { .op = SEM_CHURN, .cnt = 3000, .node = -1, .val = 2ULL << 40 };
-	struct sem s;
+	struct arena_req r0 = { .op = REQ_CHURN, .cnt = 3000, .node = -1, .val = 1ULL << 40 };
+	struct arena_req r1 = { .op = REQ_CHURN, .cnt = 3000, .node = -1, .val = 2ULL << 40 };
+	struct arena a;
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(sem_open(&s, 256, 0), "load");
-	ASSERT(race(&s, cx0, cx1, &r0, &r1), "run");
+	ASSERT(arena_open(&a, 256, 0), "load");
+	ASSERT(race(&a, cx0, cx1, &r0, &r1), "run");
 	ASSERT_EQ(r0.ret, 0, "rounds gone wrong on the first CPU");
 	ASSERT_EQ(r1.ret, 0, "rounds gone wrong on the second CPU");
 	ASSERT(r0.addr < 3000 || r1.addr < 3000, "no allocation succeeded");
-	ASSERT(sem_settle(&s, 0), "%ld pages left", sem_pages(&s));
-	ASSERT(sem_alloc_wait(&s, CX_SYS, NULL, 256) == s.base, "the whole arena afterwards");
-	ASSERT_EQ(user_diff(s.base, 256, 0), 0, "words that are not zero");
-	sem_close(&s);
+	ASSERT(arena_settle(&a, 0), "%ld pages left", arena_pages(&a));
+	ASSERT(arena_alloc_wait(&a, SLEEPABLE, NULL, 256) == a.base, "the whole arena afterwards");
+	ASSERT_EQ(user_diff(a.base, 256, 0), 0, "words that are not zero");
+	arena_close(&a);
 }
 
 TEST(free, churn_sleepable, "two CPUs allocate, use and free; no write is lost, sleepable")
 {
-	race_churn(CX_SYS, CX_SYS);
+	race_churn(SLEEPABLE, SLEEPABLE);
 }
 
-TEST(free, churn_softirq_off, "two CPUs allocate, use and free; no write is lost, bottom halves disabled")
+TEST(free, churn_softirq_off,
+     "two CPUs allocate, use and free; no write is lost, bottom halves disabled")
 {
-	race_churn(CX_TC, CX_TC);
+	race_churn(BH_OFF, BH_OFF);
 }
 
 TEST(free, churn_mixed, "two CPUs allocate, use and free; no write is lost, one can sleep")
 {
-	race_churn(CX_SYS, CX_TC);
+	race_churn(SLEEPABLE, BH_OFF);
 }
 
 /*
@@ -351,7 +355,7 @@ TEST(free, churn_mixed, "two CPUs allocate, use and free; no write is lost, one 
  * space and BPF must look at the same page.
  */
 struct hammer {
-	struct sem *s;
+	struct arena *arena;
 	atomic_int stop;
 	atomic_long reads;
 	bool write;
@@ -360,7 +364,7 @@ struct hammer {
 static void *hammer_main(void *arg)
 {
 	struct hammer *h = arg;
-	volatile __u64 *p = (volatile __u64 *)h->s->base;
+	volatile __u64 *p = (volatile __u64 *)h->arena->base;
 
 	while (!atomic_load(&h->stop)) {
 		if (h->write)
@@ -374,114 +378,117 @@ static void *hammer_main(void *arg)
 }
 
 /* What one side writes, the other one reads, in both directions. */
-static bool views_agree(struct sem *s, enum sem_cx cx, __u64 val)
+static bool views_agree(struct arena *a, enum context ctx, __u64 val)
 {
-	volatile __u64 *p = (volatile __u64 *)s->base;
+	volatile __u64 *p = (volatile __u64 *)a->base;
 
 	*p = val;
-	if (sem_read(s, cx, s->base) != val)
+	if (arena_read(a, ctx, a->base) != val)
 		return false;
-	sem_write(s, cx, s->base, val + 1);
+	arena_write(a, ctx, a->base, val + 1);
 
 	return *p == val + 1;
 }
 
-static void race_faults(enum sem_cx cx, bool write)
+static void race_faults(enum context ctx, bool write)
 {
 	struct hammer h = { .write = write };
-	struct sem s;
+	struct arena a;
 	pthread_t t;
 	int round;
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(sem_open(&s, 16, 0), "load");
-	h.s = &s;
+	ASSERT(arena_open(&a, 16, 0), "load");
+	h.arena = &a;
 	ASSERT(thread_on(&t, 1, hammer_main, &h), "thread");
 	pin_cpu(0);
 	ASSERT(wait_for(atomic_load(&h.reads) > 0, 10000), "the other thread does not run");
 	for (round = 0; round < 400; round++) {
 		/* Whoever was first, the page is there afterwards. */
-		sem_alloc_once(&s, cx, s.base, 1);
+		arena_alloc_once(&a, ctx, a.base, 1);
 		if (round % 8 == 7) {
 			/* A free that is still at work may come between the steps. */
-			ASSERT(wait_for(views_agree(&s, cx, round), cx == CX_SYS ? 0 : 5000),
+			ASSERT(wait_for(views_agree(&a, ctx, round), ctx == SLEEPABLE ? 0 : 5000),
 			       "BPF and user space look at different pages");
 		}
-		sem_free(&s, cx, s.base, 1);
+		arena_free(&a, ctx, a.base, 1);
 	}
 	atomic_store(&h.stop, 1);
 	pthread_join(t, NULL);
 
-	sem_free(&s, cx, s.base, 16);
-	ASSERT(sem_freed(&s, cx, s.base, 16), "free not finished");
-	ASSERT_EQ(user_diff(s.base, 1, 0), 0, "words that are not zero afterwards");
-	sem_write(&s, cx, s.base, 1234);
-	ASSERT_EQ(*(volatile __u64 *)s.base, 1234, "word that user space reads at the end");
-	ASSERT_EQ(sem_pages(&s), 1, "populated pages");
-	sem_close(&s);
+	arena_free(&a, ctx, a.base, 16);
+	ASSERT(arena_freed(&a, ctx, a.base, 16), "free not finished");
+	ASSERT_EQ(user_diff(a.base, 1, 0), 0, "words that are not zero afterwards");
+	arena_write(&a, ctx, a.base, 1234);
+	ASSERT_EQ(*(volatile __u64 *)a.base, 1234, "word that user space reads at the end");
+	ASSERT_EQ(arena_pages(&a), 1, "populated pages");
+	arena_close(&a);
 }
 
-TEST(free, fault_race_read_sleepable, "user reads against sleepable frees: no view of a freed page survives")
+TEST(free, fault_race_read_sleepable,
+     "user reads against sleepable frees: no view of a freed page survives")
 {
-	race_faults(CX_SYS, false);
+	race_faults(SLEEPABLE, false);
 }
 
-TEST(free, fault_race_write_sleepable, "user writes against sleepable frees: no view of a freed page survives")
+TEST(free, fault_race_write_sleepable,
+     "user writes against sleepable frees: no view of a freed page survives")
 {
-	race_faults(CX_SYS, true);
+	race_faults(SLEEPABLE, true);
 }
 
-TEST(free, fault_race_deferred, "user writes against frees under rcu: no view of a freed page survives")
+TEST(free, fault_race_deferred,
+     "user writes against frees under rcu: no view of a freed page survives")
 {
-	race_faults(CX_RCU, true);
+	race_faults(UNDER_RCU, true);
 }
 
 /* A process that maps, touches and unmaps the arena without end. */
-static void mapper(struct sem *s)
+static void mapper(struct arena *a)
 {
 	for (;;) {
-		if (!map_at(s->fd, s->base, s->pages))
+		if (!map_at(a->fd, a->base, a->pages))
 			_exit(1);
-		user_mark(s->base, 8, 1);
-		if (munmap(s->base, s->pages * PAGE))
+		user_mark(a->base, 8, 1);
+		if (munmap(a->base, a->pages * PAGE))
 			_exit(1);
 	}
 }
 
-static void race_munmap(enum sem_cx cx)
+static void race_munmap(enum context ctx)
 {
-	struct sem s;
+	struct arena a;
 	int round, status;
 	pid_t pid;
 
-	ASSERT(sem_open(&s, 32, 0), "load");
+	ASSERT(arena_open(&a, 32, 0), "load");
 	fflush(stdout);
 	pid = fork();
 	ASSERT(pid >= 0, "fork");
 	if (!pid)
-		mapper(&s);
+		mapper(&a);
 	for (round = 0; round < 300; round++) {
-		sem_alloc_once(&s, cx, NULL, 8);
-		sem_free(&s, cx, s.base, 32);
+		arena_alloc_once(&a, ctx, NULL, 8);
+		arena_free(&a, ctx, a.base, 32);
 	}
 	ASSERT_EQ(waitpid(pid, &status, WNOHANG), 0, "the other process ended, waitpid");
 	kill(pid, SIGKILL);
 	ASSERT_EQ(waitpid(pid, &status, 0), pid, "waitpid");
-	sem_free(&s, cx, s.base, 32);
-	ASSERT(sem_alloc_wait(&s, CX_SYS, NULL, 32) == s.base, "alloc afterwards");
-	ASSERT_EQ(user_diff(s.base, 32, 0), 0, "words that are not zero");
-	sem_close(&s);
+	arena_free(&a, ctx, a.base, 32);
+	ASSERT(arena_alloc_wait(&a, SLEEPABLE, NULL, 32) == a.base, "alloc afterwards");
+	ASSERT_EQ(user_diff(a.base, 32, 0), 0, "words that are not zero");
+	arena_close(&a);
 }
 
 TEST(free, munmap_race_sleepable, "another process maps and unmaps during sleepable frees")
 {
-	race_munmap(CX_SYS);
+	race_munmap(SLEEPABLE);
 }
 
 TEST(free, munmap_race_deferred, "another process maps and unmaps during frees under rcu")
 {
-	race_munmap(CX_RCU);
+	race_munmap(UNDER_RCU);
 }
 
 /*
@@ -575,7 +582,8 @@ TEST(free, under_mmap_lock, "a free from iter.s/task_vma while the process maps:
 	iter_bpf__destroy(skel);
 }
 
-TEST(free, long_under_mmap_lock, "a free of thousands of runs under mmap_lock waits for the lock once, not once a batch")
+TEST(free, long_under_mmap_lock,
+     "a free of thousands of runs under mmap_lock waits for the lock once, not once a batch")
 {
 	struct iter_bpf *skel;
 	__u64 ns;
@@ -588,12 +596,12 @@ TEST(free, long_under_mmap_lock, "a free of thousands of runs under mmap_lock wa
 }
 
 /* Count zaps in the arena from now on. */
-static bool count_zaps(struct zap_bpf *skel, struct sem *s)
+static bool count_zaps(struct zap_bpf *skel, struct arena *a)
 {
 	const char *fn = kver >= 70000 ? "zap_vma_range" : "zap_page_range_single";
 
-	skel->bss->from = (__u64)s->base;
-	skel->bss->to = (__u64)sem_page(s, s->pages);
+	skel->bss->from = (__u64)a->base;
+	skel->bss->to = (__u64)arena_page(a, a->pages);
 	skel->links.on_zap = bpf_program__attach_kprobe(skel->progs.on_zap, false, fn);
 
 	return skel->links.on_zap;
@@ -601,43 +609,45 @@ static bool count_zaps(struct zap_bpf *skel, struct sem *s)
 
 #define ZAP_PAGES 1000
 
-TEST(free, zaps_what_is_mapped, "one page that user space has touched does not cost a zap for each page that it has not")
+TEST(free, zaps_what_is_mapped,
+     "one page that user space has touched does not cost a zap for each page that it has not")
 {
 	struct zap_bpf *skel = zap_bpf__open_and_load();
-	struct sem s;
+	struct arena a;
 	int i;
 
-	ASSERT(skel && sem_open(&s, ZAP_PAGES, 0), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, ZAP_PAGES) == s.base, "alloc");
+	ASSERT(skel && arena_open(&a, ZAP_PAGES, 0), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, ZAP_PAGES) == a.base, "alloc");
 	/* What is left are runs of one page. */
 	for (i = 0; i < ZAP_PAGES; i += 2)
-		sem_free(&s, CX_SYS, sem_page(&s, i), 1);
-	user_mark(sem_page(&s, 501), 1, 7);
-	ASSERT(count_zaps(skel, &s), "kprobe");
+		arena_free(&a, SLEEPABLE, arena_page(&a, i), 1);
+	user_mark(arena_page(&a, 501), 1, 7);
+	ASSERT(count_zaps(skel, &a), "kprobe");
 
-	sem_free(&s, CX_SYS, s.base, ZAP_PAGES);
+	arena_free(&a, SLEEPABLE, a.base, ZAP_PAGES);
 	ASSERT_EQ(skel->bss->calls, 1, "zaps");
 	ASSERT_EQ(skel->bss->bytes, PAGE, "bytes zapped");
-	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
-	sem_close(&s);
+	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
+	arena_close(&a);
 	zap_bpf__destroy(skel);
 }
 
-TEST(free, zaps_neighbours_together, "pages in a row that user space has touched are zapped in one go, reservations not at all")
+TEST(free, zaps_neighbours_together,
+     "pages in a row that user space has touched are zapped in one go, reservations not at all")
 {
 	struct zap_bpf *skel = zap_bpf__open_and_load();
-	struct sem s;
+	struct arena a;
 
-	ASSERT(skel && sem_open(&s, 256, 0), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 128) == s.base, "alloc");
-	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 128), 100), 0, "reserve");
-	user_mark(sem_page(&s, 30), 64, 7);
-	ASSERT(count_zaps(skel, &s), "kprobe");
+	ASSERT(skel && arena_open(&a, 256, 0), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 128) == a.base, "alloc");
+	ASSERT_EQ(arena_reserve(&a, SLEEPABLE, arena_page(&a, 128), 100), 0, "reserve");
+	user_mark(arena_page(&a, 30), 64, 7);
+	ASSERT(count_zaps(skel, &a), "kprobe");
 
-	sem_free(&s, CX_SYS, s.base, s.pages);
+	arena_free(&a, SLEEPABLE, a.base, a.pages);
 	ASSERT_EQ(skel->bss->calls, 1, "zaps");
 	ASSERT_EQ(skel->bss->bytes, 64 * PAGE, "bytes zapped");
-	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
-	sem_close(&s);
+	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
+	arena_close(&a);
 	zap_bpf__destroy(skel);
 }

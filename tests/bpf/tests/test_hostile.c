@@ -68,17 +68,17 @@ enum page_state {
 };
 
 struct fuzz {
-	struct sem s;
+	struct arena arena;
 	unsigned char state[FUZZ_PAGES];
 	uint64_t mark[FUZZ_PAGES];
 	uint64_t call;
-	enum sem_cx cx;
+	enum context ctx;
 };
 
 /* Interesting addresses, around the arena and far from it. */
 static uint64_t fuzz_addr(const struct fuzz *f)
 {
-	uint64_t base = (uintptr_t)f->s.base, end = base + FUZZ_PAGES * PAGE, r = rnd();
+	uint64_t base = (uintptr_t)f->arena.base, end = base + FUZZ_PAGES * PAGE, r = rnd();
 	static const uint64_t odd[] = {
 		0, 1, 4095, 4096, ~0ULL, ~4095ULL, 1ULL << 31, 1ULL << 32, 1ULL << 47,
 		1ULL << 63, 0xffff888000000000ULL, 0xffffffff81000000ULL, 0xdead000000000100ULL,
@@ -115,7 +115,7 @@ static uint32_t fuzz_cnt(void)
 /* Only the lower half of an address counts, as in the kernel's own arena. */
 static uint32_t fuzz_pgoff(const struct fuzz *f, uint64_t addr)
 {
-	return (uint32_t)(addr - (uintptr_t)f->s.base) / PAGE;
+	return (uint32_t)(addr - (uintptr_t)f->arena.base) / PAGE;
 }
 
 static bool fuzz_any(const struct fuzz *f, uint32_t from, uint32_t cnt, enum page_state state)
@@ -162,19 +162,19 @@ static void fuzz_alloc(struct fuzz *f)
 	bool sane = cnt && cnt <= FUZZ_PAGES && !flags && !(addr % PAGE) &&
 		    (node == -1 || node == 0) &&
 		    (!addr || (pgoff < FUZZ_PAGES && cnt <= FUZZ_PAGES - pgoff));
-	char *p = sem_alloc_args(&f->s, f->cx, (void *)addr, cnt, node, flags);
+	char *p = arena_alloc_args(&f->arena, f->ctx, (void *)addr, cnt, node, flags);
 
 	if (!p) {
 		/* Nothing was in the way of who can wait for memory. */
-		ASSERT(!sane || f->cx != CX_SYS ||
+		ASSERT(!sane || f->ctx != SLEEPABLE ||
 		       (addr ? !fuzz_all_free(f, pgoff, cnt) : !fuzz_has_room(f, cnt)),
 		       "no %u pages at %#llx, where they are free", cnt, (unsigned long long)addr);
 		return;
 	}
 	ASSERT(sane, "%u pages at %#llx, node %d, flags %#llx: got %p", cnt,
 	       (unsigned long long)addr, node, (unsigned long long)flags, p);
-	ASSERT(!((uintptr_t)p % PAGE) && p >= f->s.base &&
-	       p + cnt * PAGE <= f->s.base + FUZZ_PAGES * PAGE, "%p is outside", p);
+	ASSERT(!((uintptr_t)p % PAGE) && p >= f->arena.base &&
+	       p + cnt * PAGE <= f->arena.base + FUZZ_PAGES * PAGE, "%p is outside", p);
 	if (addr)
 		ASSERT_EQ(fuzz_pgoff(f, (uintptr_t)p), pgoff, "page, where an address was given");
 	pgoff = fuzz_pgoff(f, (uintptr_t)p);
@@ -183,7 +183,7 @@ static void fuzz_alloc(struct fuzz *f)
 	for (i = pgoff; i < pgoff + cnt; i++) {
 		f->state[i] = PAGE_OURS;
 		f->mark[i] = f->call << 20 | i;
-		*(volatile uint64_t *)sem_page(&f->s, i) = f->mark[i];
+		*(volatile uint64_t *)arena_page(&f->arena, i) = f->mark[i];
 	}
 }
 
@@ -195,12 +195,12 @@ static void fuzz_free(struct fuzz *f)
 	/* Seldom all of it. */
 	if (cnt > 64 && rnd() % 8)
 		cnt %= 64;
-	sem_free(&f->s, f->cx, (void *)addr, cnt);
+	arena_free(&f->arena, f->ctx, (void *)addr, cnt);
 	if (!addr || pgoff >= FUZZ_PAGES)
 		return;
 	for (i = pgoff; i < FUZZ_PAGES && i - pgoff < cnt; i++)
 		if (f->state[i] != FREE)
-			f->state[i] = f->cx == CX_SYS && f->state[i] != GOING ? FREE : GOING;
+			f->state[i] = f->ctx == SLEEPABLE && f->state[i] != GOING ? FREE : GOING;
 }
 
 static void fuzz_reserve(struct fuzz *f)
@@ -208,7 +208,7 @@ static void fuzz_reserve(struct fuzz *f)
 	uint64_t addr = fuzz_addr(f);
 	uint32_t cnt = fuzz_cnt(), pgoff = fuzz_pgoff(f, addr), i;
 	bool sane = !(addr % PAGE) && pgoff < FUZZ_PAGES && cnt <= FUZZ_PAGES - pgoff;
-	int err = sem_reserve(&f->s, f->cx, (void *)addr, cnt);
+	int err = arena_reserve(&f->arena, f->ctx, (void *)addr, cnt);
 
 	if (!cnt || !sane) {
 		ASSERT_EQ(err, cnt ? -EINVAL : 0, "error of a reservation that makes no sense");
@@ -233,27 +233,29 @@ static void fuzz_check(struct fuzz *f)
 		if (f->state[i] != PAGE_OURS)
 			continue;
 		pages++;
-		ASSERT_EQ(*(volatile uint64_t *)sem_page(&f->s, i), f->mark[i], "mark in a page");
+		ASSERT_EQ(*(volatile uint64_t *)arena_page(&f->arena, i), f->mark[i],
+			  "mark in a page");
 	}
-	ASSERT(oracle_rest(f->s.fd), "after %llu calls", (unsigned long long)f->call);
-	ASSERT_EQ(sem_pages(&f->s), pages, "populated pages");
+	ASSERT(oracle_rest(f->arena.fd), "after %llu calls", (unsigned long long)f->call);
+	ASSERT_EQ(arena_pages(&f->arena), pages, "populated pages");
 }
 
-TEST_LONG(hostile, arguments, 120, "whatever the arguments, calls do what they say, and nothing to other arenas")
+TEST_LONG(hostile, arguments, 120,
+	  "whatever the arguments, calls do what they say, and nothing to other arenas")
 {
 	static struct fuzz f;
 	struct peer peer;
-	struct sem other;
+	struct arena other;
 	__u64 val = 0;
 
 	rng_state = storm_seed;
 	printf("# seed %llu\n", storm_seed);
-	ASSERT(sem_open(&f.s, FUZZ_PAGES, BPF_F_SEGV_ON_FAULT), "load");
-	ASSERT(sem_open(&other, FUZZ_PAGES, 0), "load");
+	ASSERT(arena_open(&f.arena, FUZZ_PAGES, BPF_F_SEGV_ON_FAULT), "load");
+	ASSERT(arena_open(&other, FUZZ_PAGES, 0), "load");
 	user_fill(other.base, FUZZ_PAGES, 0x5ec1e7);
 	ASSERT(peer_start(&peer, &other), "peer");
 	for (f.call = 1; f.call <= FUZZ_CALLS && !test_failed(); f.call++) {
-		f.cx = rnd() % (nr_cpus > 1 ? 4 : 3);
+		f.ctx = rnd() % (nr_cpus > 1 ? 4 : 3);
 		switch (rnd() % 8) {
 		case 0: case 1: case 2: case 3:
 			fuzz_alloc(&f);
@@ -269,11 +271,12 @@ TEST_LONG(hostile, arguments, 120, "whatever the arguments, calls do what they s
 	}
 	ASSERT_OK();
 	ASSERT_EQ(user_diff(other.base, FUZZ_PAGES, 0x5ec1e7), 0, "words of another arena");
-	ASSERT(!peer_read(&peer, sem_page(&other, 7), &val) && val == 0x5ec1e7, "another process");
-	ASSERT_EQ(sem_pages(&other), FUZZ_PAGES, "pages of another arena");
+	ASSERT(!peer_read(&peer, arena_page(&other, 7), &val) && val == 0x5ec1e7,
+	       "another process");
+	ASSERT_EQ(arena_pages(&other), FUZZ_PAGES, "pages of another arena");
 	peer_stop(&peer);
-	sem_close(&other);
-	sem_close(&f.s);
+	arena_close(&other);
+	arena_close(&f.arena);
 }
 
 /*
@@ -307,7 +310,7 @@ TEST(hostile, every_map, "the kfuncs work on adopted arenas, and on no other map
 	__u32 len = sizeof(info);
 	struct hostile_bpf *skel;
 	struct bpf_link *link;
-	struct sem ours;
+	struct arena ours;
 
 	for (i = 0; i < n; i++) {
 		fds[i] = bpf_map_create(types[i], "hostile", types[i] == BPF_MAP_TYPE_QUEUE ? 0 : 4,
@@ -316,7 +319,7 @@ TEST(hostile, every_map, "the kfuncs work on adopted arenas, and on no other map
 	}
 	stock = bpf_map_create(BPF_MAP_TYPE_ARENA, "stock", 0, 0, 16, &arena_opts);
 	ASSERT(stock >= 0, "arena");
-	ASSERT(sem_open(&ours, 16, 0), "load");
+	ASSERT(arena_open(&ours, 16, 0), "load");
 	user_mark(ours.base, 8, 77);
 	skel = hostile_bpf__open_and_load();
 	ASSERT(skel, "load");
@@ -329,12 +332,12 @@ TEST(hostile, every_map, "the kfuncs work on adopted arenas, and on no other map
 	ASSERT_EQ(skel->bss->others, 0, "other maps on which a call worked");
 	/* There may be some of earlier tests, on their way out. */
 	ASSERT(skel->bss->arenas, "no arena on which an allocation worked");
-	ASSERT(wait_for(sem_pages(&ours) == 8, 5000), "pages of the adopted arena");
+	ASSERT(wait_for(arena_pages(&ours) == 8, 5000), "pages of the adopted arena");
 	ASSERT_EQ(user_unmarked(ours.base, 8, 77), 0, "pages that differ");
 	ASSERT_EQ(map_pages(stock), 0, "pages of the arena that was not adopted");
 	bpf_link__destroy(link);
 	hostile_bpf__destroy(skel);
-	sem_close(&ours);
+	arena_close(&ours);
 	close(stock);
 	for (i = 0; i < n; i++)
 		close(fds[i]);
@@ -367,70 +370,72 @@ static void *scribble_fn(void *arg)
 }
 
 /* Freed in one way while somebody writes to it, and looked at in all ways. */
-static void stale_round(struct sem *s, enum sem_cx freed, enum sem_cx taken)
+static void stale_round(struct arena *a, enum context freed, enum context taken)
 {
-	struct scribble w = { .base = s->base };
+	struct scribble w = { .base = a->base };
 	pthread_t thread;
 	char *p;
 
-	ASSERT(sem_alloc(s, CX_SYS, s->base, STALE_PAGES) == s->base, "alloc");
-	sem_fill(s, CX_SYS, s->base, STALE_PAGES, SECRET);
+	ASSERT(arena_alloc(a, SLEEPABLE, a->base, STALE_PAGES) == a->base, "alloc");
+	arena_fill(a, SLEEPABLE, a->base, STALE_PAGES, SECRET);
 	ASSERT(thread_on(&thread, 1 % nr_cpus, scribble_fn, &w), "thread");
-	sem_free(s, freed, s->base, STALE_PAGES);
+	arena_free(a, freed, a->base, STALE_PAGES);
 	usleep(2000);
 	__atomic_store_n(&w.stop, true, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
-	ASSERT(sem_freed(s, freed, s->base, STALE_PAGES), "free not finished");
-	p = sem_alloc(s, taken, s->base, STALE_PAGES / 8);
-	ASSERT(p == s->base, "alloc");
-	ASSERT_EQ(user_diff(p, STALE_PAGES / 8, 0), 0, "words with old contents, in the same arena");
-	ASSERT_EQ(sem_diff(s, CX_SYS, p, STALE_PAGES / 8, 0), 0, "words that a program sees");
-	sem_free(s, CX_SYS, s->base, STALE_PAGES);
+	ASSERT(arena_freed(a, freed, a->base, STALE_PAGES), "free not finished");
+	p = arena_alloc(a, taken, a->base, STALE_PAGES / 8);
+	ASSERT(p == a->base, "alloc");
+	ASSERT_EQ(user_diff(p, STALE_PAGES / 8, 0), 0,
+		  "words with old contents, in the same arena");
+	ASSERT_EQ(arena_diff(a, SLEEPABLE, p, STALE_PAGES / 8, 0), 0, "words that a program sees");
+	arena_free(a, SLEEPABLE, a->base, STALE_PAGES);
 }
 
 /* Pages in quick succession, so that those that were freed last come back first. */
-static void stale_cycles(struct sem *s, enum sem_cx freed, enum sem_cx taken)
+static void stale_cycles(struct arena *a, enum context freed, enum context taken)
 {
 	char *p;
 	int i;
 
 	for (i = 0; i < 40; i++) {
-		p = sem_alloc(s, taken, NULL, 64);
+		p = arena_alloc(a, taken, NULL, 64);
 		ASSERT(p, "alloc");
 		ASSERT_EQ(user_diff(p, 64, 0), 0, "words with old contents");
 		user_fill(p, 64, SECRET);
-		sem_free(s, freed, p, 64);
+		arena_free(a, freed, p, 64);
 	}
 }
 
-TEST_LONG(hostile, stale, 120, "new pages hold nothing of what was in others, even if it was written during the free")
+TEST_LONG(hostile, stale, 120,
+	  "new pages hold nothing of what was in others, even if it was written during the free")
 {
-	struct sem s, other;
+	struct arena a, other;
 	int round;
 
 	for (round = 0; round < 4; round++) {
-		enum sem_cx freed = round % 4, taken = (round + 1) % 4;
+		enum context freed = round % 4, taken = (round + 1) % 4;
 
-		if (nr_cpus < 2 && (freed == CX_IRQ || taken == CX_IRQ))
+		if (nr_cpus < 2 && (freed == HARDIRQ || taken == HARDIRQ))
 			continue;
 		/* With room left, freed pages are used again at once, in the reserve. */
-		ASSERT(sem_open(&s, 2 * STALE_PAGES, BPF_F_SEGV_ON_FAULT), "load");
-		stale_round(&s, freed, taken);
+		ASSERT(arena_open(&a, 2 * STALE_PAGES, BPF_F_SEGV_ON_FAULT), "load");
+		stale_round(&a, freed, taken);
 		ASSERT_OK();
-		stale_cycles(&s, freed, taken);
+		stale_cycles(&a, freed, taken);
 		ASSERT_OK();
-		ASSERT(sem_reset(&s), "the arena does not get empty");
+		ASSERT(arena_reset(&a), "the arena does not get empty");
 		/* Its pages go back to the kernel full of secrets. */
-		ASSERT(sem_alloc(&s, CX_SYS, s.base, STALE_PAGES) == s.base, "alloc");
-		user_fill(s.base, STALE_PAGES, SECRET);
-		sem_close(&s);
-		munmap(s.base, 2 * STALE_PAGES * PAGE);
+		ASSERT(arena_alloc(&a, SLEEPABLE, a.base, STALE_PAGES) == a.base, "alloc");
+		user_fill(a.base, STALE_PAGES, SECRET);
+		arena_close(&a);
+		munmap(a.base, 2 * STALE_PAGES * PAGE);
 
-		ASSERT(sem_open(&other, STALE_PAGES, 0), "load");
-		ASSERT(sem_alloc(&other, taken, NULL, 256) == other.base, "alloc");
+		ASSERT(arena_open(&other, STALE_PAGES, 0), "load");
+		ASSERT(arena_alloc(&other, taken, NULL, 256) == other.base, "alloc");
 		ASSERT_EQ(user_diff(other.base, STALE_PAGES, 0), 0,
 			  "words with old contents, in another arena");
-		sem_close(&other);
+		arena_close(&other);
 		munmap(other.base, STALE_PAGES * PAGE);
 	}
 }
@@ -449,7 +454,7 @@ struct shared_arena {
 static void intruder(const struct shared_arena *a, int who)
 {
 	struct reject_bpf *reject;
-	struct sem s;
+	struct arena s;
 	int i;
 
 	oracle_pause(true);
@@ -457,9 +462,9 @@ static void intruder(const struct shared_arena *a, int who)
 	switch (who % 4) {
 	case 0:
 		/* Loads programs, uses them, closes them. */
-		while (sem_attach(&s, a->fd, a->base, a->pages)) {
-			sem_free(&s, CX_RCU, sem_alloc_once(&s, CX_RCU, NULL, 2), 2);
-			sem_close(&s);
+		while (arena_attach(&s, a->fd, a->base, a->pages)) {
+			arena_free(&s, UNDER_RCU, arena_alloc_once(&s, UNDER_RCU, NULL, 2), 2);
+			arena_close(&s);
 		}
 		break;
 	case 1:
@@ -489,13 +494,14 @@ static void intruder(const struct shared_arena *a, int who)
 	_exit(1);
 }
 
-TEST_LONG(hostile, loaders, 90, "whoever loads, maps, fails and dies around an adoption: the arena is whole")
+TEST_LONG(hostile, loaders, 90,
+	  "whoever loads, maps, fails and dies around an adoption: the arena is whole")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	struct shared_arena a = { .pages = 256 };
 	int round, i, alive;
 	pid_t pids[8];
-	struct sem s;
+	struct arena s;
 
 	rng_state = storm_seed;
 	for (round = 0; round < 4; round++) {
@@ -520,14 +526,15 @@ TEST_LONG(hostile, loaders, 90, "whoever loads, maps, fails and dies around an a
 			waitpid(pids[i], NULL, 0);
 		}
 		ASSERT_EQ(alive, 8, "processes that had no failure");
-		ASSERT(sem_attach(&s, a.fd, a.base, a.pages), "load afterwards");
+		ASSERT(arena_attach(&s, a.fd, a.base, a.pages), "load afterwards");
 		ASSERT_EQ(user_unmarked(a.base, 16, 5), 0, "pages from before that differ");
 		for (i = 16; i < 32; i++)
-			ASSERT_EQ(sem_read(&s, CX_RCU, a.base + i * PAGE), SECRET + i, "late page");
+			ASSERT_EQ(arena_read(&s, UNDER_RCU, a.base + i * PAGE), SECRET + i,
+				  "late page");
 		ASSERT(oracle_rest(a.fd), "after all");
-		sem_free(&s, CX_SYS, a.base, a.pages);
-		ASSERT(sem_alloc(&s, CX_SYS, NULL, a.pages) == a.base, "all of it");
-		sem_close(&s);
+		arena_free(&s, SLEEPABLE, a.base, a.pages);
+		ASSERT(arena_alloc(&s, SLEEPABLE, NULL, a.pages) == a.base, "all of it");
+		arena_close(&s);
 		munmap(a.base, a.pages * PAGE);
 		close(a.fd);
 	}
@@ -537,17 +544,19 @@ TEST_LONG(hostile, loaders, 90, "whoever loads, maps, fails and dies around an a
 
 TEST(hostile, unload, "the module does not go while a program is in it, whoever asks how often")
 {
-	struct sem_req r = { .op = SEM_CHURN, .node = -1, .cnt = 2000, .val = 1 };
+	struct arena_req r = { .op = REQ_CHURN, .node = -1, .cnt = 2000, .val = 1 };
 	int i, status, removed = 0;
-	struct sem s;
+	struct arena a;
 	pid_t pid;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
+	ASSERT(arena_open(&a, 64, 0), "load");
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		while (sem_run(&s, CX_RCU, 1, &r) && !r.ret)
-			r = (struct sem_req){ .op = SEM_CHURN, .node = -1, .cnt = 2000, .val = 1 };
+		while (arena_run(&a, UNDER_RCU, 1, &r) && !r.ret)
+			r = (struct arena_req){
+				.op = REQ_CHURN, .node = -1, .cnt = 2000, .val = 1,
+			};
 		_exit(1);
 	}
 	for (i = 0; i < 1000 && !removed; i++)
@@ -556,12 +565,13 @@ TEST(hostile, unload, "the module does not go while a program is in it, whoever 
 	ASSERT(!waitpid(pid, &status, WNOHANG), "the program does not work any more");
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	ASSERT(sem_reset(&s), "the arena does not get empty");
-	sem_close(&s);
+	ASSERT(arena_reset(&a), "the arena does not get empty");
+	arena_close(&a);
 }
 
 /* Some load programs, one removes the module, one loads it. */
-TEST(hostile, load_and_remove, "programs and the module come and go at the same time: one or the other works")
+TEST(hostile, load_and_remove,
+     "programs and the module come and go at the same time: one or the other works")
 {
 	int loaded = 0, refused = 0, removed = 0;
 	long end = now_ms() + 8000 * patience;
@@ -583,18 +593,18 @@ TEST(hostile, load_and_remove, "programs and the module come and go at the same 
 	}
 	oracle_pause(true);
 	while (now_ms() < end || (!loaded && now_ms() < end + 30000 * patience)) {
-		struct sem s;
+		struct arena a;
 
-		if (!sem_open(&s, 16, 0)) {
+		if (!arena_open(&a, 16, 0)) {
 			refused++;
 			continue;
 		}
 		loaded++;
-		ASSERT(sem_alloc(&s, CX_SYS, NULL, 16) == s.base, "alloc");
+		ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 16) == a.base, "alloc");
 		removed += !mod_unload();
-		sem_free(&s, CX_RCU, s.base, 16);
-		sem_close(&s);
-		munmap(s.base, 16 * PAGE);
+		arena_free(&a, UNDER_RCU, a.base, 16);
+		arena_close(&a);
+		munmap(a.base, 16 * PAGE);
 	}
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -617,15 +627,15 @@ TEST(hostile, log, "nothing that a program does again and again fills the log")
 	struct reject_bpf *reject;
 	const char *p, *text;
 	int i, lines = 0;
-	struct sem s;
+	struct arena a;
 	long mark = klog_mark();
 
-	ASSERT(sem_open(&s, 16, 0), "load");
+	ASSERT(arena_open(&a, 16, 0), "load");
 	for (i = 0; i < 500 / patience; i++) {
-		sem_alloc_args(&s, CX_RCU, (void *)rnd(), rnd(), rnd(), rnd());
-		sem_free(&s, CX_RCU, (void *)rnd(), rnd());
-		sem_reserve(&s, CX_RCU, (void *)rnd(), rnd());
-		mmap(NULL, PAGE * (rnd() % 32), PROT_READ, MAP_SHARED, s.fd, PAGE * (rnd() % 2));
+		arena_alloc_args(&a, UNDER_RCU, (void *)rnd(), rnd(), rnd(), rnd());
+		arena_free(&a, UNDER_RCU, (void *)rnd(), rnd());
+		arena_reserve(&a, UNDER_RCU, (void *)rnd(), rnd());
+		mmap(NULL, PAGE * (rnd() % 32), PROT_READ, MAP_SHARED, a.fd, PAGE * (rnd() % 2));
 	}
 	for (i = 0; i < 30 / patience; i++) {
 		reject = reject_bpf__open();
@@ -633,78 +643,83 @@ TEST(hostile, log, "nothing that a program does again and again fills the log")
 		reject_bpf__destroy(reject);
 	}
 	libbpf_set_print(print);
-	sem_close(&s);
+	arena_close(&a);
 	text = klog_since(mark);
 	for (p = text; (p = strstr(p, "arena_nolock")); p++)
 		lines++;
 	ASSERT(lines < 20, "%d lines in the log: %.500s", lines, text);
 }
 
-TEST(hostile, user, "a process with nothing but a descriptor of the arena can use it, and not break it")
+TEST(hostile, user,
+     "a process with nothing but a descriptor of the arena can use it, and not break it")
 {
 	struct iovec local, remote;
 	uint64_t val = 0;
 	int status;
-	struct sem s;
+	struct arena a;
 	char *p, *moved;
 	pid_t pid;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	user_mark(s.base, 64, 9);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	user_mark(a.base, 64, 9);
 	/* Elsewhere, of another size, at an offset. */
-	ASSERT(mmap(s.base + 64 * PAGE, 64 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, s.fd, 0)
+	ASSERT(mmap(a.base + 64 * PAGE, 64 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE,
+		    a.fd, 0)
 	       == MAP_FAILED, "mapped elsewhere");
-	ASSERT(mmap(NULL, 32 * PAGE, PROT_READ, MAP_SHARED, s.fd, 0) == MAP_FAILED, "mapped a part");
-	ASSERT(mmap(s.base, 128 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, s.fd, 0) == MAP_FAILED,
+	ASSERT(mmap(NULL, 32 * PAGE, PROT_READ, MAP_SHARED, a.fd, 0) == MAP_FAILED,
+	       "mapped a part");
+	ASSERT(mmap(a.base, 128 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, a.fd, 0) == MAP_FAILED,
 	       "mapped more");
-	ASSERT(mmap(s.base, 63 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, s.fd, PAGE) == MAP_FAILED,
+	ASSERT(mmap(a.base, 63 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, a.fd, PAGE) == MAP_FAILED,
 	       "mapped at an offset");
-	ASSERT_EQ(user_unmarked(s.base, 64, 9), 0, "pages that differ");
+	ASSERT_EQ(user_unmarked(a.base, 64, 9), 0, "pages that differ");
 	/* A part of it, to be moved, unmapped, or replaced. */
-	ASSERT(munmap(s.base + 8 * PAGE, PAGE), "a part was unmapped");
-	ASSERT(mremap(s.base, 64 * PAGE, 32 * PAGE, 0) == MAP_FAILED, "shrunk");
-	ASSERT(mmap(s.base + 8 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)
+	ASSERT(munmap(a.base + 8 * PAGE, PAGE), "a part was unmapped");
+	ASSERT(mremap(a.base, 64 * PAGE, 32 * PAGE, 0) == MAP_FAILED, "shrunk");
+	ASSERT(mmap(a.base + 8 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		    0)
 	       == MAP_FAILED, "a part was replaced");
 	p = mmap(NULL, 64 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT(p != MAP_FAILED, "mmap");
-	moved = mremap(s.base, 64 * PAGE, 64 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p);
+	moved = mremap(a.base, 64 * PAGE, 64 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p);
 	ASSERT(moved == MAP_FAILED, "moved to %p", moved);
 	/* Advice: none of it loses pages. */
-	madvise(s.base, 64 * PAGE, MADV_DONTNEED);
-	madvise(s.base, 64 * PAGE, MADV_FREE);
-	madvise(s.base, 64 * PAGE, MADV_REMOVE);
-	madvise(s.base, 64 * PAGE, MADV_DOFORK);
-	madvise(s.base, 64 * PAGE, MADV_MERGEABLE);
-	madvise(s.base, 64 * PAGE, MADV_HUGEPAGE);
-	madvise(s.base, 64 * PAGE, MADV_PAGEOUT);
-	madvise(s.base, 64 * PAGE, MADV_COLLAPSE);
-	mlock(s.base, 64 * PAGE);
-	munlock(s.base, 64 * PAGE);
-	ASSERT_EQ(user_unmarked(s.base, 64, 9), 0, "pages that differ after all that advice");
+	madvise(a.base, 64 * PAGE, MADV_DONTNEED);
+	madvise(a.base, 64 * PAGE, MADV_FREE);
+	madvise(a.base, 64 * PAGE, MADV_REMOVE);
+	madvise(a.base, 64 * PAGE, MADV_DOFORK);
+	madvise(a.base, 64 * PAGE, MADV_MERGEABLE);
+	madvise(a.base, 64 * PAGE, MADV_HUGEPAGE);
+	madvise(a.base, 64 * PAGE, MADV_PAGEOUT);
+	madvise(a.base, 64 * PAGE, MADV_COLLAPSE);
+	mlock(a.base, 64 * PAGE);
+	munlock(a.base, 64 * PAGE);
+	ASSERT_EQ(user_unmarked(a.base, 64, 9), 0, "pages that differ after all that advice");
 	/* A copy of the mapping, which only this advice brings about. */
 	fflush(stdout);
 	pid = fork();
 	if (!pid)
-		_exit(user_unmarked(s.base, 64, 9) || user_write_sig(s.base, 9));
+		_exit(user_unmarked(a.base, 64, 9) || user_write_sig(a.base, 9));
 	ASSERT(waitpid(pid, &status, 0) == pid && (!status || WIFSIGNALED(status)), "child: %#x",
 	       status);
-	ASSERT_EQ(user_unmarked(s.base, 64, 9), 0, "pages that differ after a fork");
+	ASSERT_EQ(user_unmarked(a.base, 64, 9), 0, "pages that differ after a fork");
 	/* By way of the kernel. */
 	local = (struct iovec){ &val, sizeof(val) };
-	remote = (struct iovec){ s.base + 5 * PAGE, sizeof(val) };
+	remote = (struct iovec){ a.base + 5 * PAGE, sizeof(val) };
 	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) >= 0 || errno != ENOSYS)
 		ASSERT_EQ(val, 9 + 5, "word read");
-	ASSERT(!mprotect(s.base, 64 * PAGE, PROT_READ), "read only");
-	ASSERT_EQ(user_write_sig(s.base, 1), SIGSEGV, "write to what is read only");
-	ASSERT(!mprotect(s.base, 64 * PAGE, PROT_READ | PROT_WRITE), "writable");
-	ASSERT_EQ(user_write_sig(s.base, 9), 0, "write");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 9), 0, "pages that differ for programs");
-	sem_free(&s, CX_SYS, s.base, 64);
-	ASSERT_EQ(user_diff(s.base, 64, 0), 0, "words that are not zero after the free");
-	munmap(s.base, 64 * PAGE);
-	ASSERT(mmap(s.base, 64 * PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, s.fd, 0) == MAP_FAILED,
+	ASSERT(!mprotect(a.base, 64 * PAGE, PROT_READ), "read only");
+	ASSERT_EQ(user_write_sig(a.base, 1), SIGSEGV, "write to what is read only");
+	ASSERT(!mprotect(a.base, 64 * PAGE, PROT_READ | PROT_WRITE), "writable");
+	ASSERT_EQ(user_write_sig(a.base, 9), 0, "write");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 64, 9), 0,
+		  "pages that differ for programs");
+	arena_free(&a, SLEEPABLE, a.base, 64);
+	ASSERT_EQ(user_diff(a.base, 64, 0), 0, "words that are not zero after the free");
+	munmap(a.base, 64 * PAGE);
+	ASSERT(mmap(a.base, 64 * PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, a.fd, 0) == MAP_FAILED,
 	       "mapped as private");
-	sem_close(&s);
+	arena_close(&a);
 }
 
 /*
@@ -717,7 +732,7 @@ struct heir {
 	int to, from;
 };
 
-static void heir_main(const struct sem *s, int in, int out)
+static void heir_main(const struct arena *a, int in, int out)
 {
 	__u64 answer[2];
 	char c;
@@ -726,18 +741,18 @@ static void heir_main(const struct sem *s, int in, int out)
 	while (read(in, &c, 1) == 1) {
 		answer[1] = 0;
 		if (c == 'r')
-			answer[0] = user_read_sig(s->base + 3 * PAGE, &answer[1]);
+			answer[0] = user_read_sig(a->base + 3 * PAGE, &answer[1]);
 		else if (c == 'w')
-			answer[0] = user_write_sig(s->base + 3 * PAGE, 77);
+			answer[0] = user_write_sig(a->base + 3 * PAGE, 77);
 		else
-			answer[0] = munmap(s->base, s->pages * PAGE);
+			answer[0] = munmap(a->base, a->pages * PAGE);
 		if (write(out, answer, sizeof(answer)) != sizeof(answer))
 			break;
 	}
 	_exit(0);
 }
 
-static bool heir_start(struct heir *h, const struct sem *s)
+static bool heir_start(struct heir *h, const struct arena *a)
 {
 	int to[2], from[2];
 
@@ -746,7 +761,7 @@ static bool heir_start(struct heir *h, const struct sem *s)
 	fflush(stdout);
 	h->pid = fork();
 	if (!h->pid)
-		heir_main(s, to[0], from[1]);
+		heir_main(a, to[0], from[1]);
 	h->to = to[1];
 	h->from = from[0];
 
@@ -780,39 +795,42 @@ static void heir_stop(struct heir *h)
 			SKIP("the kernel lets nobody inherit the mapping");	\
 	} while (0)
 
-TEST(hostile, heir, "a child that inherited a mapping sees no page that was freed, and may outlive its parent's")
+TEST(hostile, heir,
+     "a child that inherited a mapping sees no page that was freed, and may outlive its parent's")
 {
 	struct heir h;
-	struct sem s;
+	struct arena a;
 	__u64 val = 0;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	SKIP_WITHOUT_DOFORK(&s);
-	user_mark(s.base, 64, 9);
-	ASSERT(heir_start(&h, &s), "fork");
+	ASSERT(arena_open(&a, 64, 0), "load");
+	SKIP_WITHOUT_DOFORK(&a);
+	user_mark(a.base, 64, 9);
+	ASSERT(heir_start(&h, &a), "fork");
 	ASSERT(!heir_do(&h, 'r', &val) && val == 9 + 3, "the child reads %llu", val);
-	sem_free(&s, CX_SYS, s.base, 64);
-	ASSERT(!heir_do(&h, 'r', &val) && !val, "the child reads %llu in a page that was freed", val);
-	sem_free(&s, CX_SYS, s.base, 64);
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc");
-	sem_write(&s, CX_SYS, sem_page(&s, 3), 55);
+	arena_free(&a, SLEEPABLE, a.base, 64);
+	ASSERT(!heir_do(&h, 'r', &val) && !val, "the child reads %llu in a page that was freed",
+	       val);
+	arena_free(&a, SLEEPABLE, a.base, 64);
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 64) == a.base, "alloc");
+	arena_write(&a, SLEEPABLE, arena_page(&a, 3), 55);
 	ASSERT(!heir_do(&h, 'r', &val) && val == 55, "the child reads %llu", val);
 	/* Ours goes first. */
-	ASSERT(!munmap(s.base, 64 * PAGE), "munmap");
+	ASSERT(!munmap(a.base, 64 * PAGE), "munmap");
 	ASSERT(!heir_do(&h, 'w', NULL), "the child cannot write");
-	ASSERT_EQ(sem_read(&s, CX_SYS, sem_page(&s, 3)), 77, "what the child wrote");
-	sem_free(&s, CX_SYS, s.base, 64);
-	ASSERT(!heir_do(&h, 'r', &val) && !val, "the child reads %llu in a page that was freed", val);
+	ASSERT_EQ(arena_read(&a, SLEEPABLE, arena_page(&a, 3)), 77, "what the child wrote");
+	arena_free(&a, SLEEPABLE, a.base, 64);
+	ASSERT(!heir_do(&h, 'r', &val) && !val, "the child reads %llu in a page that was freed",
+	       val);
 	ASSERT(!heir_do(&h, 'u', NULL), "munmap in the child");
-	sem_free(&s, CX_RCU, s.base, 64);
+	arena_free(&a, UNDER_RCU, a.base, 64);
 	heir_stop(&h);
-	sem_close(&s);
+	arena_close(&a);
 }
 
 /* A stock arena that a child may inherit. */
-static bool stock_to_inherit(struct sem *raw)
+static bool stock_to_inherit(struct arena *raw)
 {
-	if (!sem_stock(raw, "inherited", 64, 0))
+	if (!arena_stock(raw, "inherited", 64, 0))
 		return false;
 	SKIP_WITHOUT_DOFORK(raw);
 	user_mark(raw->base, 64, 9);
@@ -821,35 +839,37 @@ static bool stock_to_inherit(struct sem *raw)
 }
 
 /* The child has what it had, and nothing of that once it is freed. */
-static void heir_loses(struct heir *h, struct sem *s)
+static void heir_loses(struct heir *h, struct arena *a)
 {
 	__u64 val = 0;
 
-	ASSERT_EQ(sem_unmarked(s, CX_SYS, s->base, 64, 9), 0, "pages that differ");
+	ASSERT_EQ(arena_unmarked(a, SLEEPABLE, a->base, 64, 9), 0, "pages that differ");
 	ASSERT(!heir_do(h, 'r', &val) && val == 9 + 3, "the child reads %llu", val);
-	sem_free(s, CX_SYS, s->base, 64);
-	ASSERT(sem_alloc(s, CX_SYS, NULL, 64) == s->base, "alloc");
-	ASSERT(!heir_do(h, 'r', &val) && !val, "the child reads %llu in a page that was freed", val);
+	arena_free(a, SLEEPABLE, a->base, 64);
+	ASSERT(arena_alloc(a, SLEEPABLE, NULL, 64) == a->base, "alloc");
+	ASSERT(!heir_do(h, 'r', &val) && !val, "the child reads %llu in a page that was freed",
+	       val);
 	ASSERT(!heir_do(h, 'w', NULL), "the child cannot write");
-	ASSERT_EQ(sem_read(s, CX_SYS, sem_page(s, 3)), 77, "what the child wrote");
-	sem_free(s, CX_SYS, s->base, 64);
-	ASSERT(!heir_do(h, 'r', &val) && !val, "the child reads %llu in a page that was freed", val);
+	ASSERT_EQ(arena_read(a, SLEEPABLE, arena_page(a, 3)), 77, "what the child wrote");
+	arena_free(a, SLEEPABLE, a->base, 64);
+	ASSERT(!heir_do(h, 'r', &val) && !val, "the child reads %llu in a page that was freed",
+	       val);
 }
 
 static void adopt_inherited(bool parent_unmaps)
 {
-	struct sem raw, s;
+	struct arena raw, a;
 	struct heir h;
 
 	ASSERT(stock_to_inherit(&raw), "arena");
 	ASSERT(heir_start(&h, &raw), "fork");
 	if (parent_unmaps)
 		ASSERT(!munmap(raw.base, raw.pages * PAGE), "munmap");
-	ASSERT(sem_attach(&s, raw.fd, raw.base, raw.pages), "load");
-	heir_loses(&h, &s);
+	ASSERT(arena_attach(&a, raw.fd, raw.base, raw.pages), "load");
+	heir_loses(&h, &a);
 	ASSERT_OK();
 	heir_stop(&h);
-	sem_close(&s);
+	arena_close(&a);
 	close(raw.fd);
 }
 
@@ -858,14 +878,15 @@ TEST(hostile, heir_of_stock, "a child that inherited the stock arena is found wh
 	adopt_inherited(false);
 }
 
-TEST(hostile, heir_alone, "a child that inherited the stock arena is found when its parent's mapping is gone")
+TEST(hostile, heir_alone,
+     "a child that inherited the stock arena is found when its parent's mapping is gone")
 {
 	adopt_inherited(true);
 }
 
 /* Adopts while somebody else forks. */
 struct heir_adopter {
-	struct sem raw, s;
+	struct arena raw, arena;
 	bool ok;
 };
 
@@ -873,7 +894,7 @@ static void *heir_adopter(void *arg)
 {
 	struct heir_adopter *a = arg;
 
-	a->ok = sem_attach(&a->s, a->raw.fd, a->raw.base, a->raw.pages);
+	a->ok = arena_attach(&a->arena, a->raw.fd, a->raw.base, a->raw.pages);
 
 	return NULL;
 }
@@ -897,15 +918,16 @@ TEST(hostile, heir_meanwhile, "children that are born while the arena is adopted
 		pthread_join(t, NULL);
 		ASSERT(a.ok, "load");
 		for (i = 0; i < HEIRS; i++)
-			ASSERT(!heir_do(&h[i], 'r', &val) && val == 9 + 3, "child %d reads %llu", i, val);
-		sem_free(&a.s, CX_SYS, a.s.base, 64);
-		ASSERT(sem_alloc(&a.s, CX_SYS, NULL, 64) == a.s.base, "alloc");
+			ASSERT(!heir_do(&h[i], 'r', &val) && val == 9 + 3, "child %d reads %llu", i,
+			       val);
+		arena_free(&a.arena, SLEEPABLE, a.arena.base, 64);
+		ASSERT(arena_alloc(&a.arena, SLEEPABLE, NULL, 64) == a.arena.base, "alloc");
 		for (i = 0; i < HEIRS; i++) {
 			ASSERT(!heir_do(&h[i], 'r', &val) && !val,
 			       "child %d reads %llu in a page that was freed", i, val);
 			heir_stop(&h[i]);
 		}
-		sem_close(&a.s);
+		arena_close(&a.arena);
 		munmap(a.raw.base, a.raw.pages * PAGE);
 		close(a.raw.fd);
 	}
@@ -928,15 +950,15 @@ struct chains {
 };
 
 /* A word of the arena, or the signal that it takes, negative. */
-static __u64 chain_read(const struct sem *s)
+static __u64 chain_read(const struct arena *a)
 {
 	__u64 val = 0;
-	int sig = user_read_sig(s->base + 3 * PAGE, &val);
+	int sig = user_read_sig(a->base + 3 * PAGE, &val);
 
 	return sig ? -(__u64)sig : val;
 }
 
-static void chain_main(struct chains *c, const struct sem *s, int nr)
+static void chain_main(struct chains *c, const struct arena *a, int nr)
 {
 	while (!c->stop && !kill(c->owner, 0)) {
 		pid_t pid = fork();
@@ -946,15 +968,15 @@ static void chain_main(struct chains *c, const struct sem *s, int nr)
 		if (!pid)
 			__atomic_fetch_add(&c->links, 1, __ATOMIC_SEQ_CST);
 	}
-	c->seen[nr] = chain_read(s);
+	c->seen[nr] = chain_read(a);
 	__atomic_fetch_add(&c->ended, 1, __ATOMIC_SEQ_CST);
 	while (!c->look && !kill(c->owner, 0))
 		usleep(1000);
-	c->seen[nr] = chain_read(s);
+	c->seen[nr] = chain_read(a);
 	__atomic_fetch_add(&c->answered, 1, __ATOMIC_SEQ_CST);
 	while (c->look && !kill(c->owner, 0))
 		usleep(1000);
-	munmap(s->base, s->pages * PAGE);
+	munmap(a->base, a->pages * PAGE);
 	_exit(0);
 }
 
@@ -973,12 +995,14 @@ static bool chains_saw(struct chains *c, __u64 expect)
 	return true;
 }
 
-TEST_LONG(hostile, fork_loop, 180, "processes that fork all the time hold up neither a loader nor its end, and lose no page")
+TEST_LONG(hostile, fork_loop, 180,
+	  "processes that fork all the time hold up neither a loader nor its end, and lose no page")
 {
-	struct chains *c = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct chains *c = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+				0);
 	libbpf_print_fn_t print;
 	long begin, took;
-	struct sem raw, s;
+	struct arena raw, a;
 	bool adopted;
 	pid_t pid;
 	int i;
@@ -1003,7 +1027,7 @@ TEST_LONG(hostile, fork_loop, 180, "processes that fork all the time hold up nei
 	pid = fork();
 	if (!pid) {
 		libbpf_set_print(no_print);
-		sem_attach(&s, raw.fd, raw.base, raw.pages);
+		arena_attach(&a, raw.fd, raw.base, raw.pages);
 		pause();
 	}
 	usleep(3000000);
@@ -1013,11 +1037,11 @@ TEST_LONG(hostile, fork_loop, 180, "processes that fork all the time hold up nei
 	/* Another returns, with a program or without. */
 	print = libbpf_set_print(no_print);
 	begin = now_ms();
-	adopted = sem_attach(&s, raw.fd, raw.base, raw.pages);
+	adopted = arena_attach(&a, raw.fd, raw.base, raw.pages);
 	took = now_ms() - begin;
 	printf("# the loader was %s after %ld ms\n", adopted ? "served" : "refused", took);
 	if (adopted)
-		sem_close(&s);
+		arena_close(&a);
 	/* libbpf loads once more, for the verifier's log. */
 	ASSERT(took < 30000 * patience, "%ld ms", took);
 
@@ -1025,13 +1049,13 @@ TEST_LONG(hostile, fork_loop, 180, "processes that fork all the time hold up nei
 	ASSERT(wait_for(c->ended == CHAINS, 10000), "chains that have ended: %d", c->ended);
 	printf("# %ld forks\n", c->links);
 	ASSERT(chains_saw(c, 9 + 3), "a process does not see what was there");
-	ASSERT(wait_for(sem_attach(&s, raw.fd, raw.base, raw.pages), 20000), "load afterwards");
+	ASSERT(wait_for(arena_attach(&a, raw.fd, raw.base, raw.pages), 20000), "load afterwards");
 	libbpf_set_print(print);
 	oracle_pause(false);
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 9), 0, "pages that differ");
-	sem_free(&s, CX_SYS, s.base, 64);
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc");
-	sem_write(&s, CX_SYS, sem_page(&s, 3), 55);
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 64, 9), 0, "pages that differ");
+	arena_free(&a, SLEEPABLE, a.base, 64);
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 64) == a.base, "alloc");
+	arena_write(&a, SLEEPABLE, arena_page(&a, 3), 55);
 	c->look = 1;
 	ASSERT(wait_for(c->answered == CHAINS, 5000), "only %d answers", c->answered);
 	ASSERT(chains_saw(c, 55), "a process does not see what is there now");
@@ -1039,7 +1063,7 @@ TEST_LONG(hostile, fork_loop, 180, "processes that fork all the time hold up nei
 	while (wait(NULL) > 0)
 		;
 	ASSERT(oracle_rest(raw.fd), "after all");
-	sem_close(&s);
+	arena_close(&a);
 }
 
 /*
@@ -1104,11 +1128,12 @@ static void lock_holder_stop(struct lock_holder *h)
 	close(h->uffd);
 }
 
-TEST_LONG(hostile, lock_holder, 120, "a process whose mmap_lock is not to be had holds up neither a loader nor its end")
+TEST_LONG(hostile, lock_holder, 120,
+	  "a process whose mmap_lock is not to be had holds up neither a loader nor its end")
 {
 	struct lock_holder h = {};
 	libbpf_print_fn_t print;
-	struct sem raw, s;
+	struct arena raw, a;
 	struct peer peer;
 	long mark, begin;
 	__u64 val = 0;
@@ -1118,10 +1143,11 @@ TEST_LONG(hostile, lock_holder, 120, "a process whose mmap_lock is not to be had
 
 	if (has_lockdep())
 		SKIP("lockdep takes the kernel's own iterator for a deadlock");
-	ASSERT(sem_stock(&raw, "locked", 64, 0), "arena");
+	ASSERT(arena_stock(&raw, "locked", 64, 0), "arena");
 	user_mark(raw.base, 64, 9);
 	ASSERT(peer_start(&peer, &raw), "peer");
-	ASSERT(!peer_read(&peer, sem_page(&raw, 3), &val) && val == 9 + 3, "the peer reads %llu", val);
+	ASSERT(!peer_read(&peer, arena_page(&raw, 3), &val) && val == 9 + 3, "the peer reads %llu",
+	       val);
 	ASSERT(lock_holder_start(&h, peer.pid), "the lock is not held");
 	oracle_pause(true);
 
@@ -1129,7 +1155,7 @@ TEST_LONG(hostile, lock_holder, 120, "a process whose mmap_lock is not to be had
 	pid = fork();
 	if (!pid) {
 		libbpf_set_print(no_print);
-		_exit(sem_attach(&s, raw.fd, raw.base, raw.pages));
+		_exit(arena_attach(&a, raw.fd, raw.base, raw.pages));
 	}
 	usleep(2000000 * patience);
 	ASSERT(!waitpid(pid, &status, WNOHANG), "the loader has not waited: %#x", status);
@@ -1140,7 +1166,7 @@ TEST_LONG(hostile, lock_holder, 120, "a process whose mmap_lock is not to be had
 	print = libbpf_set_print(no_print);
 	begin = now_ms();
 	if (ok) {
-		ok = !sem_attach(&s, raw.fd, raw.base, raw.pages);
+		ok = !arena_attach(&a, raw.fd, raw.base, raw.pages);
 		printf("# a loader was refused after %ld ms\n", now_ms() - begin);
 	}
 	libbpf_set_print(print);
@@ -1149,14 +1175,15 @@ TEST_LONG(hostile, lock_holder, 120, "a process whose mmap_lock is not to be had
 	lock_holder_stop(&h);
 	oracle_pause(false);
 	ASSERT(ok, "a loader could not be killed, or has not returned, or was not refused");
-	ASSERT(strstr(klog_since(mark), "'locked'"), "the log does not name the map: %s", klog_since(mark));
+	ASSERT(strstr(klog_since(mark), "'locked'"), "the log does not name the map: %s",
+	       klog_since(mark));
 
-	ASSERT(sem_attach(&s, raw.fd, raw.base, raw.pages), "load afterwards");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 64, 9), 0, "pages that differ");
-	sem_free(&s, CX_SYS, s.base, 64);
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 64) == s.base, "alloc");
-	ASSERT(!peer_read(&peer, sem_page(&s, 3), &val) && !val, "the peer reads %llu", val);
+	ASSERT(arena_attach(&a, raw.fd, raw.base, raw.pages), "load afterwards");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 64, 9), 0, "pages that differ");
+	arena_free(&a, SLEEPABLE, a.base, 64);
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 64) == a.base, "alloc");
+	ASSERT(!peer_read(&peer, arena_page(&a, 3), &val) && !val, "the peer reads %llu", val);
 	ASSERT(oracle_rest(raw.fd), "after all");
 	peer_stop(&peer);
-	sem_close(&s);
+	arena_close(&a);
 }

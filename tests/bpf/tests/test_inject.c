@@ -269,7 +269,7 @@ static bool one_run(int prog)
  */
 
 /* The kernel's own kfuncs allocate and free on it, and user faults bring pages in. */
-static void stock_works(struct sem *raw)
+static void stock_works(struct arena *raw)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	struct stock_bpf *skel = stock_bpf__open();
@@ -277,21 +277,21 @@ static void stock_works(struct sem *raw)
 	char *p;
 
 	ASSERT(skel, "open");
-	bpf_program__set_autoload(skel->progs.stock_raw, false);
+	bpf_program__set_autoload(skel->progs.stock_under_rcu, false);
 	ASSERT(!bpf_map__reuse_fd(skel->maps.arena, raw->fd), "reuse");
 	ASSERT(!stock_bpf__load(skel), "load of the stock program");
-	skel->bss->req = (struct sem_req){ .op = SEM_ALLOC, .cnt = 2, .node = -1 };
-	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sys), &opts), "run");
+	skel->bss->req = (struct arena_req){ .op = REQ_ALLOC, .cnt = 2, .node = -1 };
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sleepable), &opts), "run");
 	p = (char *)*(volatile __u64 *)&skel->bss->req.ret;
-	ASSERT(p >= raw->base && p < sem_page(raw, raw->pages - 1), "stock alloc: %p", p);
+	ASSERT(p >= raw->base && p < arena_page(raw, raw->pages - 1), "stock alloc: %p", p);
 	ASSERT_EQ(user_write_sig(p, 5), 0, "signal on a stock page");
-	ASSERT_EQ(user_write_sig(sem_page(raw, raw->pages - 1), 6), 0, "signal in a stock fault");
-	skel->bss->req = (struct sem_req){ .op = SEM_FREE, .addr = (__u64)p, .cnt = 2 };
-	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sys), &opts), "run");
-	skel->bss->req = (struct sem_req){
-		.op = SEM_FREE, .addr = (__u64)sem_page(raw, raw->pages - 1), .cnt = 1,
+	ASSERT_EQ(user_write_sig(arena_page(raw, raw->pages - 1), 6), 0, "signal in a stock fault");
+	skel->bss->req = (struct arena_req){ .op = REQ_FREE, .addr = (__u64)p, .cnt = 2 };
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sleepable), &opts), "run");
+	skel->bss->req = (struct arena_req){
+		.op = REQ_FREE, .addr = (__u64)arena_page(raw, raw->pages - 1), .cnt = 1,
 	};
-	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sys), &opts), "run");
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.stock_sleepable), &opts), "run");
 	/* Kernels that do not count the pages of a stock arena say 0. */
 	ASSERT(!pages || wait_for(map_pages(raw->fd) == pages, 10000),
 	       "%ld pages, there were %ld", map_pages(raw->fd), pages);
@@ -356,17 +356,17 @@ struct adopt_walk {
 static bool adopt_step(struct adopt_walk *w, int n, int *map_fd)
 {
 	enum oracle_verdict v;
-	struct sem raw;
+	struct arena raw;
 	bool hit;
 	int prog;
 
-	if (!sem_stock(&raw, "inject", ADOPT_PAGES, 0)) {
+	if (!arena_stock(&raw, "inject", ADOPT_PAGES, 0)) {
 		test_fail(__FILE__, __LINE__, "arena");
 		return false;
 	}
 	*map_fd = raw.fd;
-	user_mark(sem_page(&raw, 3), 2, n);
-	user_mark(sem_page(&raw, 5000), 1, n);
+	user_mark(arena_page(&raw, 3), 2, n);
+	user_mark(arena_page(&raw, 5000), 1, n);
 	w->faults->arm(n);
 	prog = one_load(raw.fd);
 	hit = w->faults->hit();
@@ -379,7 +379,7 @@ static bool adopt_step(struct adopt_walk *w, int n, int *map_fd)
 			  prog < 0 ? strerror(-prog) : "done", hit, oracle_text());
 		return false;
 	}
-	if (user_unmarked(sem_page(&raw, 3), 2, n) || user_unmarked(sem_page(&raw, 5000), 1, n))
+	if (user_unmarked(arena_page(&raw, 3), 2, n) || user_unmarked(arena_page(&raw, 5000), 1, n))
 		test_fail(__FILE__, __LINE__, "pages that user space had brought in have changed");
 	w->loaded += prog >= 0 && hit;
 	w->stock += prog < 0 && v == ORACLE_STOCK;
@@ -393,7 +393,8 @@ static bool adopt_step(struct adopt_walk *w, int n, int *map_fd)
 	if (prog < 0 || map_pages(raw.fd) != 3 || !one_run(prog) || map_pages(raw.fd) != 4)
 		test_fail(__FILE__, __LINE__, "afterwards: program %d, %ld pages", prog,
 			  map_pages(raw.fd));
-	if (user_unmarked(sem_page(&raw, 3), 2, n) || user_unmarked(sem_page(&raw, 5000), 1, n) ||
+	if (user_unmarked(arena_page(&raw, 3), 2, n) ||
+	    user_unmarked(arena_page(&raw, 5000), 1, n) ||
 	    user_diff(raw.base, 1, 0))
 		test_fail(__FILE__, __LINE__, "pages have changed in adoption");
 	if (!test_failed())
@@ -437,7 +438,8 @@ static void adopt_walk(struct adopt_walk *w, const struct faults *faults)
 		close(fds[n]);
 }
 
-TEST_LONG(inject, adopt, 300, "each allocation of a load fails in turn: the arena is a stock arena as before, or adopted")
+TEST_LONG(inject, adopt, 300,
+	  "each allocation of a load fails in turn: the arena is a stock arena as before, or adopted")
 {
 	struct adopt_walk w = {};
 
@@ -447,7 +449,8 @@ TEST_LONG(inject, adopt, 300, "each allocation of a load fails in turn: the aren
 	ASSERT(w.stock && w.loaded > 8, "hardly anything failed");
 }
 
-TEST_LONG(inject, adopt_no_pages, 300, "from some page on there are none for a load: the arena is a stock arena as before, or adopted")
+TEST_LONG(inject, adopt_no_pages, 300,
+	  "from some page on there are none for a load: the arena is a stock arena as before, or adopted")
 {
 	struct adopt_walk w = {};
 
@@ -456,7 +459,8 @@ TEST_LONG(inject, adopt_no_pages, 300, "from some page on there are none for a l
 	ASSERT(w.stock > (kver < 70000 ? ADOPT_PAGES / 512 : 0), "%d loads failed", w.stock);
 }
 
-TEST_LONG(inject, adopt_no_slab, 300, "from some object on there are none for a load: the arena is a stock arena as before, or adopted")
+TEST_LONG(inject, adopt_no_slab, 300,
+	  "from some object on there are none for a load: the arena is a stock arena as before, or adopted")
 {
 	struct adopt_walk w = {};
 
@@ -465,9 +469,10 @@ TEST_LONG(inject, adopt_no_slab, 300, "from some object on there are none for a 
 	ASSERT(w.stock, "no load failed");
 }
 
-TEST_LONG(inject, adopt_again, 120, "adoption of one arena fails in many ways, one after the other, and then works")
+TEST_LONG(inject, adopt_again, 120,
+	  "adoption of one arena fails in many ways, one after the other, and then works")
 {
-	struct sem raw, s;
+	struct arena raw, a;
 	const struct faults *faults = kver < 70000 ? &no_pages : &no_slab;
 	int n, prog = -1;
 	long mark = klog_mark();
@@ -478,7 +483,7 @@ TEST_LONG(inject, adopt_again, 120, "adoption of one arena fails in many ways, o
 	write_file("/proc/self/make-it-fail", "1");
 	one_open();
 	ASSERT_OK();
-	ASSERT(sem_stock(&raw, "inject", ADOPT_PAGES, 0), "arena");
+	ASSERT(arena_stock(&raw, "inject", ADOPT_PAGES, 0), "arena");
 	user_mark(raw.base, 40, 7);
 	for (n = 1; n < STEPS_MAX && oracle_ask(raw.fd, true) == ORACLE_STOCK; n++) {
 		faults->arm(n);
@@ -492,13 +497,14 @@ TEST_LONG(inject, adopt_again, 120, "adoption of one arena fails in many ways, o
 	if (prog >= 0)
 		close(prog);
 	ASSERT(oracle_rest(raw.fd), "after %d steps", n);
-	ASSERT(sem_attach(&s, raw.fd, raw.base, ADOPT_PAGES), "load");
-	ASSERT_EQ(sem_pages(&s), 40, "populated pages");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 40, 7), 0, "pages that differ for BPF");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, ADOPT_PAGES - 40) == sem_page(&s, 40), "all the rest");
-	sem_free(&s, CX_SYS, s.base, ADOPT_PAGES);
-	ASSERT_EQ(sem_pages(&s), 0, "populated pages");
-	sem_close(&s);
+	ASSERT(arena_attach(&a, raw.fd, raw.base, ADOPT_PAGES), "load");
+	ASSERT_EQ(arena_pages(&a), 40, "populated pages");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 40, 7), 0, "pages that differ for BPF");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, ADOPT_PAGES - 40) == arena_page(&a, 40),
+	       "all the rest");
+	arena_free(&a, SLEEPABLE, a.base, ADOPT_PAGES);
+	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
+	arena_close(&a);
 }
 
 /*
@@ -506,87 +512,90 @@ TEST_LONG(inject, adopt_again, 120, "adoption of one arena fails in many ways, o
  */
 
 /* The arena of a walk, with so small a reserve that it is not enough. */
-static bool walk_open(struct sem *s, __u32 pages)
+static bool walk_open(struct arena *a, __u32 pages)
 {
 	inject_open("16");
 
-	return !test_failed() && sem_open(s, pages, 0);
+	return !test_failed() && arena_open(a, pages, 0);
 }
 
 /* Allocations of @cnt pages, each time with another allocation of the kernel's failing. */
-static void alloc_walk(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt, int *nulls)
+static void alloc_walk(struct arena *a, enum context ctx, void *addr, __u32 cnt, int *nulls)
 {
-	long before = sem_pages(s);
+	long before = arena_pages(a);
 	bool hit = true, ran;
 	int n;
 
 	for (n = 1; n < STEPS_MAX && hit; n++) {
-		struct sem_req r = {
-			.op = SEM_ALLOC, .addr = (__u64)addr, .cnt = cnt, .node = -1,
+		struct arena_req r = {
+			.op = REQ_ALLOC, .addr = (__u64)addr, .cnt = cnt, .node = -1,
 		};
 
 		nth_arm(n);
-		ran = sem_run(s, cx, 0, &r);
+		ran = arena_run(a, ctx, 0, &r);
 		hit = nth_hit();
 		ASSERT(ran || hit, "the program did not run");
 		if (ran && r.ret) {
 			char *p = (char *)r.ret;
 
 			ASSERT(!addr || p == addr, "%p instead of %p", p, addr);
-			ASSERT_EQ(sem_pages(s), before + cnt, "populated pages");
+			ASSERT_EQ(arena_pages(a), before + cnt, "populated pages");
 			ASSERT_EQ(user_diff(p, cnt, 0), 0, "words that are not zero");
 			user_fill(p, cnt, ~0ULL);
-			sem_free(s, CX_SYS, p, cnt);
+			arena_free(a, SLEEPABLE, p, cnt);
 		} else {
 			/* Without a fault, a caller that can sleep gets what it wants. */
-			ASSERT(hit || cx != CX_SYS, "NULL in step %d", n);
+			ASSERT(hit || ctx != SLEEPABLE, "NULL in step %d", n);
 			*nulls += ran;
 		}
-		ASSERT(sem_settle(s, before), "%ld pages after step %d, there were %ld",
-		       sem_pages(s), n, before);
-		ASSERT(oracle_rest(s->fd), "step %d, %u pages", n, cnt);
+		ASSERT(arena_settle(a, before), "%ld pages after step %d, there were %ld",
+		       arena_pages(a), n, before);
+		ASSERT(oracle_rest(a->fd), "step %d, %u pages", n, cnt);
 	}
 	ASSERT(!hit, "no end after %d steps", n);
-	printf("# context %d, %u pages%s: %d steps, NULL %d times\n", cx, cnt,
+	printf("# context %d, %u pages%s: %d steps, NULL %d times\n", ctx, cnt,
 	       addr ? " at an address" : "", n - 1, *nulls);
 }
 
-static void alloc_walks(enum sem_cx cx)
+static void alloc_walks(enum context ctx)
 {
 	static const __u32 cnts[] = { 1, 37, 64 };
 	int nulls = 0;
-	struct sem s;
+	struct arena a;
 	size_t i;
 
-	ASSERT(walk_open(&s, 2048), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 10) == s.base, "alloc");
-	sem_mark(&s, CX_SYS, s.base, 10, 3);
+	ASSERT(walk_open(&a, 2048), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 10) == a.base, "alloc");
+	arena_mark(&a, SLEEPABLE, a.base, 10, 3);
 	for (i = 0; i < sizeof(cnts) / sizeof(*cnts); i++) {
-		alloc_walk(&s, cx, NULL, cnts[i], &nulls);
+		alloc_walk(&a, ctx, NULL, cnts[i], &nulls);
 		ASSERT_OK();
-		alloc_walk(&s, cx, sem_page(&s, 1000), cnts[i], &nulls);
+		alloc_walk(&a, ctx, arena_page(&a, 1000), cnts[i], &nulls);
 		ASSERT_OK();
 	}
 	/* Others have more than one place to get pages from. */
-	ASSERT(nulls || cx != CX_SYS, "no fault was ever noticed");
-	ASSERT_EQ(sem_unmarked(&s, CX_SYS, s.base, 10, 3), 0, "other pages that differ");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2000), "2000 pages afterwards");
-	sem_close(&s);
+	ASSERT(nulls || ctx != SLEEPABLE, "no fault was ever noticed");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, a.base, 10, 3), 0, "other pages that differ");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2000), "2000 pages afterwards");
+	arena_close(&a);
 }
 
-TEST_LONG(inject, alloc_sleepable, 180, "each allocation behind a sleepable alloc fails in turn: NULL and nothing lost, or pages")
+TEST_LONG(inject, alloc_sleepable, 180,
+	  "each allocation behind a sleepable alloc fails in turn: NULL and nothing lost, or pages")
 {
-	alloc_walks(CX_SYS);
+	alloc_walks(SLEEPABLE);
 }
 
-TEST_LONG(inject, alloc_rcu, 180, "each allocation behind an alloc under rcu fails in turn: NULL and nothing lost, or pages")
+TEST_LONG(inject, alloc_rcu, 180,
+	  "each allocation behind an alloc under rcu fails in turn: NULL and nothing lost, or pages")
 {
-	alloc_walks(CX_RCU);
+	alloc_walks(UNDER_RCU);
 }
 
-TEST_LONG(inject, alloc_softirq_off, 180, "each allocation behind an alloc with bottom halves off fails in turn: NULL and nothing lost, or pages")
+TEST_LONG(inject, alloc_softirq_off, 180,
+	  "each allocation behind an alloc with bottom halves off fails in turn: NULL and nothing lost, or pages")
 {
-	alloc_walks(CX_TC);
+	alloc_walks(BH_OFF);
 }
 
 /* How often a program is run that gets no memory for itself. */
@@ -597,20 +606,20 @@ TEST_LONG(inject, alloc_softirq_off, 180, "each allocation behind an alloc with 
  * needs has been used and given back a moment before, so it is there; but KASAN keeps
  * what is given back, so that at times the kernel needs a page for it.
  */
-static char *starved_alloc(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
+static char *starved_alloc(struct arena *a, enum context ctx, void *addr, __u32 cnt)
 {
 	int tries = RUN_TRIES;
-	struct sem_req r;
+	struct arena_req r;
 	bool ran;
 
 	do {
-		r = (struct sem_req){ .op = SEM_FREE };
-		sem_run(s, cx, 0, &r);
-		r = (struct sem_req){
-			.op = SEM_ALLOC, .addr = (__u64)addr, .cnt = cnt, .node = -1,
+		r = (struct arena_req){ .op = REQ_FREE };
+		arena_run(a, ctx, 0, &r);
+		r = (struct arena_req){
+			.op = REQ_ALLOC, .addr = (__u64)addr, .cnt = cnt, .node = -1,
 		};
 		inject_probability(PAGES, "100");
-		ran = sem_run(s, cx, 0, &r);
+		ran = arena_run(a, ctx, 0, &r);
 		inject_probability(PAGES, "0");
 	} while (!ran && --tries);
 	if (!ran)
@@ -623,234 +632,241 @@ static char *starved_alloc(struct sem *s, enum sem_cx cx, void *addr, __u32 cnt)
  * Has a caller nothing to turn to but what is kept ready? On 7.x who cannot sleep has the
  * no-lock allocator, and that takes no part in fault injection.
  */
-static bool always_starves(enum sem_cx cx)
+static bool always_starves(enum context ctx)
 {
-	return cx == CX_SYS || !has_intree_nonsleepable;
+	return ctx == SLEEPABLE || !has_intree_nonsleepable;
 }
 
-TEST_LONG(inject, starved, 60, "while no page is to be had, callers get NULL, or what is kept ready")
+TEST_LONG(inject, starved, 60,
+	  "while no page is to be had, callers get NULL, or what is kept ready")
 {
-	struct sem s;
-	int cx, round;
+	struct arena a;
+	int ctx, round;
 	char *p;
 
 	inject_open("16");
 	ASSERT_OK();
 	ASSERT(write_file(PARAMETERS "pool_max", "16"), "pool_max");
-	ASSERT(sem_open(&s, 2048, 0), "load");
+	ASSERT(arena_open(&a, 2048, 0), "load");
 	inject_tasks(true);
 	inject_pages("0", true);
-	for (cx = CX_SYS; cx <= CX_TC; cx++) {
-		bool none = always_starves(cx);
+	for (ctx = SLEEPABLE; ctx <= BH_OFF; ctx++) {
+		bool none = always_starves(ctx);
 
 		for (round = 0; round < 10; round++) {
-			ASSERT(oracle_rest(s.fd), "before round %d in context %d", round, cx);
-			p = starved_alloc(&s, cx, NULL, 100);
-			ASSERT(p == (none ? NULL : s.base), "100 pages in context %d: %p", cx, p);
-			sem_free(&s, cx, s.base, 2048);
-			p = starved_alloc(&s, cx, sem_page(&s, 1000), 100);
-			ASSERT(p == (none ? NULL : sem_page(&s, 1000)),
-			       "100 pages at an address in context %d: %p", cx, p);
-			sem_free(&s, cx, s.base, 2048);
+			ASSERT(oracle_rest(a.fd), "before round %d in context %d", round, ctx);
+			p = starved_alloc(&a, ctx, NULL, 100);
+			ASSERT(p == (none ? NULL : a.base), "100 pages in context %d: %p", ctx, p);
+			arena_free(&a, ctx, a.base, 2048);
+			p = starved_alloc(&a, ctx, arena_page(&a, 1000), 100);
+			ASSERT(p == (none ? NULL : arena_page(&a, 1000)),
+			       "100 pages at an address in context %d: %p", ctx, p);
+			arena_free(&a, ctx, a.base, 2048);
 			ASSERT_OK();
-			ASSERT(sem_settle(&s, 0), "%ld pages", sem_pages(&s));
-			ASSERT(oracle_rest(s.fd), "round %d in context %d", round, cx);
+			ASSERT(arena_settle(&a, 0), "%ld pages", arena_pages(&a));
+			ASSERT(oracle_rest(a.fd), "round %d in context %d", round, ctx);
 
 			/* Only who cannot sleep has pages kept for it. */
-			p = starved_alloc(&s, cx, NULL, 8);
-			ASSERT(cx == CX_SYS ? !p : p == s.base, "8 pages in context %d: %p", cx, p);
-			ASSERT_EQ(sem_pages(&s), p ? 8 : 0, "populated pages");
-			sem_free(&s, cx, s.base, 2048);
-			ASSERT(sem_settle(&s, 0), "%ld pages", sem_pages(&s));
+			p = starved_alloc(&a, ctx, NULL, 8);
+			ASSERT(ctx == SLEEPABLE ? !p : p == a.base, "8 pages in context %d: %p",
+			       ctx, p);
+			ASSERT_EQ(arena_pages(&a), p ? 8 : 0, "populated pages");
+			arena_free(&a, ctx, a.base, 2048);
+			ASSERT(arena_settle(&a, 0), "%ld pages", arena_pages(&a));
 		}
 	}
 	printf("# %ld page allocations failed\n", inject_pages_end());
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2048) == s.base, "the whole arena afterwards");
-	sem_close(&s);
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2048) == a.base, "the whole arena afterwards");
+	arena_close(&a);
 }
 
-static void free_walk(enum sem_cx cx)
+static void free_walk(enum context ctx)
 {
 	bool hit = true, ran;
-	struct sem s;
+	struct arena a;
 	int n, i;
 
-	ASSERT(walk_open(&s, 2048), "load");
+	ASSERT(walk_open(&a, 2048), "load");
 	for (n = 1; n < STEPS_MAX && hit; n++) {
-		struct sem_req r = { .op = SEM_FREE, .addr = (__u64)s.base, .cnt = 2048 };
+		struct arena_req r = { .op = REQ_FREE, .addr = (__u64)a.base, .cnt = 2048 };
 
 		/* As many runs of pages as no stack holds. */
-		ASSERT(sem_alloc(&s, CX_SYS, s.base, 400) == s.base, "alloc");
-		user_mark(s.base, 400, n);
+		ASSERT(arena_alloc(&a, SLEEPABLE, a.base, 400) == a.base, "alloc");
+		user_mark(a.base, 400, n);
 		for (i = 0; i < 400; i += 4)
-			sem_free(&s, CX_SYS, sem_page(&s, i), 1);
-		ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 500), 10), 0, "reserve");
+			arena_free(&a, SLEEPABLE, arena_page(&a, i), 1);
+		ASSERT_EQ(arena_reserve(&a, SLEEPABLE, arena_page(&a, 500), 10), 0, "reserve");
 
 		nth_arm(n);
-		ran = sem_run(&s, cx, 0, &r);
+		ran = arena_run(&a, ctx, 0, &r);
 		hit = nth_hit();
 		ASSERT(ran || hit, "the program did not run");
 		if (!ran)
-			sem_free(&s, cx, s.base, 2048);
-		if (cx == CX_SYS)
-			ASSERT_EQ(sem_pages(&s), 0, "pages on return");
-		ASSERT(sem_freed(&s, cx, s.base, 2048), "free not finished in step %d", n);
-		ASSERT_EQ(sem_pages(&s), 0, "populated pages");
-		ASSERT_EQ(user_diff(s.base, 400, 0), 0, "words that are not zero");
-		sem_free(&s, CX_SYS, s.base, 2048);
-		ASSERT(oracle_rest(s.fd), "step %d", n);
+			arena_free(&a, ctx, a.base, 2048);
+		if (ctx == SLEEPABLE)
+			ASSERT_EQ(arena_pages(&a), 0, "pages on return");
+		ASSERT(arena_freed(&a, ctx, a.base, 2048), "free not finished in step %d", n);
+		ASSERT_EQ(arena_pages(&a), 0, "populated pages");
+		ASSERT_EQ(user_diff(a.base, 400, 0), 0, "words that are not zero");
+		arena_free(&a, SLEEPABLE, a.base, 2048);
+		ASSERT(oracle_rest(a.fd), "step %d", n);
 	}
 	ASSERT(!hit, "no end after %d steps", n);
 	printf("# %d steps\n", n - 1);
-	sem_close(&s);
+	arena_close(&a);
 }
 
-TEST_LONG(inject, free_sleepable, 120, "a sleepable free is complete on return whatever allocation fails")
+TEST_LONG(inject, free_sleepable, 120,
+	  "a sleepable free is complete on return whatever allocation fails")
 {
-	free_walk(CX_SYS);
+	free_walk(SLEEPABLE);
 }
 
 TEST_LONG(inject, free_softirq_off, 120, "a deferred free finishes whatever allocation fails")
 {
-	free_walk(CX_TC);
+	free_walk(BH_OFF);
 }
 
-TEST_LONG(inject, reserve, 120, "reserving addresses works, or is not done, whatever allocation fails")
+TEST_LONG(inject, reserve, 120,
+	  "reserving addresses works, or is not done, whatever allocation fails")
 {
 	bool hit = true, ran;
-	struct sem s;
-	int n, cx;
+	struct arena a;
+	int n, ctx;
 
-	ASSERT(walk_open(&s, 1024), "load");
-	for (cx = CX_SYS; cx <= CX_TC; cx++) {
+	ASSERT(walk_open(&a, 1024), "load");
+	for (ctx = SLEEPABLE; ctx <= BH_OFF; ctx++) {
 		for (n = 1, hit = true; n < STEPS_MAX && hit; n++) {
-			struct sem_req r = {
-				.op = SEM_RESERVE, .addr = (__u64)sem_page(&s, 100), .cnt = 300,
+			struct arena_req r = {
+				.op = REQ_RESERVE, .addr = (__u64)arena_page(&a, 100), .cnt = 300,
 			};
 
 			nth_arm(n);
-			ran = sem_run(&s, cx, 0, &r);
+			ran = arena_run(&a, ctx, 0, &r);
 			hit = nth_hit();
 			ASSERT(ran || hit, "the program did not run");
 			if (ran)
 				ASSERT_EQ((int)r.ret, 0, "reserve");
-			ASSERT(oracle_rest(s.fd), "step %d", n);
-			sem_free(&s, CX_SYS, s.base, 1024);
+			ASSERT(oracle_rest(a.fd), "step %d", n);
+			arena_free(&a, SLEEPABLE, a.base, 1024);
 		}
 		ASSERT(!hit, "no end after %d steps", n);
 	}
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1024) == s.base, "the whole arena");
-	sem_close(&s);
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1024) == a.base, "the whole arena");
+	arena_close(&a);
 }
 
-TEST_LONG(inject, fault, 120, "each allocation of a user fault fails in turn: SIGBUS and nothing lost, or a page")
+TEST_LONG(inject, fault, 120,
+	  "each allocation of a user fault fails in turn: SIGBUS and nothing lost, or a page")
 {
 	int n, sig, sigbus = 0;
 	bool hit = true;
-	struct sem s;
+	struct arena a;
 	__u64 val;
 
-	ASSERT(walk_open(&s, 2048), "load");
+	ASSERT(walk_open(&a, 2048), "load");
 	for (n = 1; n < STEPS_MAX && hit; n++) {
 		/* A mapping without page tables, and a page behind which there is nothing. */
-		ASSERT(!munmap(s.base, 2048 * PAGE), "munmap");
-		ASSERT(map_at(s.fd, s.base, 2048), "mmap");
+		ASSERT(!munmap(a.base, 2048 * PAGE), "munmap");
+		ASSERT(map_at(a.fd, a.base, 2048), "mmap");
 		nth_arm(n);
-		sig = user_read_sig(sem_page(&s, 700), &val);
+		sig = user_read_sig(arena_page(&a, 700), &val);
 		hit = nth_hit();
 		ASSERT(!sig || (sig == SIGBUS && hit), "signal %d in step %d", sig, n);
 		sigbus += sig == SIGBUS;
-		ASSERT_EQ(sem_pages(&s), !sig, "populated pages");
-		ASSERT(oracle_rest(s.fd), "step %d", n);
-		ASSERT_EQ(user_read_sig(sem_page(&s, 700), &val), 0, "signal afterwards");
+		ASSERT_EQ(arena_pages(&a), !sig, "populated pages");
+		ASSERT(oracle_rest(a.fd), "step %d", n);
+		ASSERT_EQ(user_read_sig(arena_page(&a, 700), &val), 0, "signal afterwards");
 		ASSERT_EQ(val, 0, "word");
-		user_fill(sem_page(&s, 700), 1, ~0ULL);
-		sem_free(&s, CX_SYS, s.base, 2048);
-		ASSERT_EQ(sem_pages(&s), 0, "populated pages");
+		user_fill(arena_page(&a, 700), 1, ~0ULL);
+		arena_free(&a, SLEEPABLE, a.base, 2048);
+		ASSERT_EQ(arena_pages(&a), 0, "populated pages");
 	}
 	ASSERT(!hit, "no end after %d steps", n);
 	ASSERT(sigbus, "no fault was ever noticed");
 	printf("# %d steps, SIGBUS %d times\n", n - 1, sigbus);
 
 	/* The same for a page that is there. */
-	ASSERT(sem_alloc(&s, CX_SYS, sem_page(&s, 700), 1), "alloc");
-	sem_write(&s, CX_SYS, sem_page(&s, 700), 33);
+	ASSERT(arena_alloc(&a, SLEEPABLE, arena_page(&a, 700), 1), "alloc");
+	arena_write(&a, SLEEPABLE, arena_page(&a, 700), 33);
 	for (n = 1, hit = true; n < STEPS_MAX && hit; n++) {
-		ASSERT(!munmap(s.base, 2048 * PAGE), "munmap");
-		ASSERT(map_at(s.fd, s.base, 2048), "mmap");
+		ASSERT(!munmap(a.base, 2048 * PAGE), "munmap");
+		ASSERT(map_at(a.fd, a.base, 2048), "mmap");
 		nth_arm(n);
-		sig = user_read_sig(sem_page(&s, 700), &val);
+		sig = user_read_sig(arena_page(&a, 700), &val);
 		hit = nth_hit();
 		ASSERT(!sig && val == 33, "signal %d, word %llu in step %d", sig, val, n);
-		ASSERT(oracle_rest(s.fd), "step %d", n);
+		ASSERT(oracle_rest(a.fd), "step %d", n);
 	}
 	ASSERT(!hit, "no end after %d steps", n);
-	sem_close(&s);
+	arena_close(&a);
 }
 
-TEST_LONG(inject, mmap, 120, "each allocation of an mmap of an adopted arena fails in turn: ENOMEM, and the next one works")
+TEST_LONG(inject, mmap, 120,
+	  "each allocation of an mmap of an adopted arena fails in turn: ENOMEM, and the next one works")
 {
 	bool hit = true, ok;
 	int n, failed = 0, err;
-	struct sem s;
+	struct arena a;
 
-	ASSERT(walk_open(&s, 2048), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 20) == s.base, "alloc");
-	sem_mark(&s, CX_SYS, s.base, 20, 8);
+	ASSERT(walk_open(&a, 2048), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 20) == a.base, "alloc");
+	arena_mark(&a, SLEEPABLE, a.base, 20, 8);
 	for (n = 1; n < STEPS_MAX && hit; n++) {
-		user_unmarked(s.base, 20, 8);
-		ASSERT(!munmap(s.base, 2048 * PAGE), "munmap");
+		user_unmarked(a.base, 20, 8);
+		ASSERT(!munmap(a.base, 2048 * PAGE), "munmap");
 		nth_arm(n);
-		ok = map_at(s.fd, s.base, 2048);
+		ok = map_at(a.fd, a.base, 2048);
 		err = errno;
 		hit = nth_hit();
 		ASSERT(ok || hit, "mmap: %s", strerror(err));
 		if (!ok) {
 			ASSERT_EQ(err, ENOMEM, "error");
 			failed++;
-			ASSERT(oracle_rest(s.fd), "step %d", n);
-			ASSERT(map_at(s.fd, s.base, 2048), "mmap afterwards");
+			ASSERT(oracle_rest(a.fd), "step %d", n);
+			ASSERT(map_at(a.fd, a.base, 2048), "mmap afterwards");
 		}
-		ASSERT(oracle_rest(s.fd), "step %d", n);
-		ASSERT_EQ(user_unmarked(s.base, 20, 8), 0, "pages that differ");
+		ASSERT(oracle_rest(a.fd), "step %d", n);
+		ASSERT_EQ(user_unmarked(a.base, 20, 8), 0, "pages that differ");
 	}
 	ASSERT(!hit, "no end after %d steps", n);
 	ASSERT(failed, "no fault was ever noticed");
 	printf("# %d steps, ENOMEM %d times\n", n - 1, failed);
-	sem_close(&s);
+	arena_close(&a);
 }
 
-TEST_LONG(inject, refill, 60, "when the worker gets no pages, callers get NULL, and pages again when it does")
+TEST_LONG(inject, refill, 60,
+	  "when the worker gets no pages, callers get NULL, and pages again when it does")
 {
-	struct sem s;
+	struct arena a;
 	long failed;
 	int i;
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(walk_open(&s, 4096), "load");
+	ASSERT(walk_open(&a, 4096), "load");
 	inject_pages("100", true);
 	/* Each burst takes what is there, and the worker tries to get more. */
 	for (i = 0; i < 200 && inject_failed(PAGES) < 10; i++) {
-		struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 16, .node = -1 };
+		struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = 16, .node = -1 };
 
 		/* There may be other workers by now. */
 		if (!(i % 8))
 			inject_tasks(false);
-		if (!sem_run(&s, CX_IRQ, 0, &r))
+		if (!arena_run(&a, HARDIRQ, 0, &r))
 			continue;
 		ASSERT(r.ret <= 16, "%llu pages", r.ret);
 		usleep(10000);
-		sem_free(&s, CX_IRQ, s.base, 4096);
+		arena_free(&a, HARDIRQ, a.base, 4096);
 	}
 	failed = inject_pages_end();
 	printf("# %d bursts, %ld page allocations failed\n", i, failed);
 	ASSERT(failed, "no page allocation failed");
-	ASSERT(sem_settle(&s, 0), "%ld pages at the end", sem_pages(&s));
-	ASSERT(oracle_rest(s.fd), "afterwards");
-	ASSERT(sem_alloc(&s, CX_IRQ, NULL, 16), "16 pages in an interrupt afterwards");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 4000), "4000 pages afterwards");
-	sem_close(&s);
+	ASSERT(arena_settle(&a, 0), "%ld pages at the end", arena_pages(&a));
+	ASSERT(oracle_rest(a.fd), "afterwards");
+	ASSERT(arena_alloc(&a, HARDIRQ, NULL, 16), "16 pages in an interrupt afterwards");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 4000), "4000 pages afterwards");
+	arena_close(&a);
 }
 
 #define LEAK_ROUNDS 15
@@ -866,7 +882,7 @@ static int compare(const void *a, const void *b)
  * A page that is lost is in no book; only the kernel has one less. Slabs count as free,
  * since KASAN keeps what was in them for a while; kmemleak looks after those.
  */
-static void leak_rounds(struct sem *s, bool (*fail)(struct sem *s, int n), int n)
+static void leak_rounds(struct arena *a, bool (*fail)(struct arena *a, int n), int n)
 {
 	const long limit = LEAK_REPEAT * 2;	/* one page each time would be twice that */
 	long lost[LEAK_ROUNDS], before, sum = 0;
@@ -876,9 +892,9 @@ static void leak_rounds(struct sem *s, bool (*fail)(struct sem *s, int n), int n
 		before = free_kib() + read_meminfo("Slab");
 		/* At times the kernel needs memory for the run itself, which counts as well. */
 		for (i = 0, tries = LEAK_TRIES; i < LEAK_REPEAT && tries; tries--)
-			i += fail(s, n);
+			i += fail(a, n);
 		ASSERT_EQ(i, LEAK_REPEAT, "failures");
-		ASSERT(oracle_rest(s->fd), "round %d", round);
+		ASSERT(oracle_rest(a->fd), "round %d", round);
 		lost[round] = before - free_kib() - read_meminfo("Slab");
 		sum += lost[round];
 	}
@@ -888,62 +904,63 @@ static void leak_rounds(struct sem *s, bool (*fail)(struct sem *s, int n), int n
 	/* What is lost shows in most rounds and in the end; the kernel's own ups and downs do not. */
 	ASSERT(lost[LEAK_ROUNDS / 2] < limit || sum < limit * LEAK_ROUNDS,
 	       "a round typically loses %ld KiB, and all of them %ld", lost[LEAK_ROUNDS / 2], sum);
-	ASSERT_EQ(sem_pages(s), 0, "populated pages");
+	ASSERT_EQ(arena_pages(a), 0, "populated pages");
 }
 
 /* The last of 16 + 16 + 4 + 1 pages. */
-static bool fail_nth(struct sem *s, int n)
+static bool fail_nth(struct arena *a, int n)
 {
-	struct sem_req r = { .op = SEM_ALLOC, .cnt = 37, .node = -1 };
+	struct arena_req r = { .op = REQ_ALLOC, .cnt = 37, .node = -1 };
 	bool ran;
 
 	nth_arm(n);
-	ran = sem_run(s, CX_SYS, 0, &r);
+	ran = arena_run(a, SLEEPABLE, 0, &r);
 	nth_hit();
 	if (ran && !r.ret)
 		return true;
-	sem_free(s, CX_SYS, s->base, s->pages);
+	arena_free(a, SLEEPABLE, a->base, a->pages);
 
 	return false;
 }
 
 /* Rather than once, because the kernel happened to need a page for itself? */
-static bool fails_often(struct sem *s, int n)
+static bool fails_often(struct arena *a, int n)
 {
 	int i, failed = 0;
 
 	for (i = 0; i < 16; i++)
-		failed += fail_nth(s, n);
+		failed += fail_nth(a, n);
 
 	return failed >= 3;
 }
 
-static bool fail_starved(struct sem *s, int n)
+static bool fail_starved(struct arena *a, int n)
 {
-	return !starved_alloc(s, CX_TC, NULL, n);
+	return !starved_alloc(a, BH_OFF, NULL, n);
 }
 
-TEST_LONG(inject, pages_come_back, 120, "an allocation that fails half-way again and again costs no memory")
+TEST_LONG(inject, pages_come_back, 120,
+	  "an allocation that fails half-way again and again costs no memory")
 {
-	struct sem s;
+	struct arena a;
 	int n;
 
 	inject_open("16");
 	ASSERT_OK();
 	ASSERT(write_file(PARAMETERS "pool_max", "16"), "pool_max");
-	ASSERT(sem_open(&s, 1024, 0), "load");
-	for (n = 1; n < 100 && !fails_often(&s, n); n++)
+	ASSERT(arena_open(&a, 1024, 0), "load");
+	for (n = 1; n < 100 && !fails_often(&a, n); n++)
 		;
 	ASSERT(n < 100, "the allocation fails with none of its pages");
-	leak_rounds(&s, fail_nth, n);
+	leak_rounds(&a, fail_nth, n);
 	ASSERT_OK();
-	if (always_starves(CX_TC)) {
+	if (always_starves(BH_OFF)) {
 		inject_tasks(true);
 		inject_pages("0", true);
-		leak_rounds(&s, fail_starved, 100);
+		leak_rounds(&a, fail_starved, 100);
 		ASSERT_OK();
 	}
-	sem_close(&s);
+	arena_close(&a);
 }
 
 /*
@@ -951,8 +968,8 @@ TEST_LONG(inject, pages_come_back, 120, "an allocation that fails half-way again
  */
 
 struct churn {
-	struct sem *s;
-	enum sem_cx cx;
+	struct arena *arena;
+	enum context ctx;
 	int slot;
 	atomic_bool *stop;
 	unsigned long ran, failed, bad;
@@ -963,12 +980,12 @@ static void *churn_bpf(void *arg)
 	struct churn *c = arg;
 
 	while (!atomic_load(c->stop)) {
-		struct sem_req r = {
-			.op = SEM_CHURN, .addr = (__u64)sem_page(c->s, 1024), .cnt = 40,
+		struct arena_req r = {
+			.op = REQ_CHURN, .addr = (__u64)arena_page(c->arena, 1024), .cnt = 40,
 			.node = -1, .val = c->slot,
 		};
 
-		if (!sem_run(c->s, c->cx, c->slot, &r))
+		if (!arena_run(c->arena, c->ctx, c->slot, &r))
 			continue;
 		c->ran += 40;
 		c->failed += r.addr;
@@ -996,12 +1013,12 @@ static void *churn_blocks(void *arg)
 
 	churn_stack();
 	for (i = 0; !atomic_load(c->stop); i++) {
-		char *p = sem_page(c->s, 1024 + i % 8 * 64);
-		struct sem_req r = {
-			.op = SEM_ALLOC, .addr = (__u64)p, .cnt = 60, .node = -1,
+		char *p = arena_page(c->arena, 1024 + i % 8 * 64);
+		struct arena_req r = {
+			.op = REQ_ALLOC, .addr = (__u64)p, .cnt = 60, .node = -1,
 		};
 
-		if (!sem_run(c->s, CX_SYS, c->slot, &r))
+		if (!arena_run(c->arena, SLEEPABLE, c->slot, &r))
 			continue;
 		c->ran++;
 		/* A page of another thread may be in the way. */
@@ -1011,8 +1028,8 @@ static void *churn_blocks(void *arg)
 		}
 		c->bad += user_read_sig(p + 59 * PAGE, &r.val) == SIGSEGV || r.val;
 		user_write_sig(p + 59 * PAGE, ~0ULL);
-		r = (struct sem_req){ .op = SEM_FREE, .addr = (__u64)p, .cnt = 60 };
-		sem_run(c->s, i % 2 ? CX_TC : CX_SYS, c->slot, &r);
+		r = (struct arena_req){ .op = REQ_FREE, .addr = (__u64)p, .cnt = 60 };
+		arena_run(c->arena, i % 2 ? BH_OFF : SLEEPABLE, c->slot, &r);
 	}
 
 	return NULL;
@@ -1025,18 +1042,19 @@ static void *churn_fault(void *arg)
 
 	churn_stack();
 	for (i = 0; !atomic_load(c->stop); i++) {
-		char *p = sem_page(c->s, 1600 + i % 256);
+		char *p = arena_page(c->arena, 1600 + i % 256);
 
 		sig = user_write_sig(p, i);
 		c->ran++;
 		c->failed += sig == SIGBUS;
 		c->bad += sig && sig != SIGBUS;
 		if (i % 256 == 255) {
-			struct sem_req r = {
-				.op = SEM_FREE, .addr = (__u64)sem_page(c->s, 1600), .cnt = 256,
+			struct arena_req r = {
+				.op = REQ_FREE, .addr = (__u64)arena_page(c->arena,
+									  1600), .cnt = 256,
 			};
 
-			sem_run(c->s, CX_SYS, c->slot, &r);
+			arena_run(c->arena, SLEEPABLE, c->slot, &r);
 		}
 	}
 
@@ -1051,23 +1069,23 @@ static void churn(const char *percent, bool tasks_only)
 		churn_bpf, churn_bpf, churn_bpf, churn_bpf, churn_blocks, churn_fault,
 	};
 	struct churn c[6] = {
-		{ .cx = CX_SYS }, { .cx = CX_RCU }, { .cx = CX_TC }, { .cx = CX_IRQ },
+		{ .ctx = SLEEPABLE }, { .ctx = UNDER_RCU }, { .ctx = BH_OFF }, { .ctx = HARDIRQ },
 	};
 	atomic_bool stop = false;
 	pthread_t threads[6];
 	unsigned long bad = 0;
-	struct sem s;
+	struct arena a;
 	long failed;
 	int i;
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(walk_open(&s, 2048), "load");
+	ASSERT(walk_open(&a, 2048), "load");
 	if (tasks_only)
 		inject_tasks(true);
 	inject_pages(percent, tasks_only);
 	for (i = 0; i < 6; i++) {
-		c[i].s = &s;
+		c[i].arena = &a;
 		c[i].slot = i + 1;
 		c[i].stop = &stop;
 		/* Stacks are allocated as well. */
@@ -1076,7 +1094,7 @@ static void churn(const char *percent, bool tasks_only)
 	}
 	for (i = 0; i < CHURN_ASKED && !test_failed(); i++) {
 		/* The oracle's own memory may be what fails; then it has not been asked. */
-		if (oracle_ask(s.fd, false) == ORACLE_BAD)
+		if (oracle_ask(a.fd, false) == ORACLE_BAD)
 			test_fail(__FILE__, __LINE__, "the oracle says: %s", oracle_text());
 		usleep(20000);
 	}
@@ -1093,19 +1111,21 @@ static void churn(const char *percent, bool tasks_only)
 	ASSERT(failed, "no page allocation failed");
 	ASSERT_EQ(bad, 0, "rounds that went wrong");
 	ASSERT_OK();
-	ASSERT(sem_reset(&s), "the arena does not get empty");
-	ASSERT(oracle_rest(s.fd), "at the end");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 2048) == s.base, "the whole arena");
-	ASSERT_EQ(user_diff(s.base, 2048, 0), 0, "words that are not zero");
-	sem_close(&s);
+	ASSERT(arena_reset(&a), "the arena does not get empty");
+	ASSERT(oracle_rest(a.fd), "at the end");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2048) == a.base, "the whole arena");
+	ASSERT_EQ(user_diff(a.base, 2048, 0), 0, "words that are not zero");
+	arena_close(&a);
 }
 
-TEST_LONG(inject, churn, 120, "a third of the page allocations fails, of sleepers and workers, in all contexts: nothing is lost")
+TEST_LONG(inject, churn, 120,
+	  "a third of the page allocations fails, of sleepers and workers, in all contexts: nothing is lost")
 {
 	churn("30", true);
 }
 
-TEST_LONG(inject, churn_atomic, 120, "half of the allocations that cannot wait fail, in all contexts: nothing is lost")
+TEST_LONG(inject, churn_atomic, 120,
+	  "half of the allocations that cannot wait fail, in all contexts: nothing is lost")
 {
 	churn("50", false);
 }

@@ -42,16 +42,16 @@ static bool refused(void)
 
 TEST(lifetime, in_use, "the module cannot be removed while an arena is, in whatever form, in use")
 {
-	struct sem s, keep;
+	struct arena a, keep;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 4) == s.base, "alloc");
+	ASSERT(arena_open(&a, 64, 0), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 4) == a.base, "alloc");
 	ASSERT(refused(), "removed with a program, a map and a mapping");
 
 	/* Only the map. */
-	keep = s;
-	keep.fd = dup(s.fd);
-	sem_close(&s);
+	keep = a;
+	keep.fd = dup(a.fd);
+	arena_close(&a);
 	munmap(keep.base, 64 * PAGE);
 	usleep(200000);
 	ASSERT(refused(), "removed with a map");
@@ -70,7 +70,8 @@ TEST(lifetime, in_use, "the module cannot be removed while an arena is, in whate
 	ASSERT_EQ(mod_load(""), 0, "load");
 }
 
-TEST(lifetime, program_alone, "the module cannot be removed while a program calls it, even without an arena")
+TEST(lifetime, program_alone,
+     "the module cannot be removed while a program calls it, even without an arena")
 {
 	struct odd_bpf *skel = odd_bpf__open();
 
@@ -89,7 +90,7 @@ TEST(lifetime, program_alone, "the module cannot be removed while a program call
 TEST(lifetime, killed_user, "a user of an arena that is killed does not keep the module")
 {
 	int status, pipefd[2];
-	struct sem s;
+	struct arena a;
 	char c;
 	pid_t pid;
 
@@ -98,10 +99,11 @@ TEST(lifetime, killed_user, "a user of an arena that is killed does not keep the
 	pid = fork();
 	ASSERT(pid >= 0, "fork");
 	if (!pid) {
-		if (sem_open(&s, 64, 0) && sem_alloc(&s, CX_SYS, NULL, 32) &&
+		if (arena_open(&a, 64, 0) && arena_alloc(&a, SLEEPABLE, NULL, 32) &&
 		    write(pipefd[1], "x", 1) == 1)
 			for (;;)
-				sem_free(&s, CX_RCU, sem_alloc_once(&s, CX_RCU, NULL, 1), 1);
+				arena_free(&a, UNDER_RCU, arena_alloc_once(&a, UNDER_RCU, NULL, 1),
+					   1);
 		_exit(1);
 	}
 	ASSERT_EQ(read(pipefd[0], &c, 1), 1, "read");
@@ -112,18 +114,19 @@ TEST(lifetime, killed_user, "a user of an arena that is killed does not keep the
 	ASSERT_EQ(mod_load(""), 0, "load");
 }
 
-TEST(lifetime, unload_after_frees, "an arena closed right after frees under rcu does not keep the module")
+TEST(lifetime, unload_after_frees,
+     "an arena closed right after frees under rcu does not keep the module")
 {
-	struct sem s;
+	struct arena a;
 	int round;
 
 	for (round = 0; round < 3; round++) {
-		ASSERT(sem_open(&s, 2048, 0), "load");
-		ASSERT(sem_alloc(&s, CX_SYS, NULL, 2048) == s.base, "alloc");
-		user_mark(s.base, 2048, 1);
-		sem_free(&s, CX_RCU, s.base, 2048);
-		sem_close(&s);
-		munmap(s.base, 2048 * PAGE);
+		ASSERT(arena_open(&a, 2048, 0), "load");
+		ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 2048) == a.base, "alloc");
+		user_mark(a.base, 2048, 1);
+		arena_free(&a, UNDER_RCU, a.base, 2048);
+		arena_close(&a);
+		munmap(a.base, 2048 * PAGE);
 		ASSERT(unload(), "not removed");
 		ASSERT_EQ(mod_load(""), 0, "load");
 	}
@@ -154,19 +157,19 @@ static void usage_print(int round, struct usage u)
 /* One life of the module: an arena with all sorts of pages in it. */
 static void one_life(void)
 {
-	struct sem s;
+	struct arena a;
 
 	ASSERT_EQ(mod_load(""), 0, "load of the module");
-	ASSERT(sem_open(&s, 4096, 0), "load of the program");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1000) == s.base, "alloc");
-	ASSERT(sem_alloc(&s, CX_RCU, NULL, 100) == sem_page(&s, 1000), "alloc under rcu");
-	user_mark(sem_page(&s, 2000), 500, 1);
-	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 3000), 100), 0, "reserve");
-	sem_free(&s, CX_SYS, s.base, 300);
-	sem_free(&s, CX_RCU, sem_page(&s, 400), 300);
-	user_mark(s.base, 100, 1);
-	sem_close(&s);
-	munmap(s.base, 4096 * PAGE);
+	ASSERT(arena_open(&a, 4096, 0), "load of the program");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1000) == a.base, "alloc");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 100) == arena_page(&a, 1000), "alloc under rcu");
+	user_mark(arena_page(&a, 2000), 500, 1);
+	ASSERT_EQ(arena_reserve(&a, SLEEPABLE, arena_page(&a, 3000), 100), 0, "reserve");
+	arena_free(&a, SLEEPABLE, a.base, 300);
+	arena_free(&a, UNDER_RCU, arena_page(&a, 400), 300);
+	user_mark(a.base, 100, 1);
+	arena_close(&a);
+	munmap(a.base, 4096 * PAGE);
 	ASSERT(unload(), "not removed");
 }
 
@@ -186,7 +189,8 @@ static int compare(const void *a, const void *b)
  * What is in slabs counts as free here, and is looked at by itself: KASAN keeps objects
  * that were freed for a while.
  */
-TEST_LONG(lifetime, twenty_times, 90, "load, use, remove twenty times: memory is back where it started")
+TEST_LONG(lifetime, twenty_times, 90,
+	  "load, use, remove twenty times: memory is back where it started")
 {
 	struct usage u[LIVES], *first = &u[WARM_UP], *last = &u[LIVES - 1];
 	long lost[LIVES - 1 - WARM_UP];
@@ -220,24 +224,24 @@ TEST_LONG(lifetime, twenty_times, 90, "load, use, remove twenty times: memory is
 /* With no reserve, what a caller gets that cannot sleep is up to the kernel. */
 static void with_reserve(const char *params, const char *expect, __u32 ready)
 {
-	struct sem s;
+	struct arena a;
 	char *text;
 
 	ASSERT(unload(), "not removed");
 	ASSERT_EQ(mod_load(params), 0, "load");
 	text = read_file(PARAM);
 	ASSERT(text && !strcmp(text, expect), "parameter is %s", text ? text : "not there");
-	ASSERT(sem_open(&s, 8192, 0), "load");
+	ASSERT(arena_open(&a, 8192, 0), "load");
 	if (ready && nr_cpus > 1)
-		ASSERT(sem_alloc(&s, CX_IRQ, NULL, ready) == s.base, "%u pages in an interrupt",
+		ASSERT(arena_alloc(&a, HARDIRQ, NULL, ready) == a.base, "%u pages in an interrupt",
 		       ready);
 	/* 6.12 has no other source of pages for an interrupt. */
 	if (kver < 70000 && nr_cpus > 1)
-		ASSERT(!sem_alloc_once(&s, CX_IRQ, NULL, 5000), "5000 pages in an interrupt");
-	ASSERT(sem_alloc(&s, CX_RCU, NULL, 8), "8 pages under rcu");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 1000), "1000 pages");
-	sem_close(&s);
-	munmap(s.base, 8192 * PAGE);
+		ASSERT(!arena_alloc_once(&a, HARDIRQ, NULL, 5000), "5000 pages in an interrupt");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 8), "8 pages under rcu");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1000), "1000 pages");
+	arena_close(&a);
+	munmap(a.base, 8192 * PAGE);
 	ASSERT(unload(), "not removed");
 }
 

@@ -106,17 +106,17 @@ static bool unload(void)
 /* Nothing is there, and the module that fits works as ever. */
 static void check_traces(void)
 {
-	struct sem s;
+	struct arena a;
 	char *text;
 
 	ASSERT(!mod_loaded(), "a part of the module is in sysfs");
 	text = read_file("/proc/modules");
 	ASSERT(text && !strstr(text, "arena_nolock "), "the module is in /proc/modules");
-	ASSERT(!sem_open(&s, 16, 0), "programs can call the kfuncs");
+	ASSERT(!arena_open(&a, 16, 0), "programs can call the kfuncs");
 	ASSERT_EQ(mod_load(""), 0, "load of the module that fits");
-	ASSERT(sem_open(&s, 16, 0), "load of a program");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 16) == s.base, "alloc");
-	sem_close(&s);
+	ASSERT(arena_open(&a, 16, 0), "load of a program");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 16) == a.base, "alloc");
+	arena_close(&a);
 }
 
 /* Load what was doctored, and see it refused. @says: what the log has to have. */
@@ -191,7 +191,8 @@ TEST(misfit, member, "a kernel of the same release whose arena lacks a member is
 	refused(&im, -ENOEXEC, "struct bpf_arena of this kernel has no kern_wm");
 }
 
-TEST(misfit, struct_gone, "a kernel of the same release without a struct that the module uses is refused")
+TEST(misfit, struct_gone,
+     "a kernel of the same release without a struct that the module uses is refused")
 {
 	struct image im;
 
@@ -246,15 +247,15 @@ static int load_in(int flags, bool hide)
 /* What a container has that loads modules. */
 static void check_load_in(int flags, bool hide, const char *what)
 {
-	struct sem s;
+	struct arena a;
 	int err;
 
 	ASSERT(unload(), "%s: not removed", what);
 	err = load_in(flags, hide);
-	if (!err && sem_open(&s, 16, 0)) {
-		if (sem_alloc(&s, CX_SYS, NULL, 16) != s.base)
+	if (!err && arena_open(&a, 16, 0)) {
+		if (arena_alloc(&a, SLEEPABLE, NULL, 16) != a.base)
 			test_fail(__FILE__, __LINE__, "%s: alloc", what);
-		sem_close(&s);
+		arena_close(&a);
 	} else {
 		test_fail(__FILE__, __LINE__, "%s: load: error %d", what, err);
 	}
@@ -295,7 +296,8 @@ TEST(misfit, no_init_mm, "a kernel without KALLSYMS_ALL is refused")
 
 	ASSERT(image_read(&im), "read");
 	ASSERT(image_replace_string(&im, "init_mm", "init_mn"), "name");
-	refused(&im, -ENOENT, "arena_nolock: cannot find init_mm; the kernel needs CONFIG_KALLSYMS_ALL");
+	refused(&im, -ENOENT,
+		"arena_nolock: cannot find init_mm; the kernel needs CONFIG_KALLSYMS_ALL");
 }
 
 TEST(misfit, no_flush, "a kernel that has no function to flush the TLB is refused")
@@ -303,7 +305,8 @@ TEST(misfit, no_flush, "a kernel that has no function to flush the TLB is refuse
 	struct image im;
 
 	ASSERT(image_read(&im), "read");
-	ASSERT(image_replace_string(&im, "flush_tlb_kernel_range", "flush_tlb_kernel_ranch"), "name");
+	ASSERT(image_replace_string(&im, "flush_tlb_kernel_range", "flush_tlb_kernel_ranch"),
+	       "name");
 	refused(&im, -ENOENT, "arena_nolock: cannot find flush_tlb_kernel_range");
 }
 

@@ -65,64 +65,65 @@ static int others(void *p, __u32 cnt, int node)
 }
 
 /* One page of @node, tried again until the reserve has one. */
-static bool one_page(struct sem *s, enum sem_cx cx, int ask, int node)
+static bool one_page(struct arena *a, enum context ctx, int ask, int node)
 {
-	void *p = sem_alloc_args(s, cx, NULL, 1, ask, 0);
+	void *p = arena_alloc_args(a, ctx, NULL, 1, ask, 0);
 	bool ok = p && node_of(p) == node;
 
 	if (p)
-		sem_free(s, cx, p, 1);
+		arena_free(a, ctx, p, 1);
 
 	return ok;
 }
 
 /* Single pages for @ask are of @node. */
-static void check_node(struct sem *s, enum sem_cx cx, int ask, int node)
+static void check_node(struct arena *a, enum context ctx, int ask, int node)
 {
 	int i, wrong = 0, nulls = 0;
 	void *p;
 
 	/* What an interrupt can get at has to be filled for that node first. */
-	ASSERT(cx != CX_IRQ ? one_page(s, cx, ask, node) :
-	       wait_for(one_page(s, cx, ask, node), 10000), "no page of node %d for %d", node, ask);
+	ASSERT(ctx != HARDIRQ ? one_page(a, ctx, ask, node) :
+	       wait_for(one_page(a, ctx, ask, node),
+			10000), "no page of node %d for %d", node, ask);
 	for (i = 0; i < 100; i++) {
-		p = sem_alloc_args(s, cx, NULL, 1, ask, 0);
+		p = arena_alloc_args(a, ctx, NULL, 1, ask, 0);
 		nulls += !p;
 		wrong += p && node_of(p) != node;
 		/* A caller that cannot sleep has no more than the worker has had time for. */
-		if (cx == CX_IRQ && i % 16 == 15)
+		if (ctx == HARDIRQ && i % 16 == 15)
 			usleep(20000);
 	}
 	ASSERT_EQ(nulls, 0, "failures");
 	ASSERT(!wrong, "%d of %d pages for node %d are not of node %d", wrong, i, ask, node);
 }
 
-static void named(struct sem *s, enum sem_cx cx)
+static void named(struct arena *a, enum context ctx)
 {
-	check_node(s, cx, 0, 0);
+	check_node(a, ctx, 0, 0);
 	ASSERT_OK();
-	check_node(s, cx, 2, 2);
+	check_node(a, ctx, 2, 2);
 	ASSERT_OK();
-	check_node(s, cx, 0, 0);
+	check_node(a, ctx, 0, 0);
 	ASSERT_OK();
 	/* The nearest node with memory. */
-	check_node(s, cx, 1, 2);
+	check_node(a, ctx, 1, 2);
 }
 
 TEST_LONG(numa, named, 120, "a page comes from the node that the caller names")
 {
 	needs_nodes();
-	sem_each(4096, 0, CX_ALL, named);
+	run_in_contexts(4096, 0, ALL_CONTEXTS, named);
 }
 
 /* How often the reserve was filled, or -1. */
-static long refills(const struct sem *s)
+static long refills(const struct arena *a)
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
 	char path[64], *text;
 
-	if (bpf_map_get_info_by_fd(s->fd, &info, &len))
+	if (bpf_map_get_info_by_fd(a->fd, &info, &len))
 		return -1;
 	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", info.id);
 	text = read_file(path);
@@ -133,38 +134,38 @@ static long refills(const struct sem *s)
 
 TEST(numa, ready, "pages of a node are kept ready once a caller has wanted one")
 {
-	struct sem s;
+	struct arena a;
 	long before;
 	int i;
 
 	needs_nodes();
 	/* All that is ready at first is of the loader's node. */
 	ASSERT(pin_cpu(0), "pin");
-	ASSERT(sem_open(&s, 4096, 0), "no arena");
+	ASSERT(arena_open(&a, 4096, 0), "no arena");
 	/* The interrupts come to CPU 0 then, and the worker runs there. */
 	ASSERT(pin_cpu(1), "pin");
-	before = refills(&s);
+	before = refills(&a);
 	ASSERT(before > 0, "refills");
-	ASSERT(sem_alloc_args(&s, CX_IRQ, NULL, 1, 2, 0), "the first page");
-	ASSERT(wait_for(refills(&s) > before, 10000), "the worker has not come");
+	ASSERT(arena_alloc_args(&a, HARDIRQ, NULL, 1, 2, 0), "the first page");
+	ASSERT(wait_for(refills(&a) > before, 10000), "the worker has not come");
 	for (i = 0; i < 48; i++) {
-		void *p = sem_alloc_args(&s, CX_IRQ, NULL, 1, 2, 0);
+		void *p = arena_alloc_args(&a, HARDIRQ, NULL, 1, 2, 0);
 
 		ASSERT(p, "page %d", i);
 		ASSERT_EQ(node_of(p), 2, "node of a page");
 	}
-	sem_close(&s);
+	arena_close(&a);
 }
 
-static void local(struct sem *s, enum sem_cx cx)
+static void local(struct arena *a, enum context ctx)
 {
 	int cpu, runs_on;
 
 	for (cpu = 0; cpu < 2; cpu++) {
 		pin_cpu(cpu);
 		/* That context is another CPU's interrupt. */
-		runs_on = cx == CX_IRQ ? !cpu : cpu;
-		check_node(s, cx, -1, runs_on ? 2 : 0);
+		runs_on = ctx == HARDIRQ ? !cpu : cpu;
+		check_node(a, ctx, -1, runs_on ? 2 : 0);
 		ASSERT_OK();
 	}
 }
@@ -172,42 +173,43 @@ static void local(struct sem *s, enum sem_cx cx)
 TEST_LONG(numa, local, 120, "without a node it comes from the node that is nearest to the CPU")
 {
 	needs_nodes();
-	sem_each(4096, 0, CX_ALL, local);
+	run_in_contexts(4096, 0, ALL_CONTEXTS, local);
 }
 
-static void many(struct sem *s, enum sem_cx cx)
+static void many(struct arena *a, enum context ctx)
 {
 	int node;
 	void *p;
 
 	for (node = 0; node <= 2; node += 2) {
-		p = sem_alloc_args(s, cx, NULL, MANY, node, 0);
+		p = arena_alloc_args(a, ctx, NULL, MANY, node, 0);
 		ASSERT(p, "%d pages of node %d", MANY, node);
 		ASSERT_EQ(others(p, MANY, node), 0, "pages of another node");
-		sem_free(s, cx, p, MANY);
-		ASSERT(sem_settle(s, 0), "free not finished");
+		arena_free(a, ctx, p, MANY);
+		ASSERT(arena_settle(a, 0), "free not finished");
 	}
 }
 
 TEST(numa, many, "many pages at once come from the node that the caller names")
 {
 	needs_nodes();
-	sem_each(4096, 0, 1U << CX_SYS | (is_rt() ? 0 : 1U << CX_RCU), many);
+	run_in_contexts(4096, 0, 1U << SLEEPABLE | (is_rt() ? 0 : 1U << UNDER_RCU), many);
 }
 
 TEST(numa, no_such_node, "a node that does not exist or is offline gives NULL")
 {
 	static const int nodes[] = { 3, 1023, 1 << 20, -2, -1000, -1 };
-	enum sem_cx cx;
-	struct sem s;
+	enum context ctx;
+	struct arena a;
 	size_t i;
 
 	needs_nodes();
-	ASSERT(sem_open(&s, 64, 0), "no arena");
-	for (cx = CX_SYS; cx <= CX_IRQ; cx++)
+	ASSERT(arena_open(&a, 64, 0), "no arena");
+	for (ctx = SLEEPABLE; ctx <= HARDIRQ; ctx++)
 		for (i = 0; nodes[i] != -1; i++)
-			ASSERT(!sem_alloc_args(&s, cx, NULL, 1, nodes[i], 0), "node %d", nodes[i]);
-	sem_close(&s);
+			ASSERT(!arena_alloc_args(&a, ctx, NULL, 1, nodes[i], 0), "node %d",
+			       nodes[i]);
+	arena_close(&a);
 }
 
 static long node_free_kib(int node)
@@ -258,12 +260,12 @@ static pid_t node_ballast(int node, long kib)
 }
 
 /* Pages of @node one after the other until one is of another node. */
-static int use_up(struct sem *s, enum sem_cx cx, int node)
+static int use_up(struct arena *a, enum context ctx, int node)
 {
 	__u32 i;
 
-	for (i = 0; i < s->pages; i++) {
-		void *p = sem_alloc_args(s, cx, NULL, 1, node, 0);
+	for (i = 0; i < a->pages; i++) {
+		void *p = arena_alloc_args(a, ctx, NULL, 1, node, 0);
 
 		if (!p)
 			return -1;
@@ -271,27 +273,27 @@ static int use_up(struct sem *s, enum sem_cx cx, int node)
 			return i;
 	}
 
-	return s->pages;
+	return a->pages;
 }
 
 TEST_LONG(numa, fallback, 180, "a node without free memory is no reason to fail")
 {
 	long kib = read_meminfo("MemTotal") / 16;
-	struct sem s;
+	struct arena a;
 	pid_t pid;
 	int n;
 
 	needs_nodes();
-	ASSERT(sem_open(&s, 1 << 17, 0), "no arena");
+	ASSERT(arena_open(&a, 1 << 17, 0), "no arena");
 	pid = node_ballast(2, kib);
-	n = use_up(&s, CX_RCU, 2);
+	n = use_up(&a, UNDER_RCU, 2);
 	printf("# %ld KiB of node 2 were free, %d pages, then %ld KiB\n", kib, n, node_free_kib(2));
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	ASSERT(n >= 0, "NULL");
-	ASSERT(n < (int)s.pages, "the node has no end");
+	ASSERT(n < (int)a.pages, "the node has no end");
 	ASSERT(n > 1024, "only %d pages of the node were used", n);
 	/* With memory again, the node is back. */
-	ASSERT(wait_for(one_page(&s, CX_RCU, 2, 2), 10000), "no page of the node afterwards");
-	sem_close(&s);
+	ASSERT(wait_for(one_page(&a, UNDER_RCU, 2, 2), 10000), "no page of the node afterwards");
+	arena_close(&a);
 }

@@ -36,10 +36,10 @@ static long oracle_count(const char *what)
 TEST(oracle, counts, "the oracle sees pages, reservations and user mappings of an arena")
 {
 	struct peer peer;
-	struct sem s;
+	struct arena a;
 
-	ASSERT(sem_open(&s, 1000, 0), "load");
-	ASSERT(oracle_rest(s.fd), "empty");
+	ASSERT(arena_open(&a, 1000, 0), "load");
+	ASSERT(oracle_rest(a.fd), "empty");
 	ASSERT_COUNT("slots", 1000);
 	ASSERT_COUNT("live", 0);
 	ASSERT_COUNT("pages", 0);
@@ -47,29 +47,29 @@ TEST(oracle, counts, "the oracle sees pages, reservations and user mappings of a
 	ASSERT(oracle_count("free") > 950, "%ld slots are free", oracle_count("free"));
 	ASSERT(oracle_count("pool") > 0, "nothing is kept ready");
 
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 7) == s.base, "alloc");
-	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 20), 3), 0, "reserve");
-	user_mark(sem_page(&s, 5), 6, 1);
-	ASSERT(peer_start(&peer, &s), "peer");
-	ASSERT_EQ(peer_write(&peer, sem_page(&s, 30), 1), 0, "signal in the peer");
-	ASSERT_EQ(peer_write(&peer, sem_page(&s, 5), 1), 0, "signal in the peer");
-	ASSERT(oracle_rest(s.fd), "in use");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 7) == a.base, "alloc");
+	ASSERT_EQ(arena_reserve(&a, SLEEPABLE, arena_page(&a, 20), 3), 0, "reserve");
+	user_mark(arena_page(&a, 5), 6, 1);
+	ASSERT(peer_start(&peer, &a), "peer");
+	ASSERT_EQ(peer_write(&peer, arena_page(&a, 30), 1), 0, "signal in the peer");
+	ASSERT_EQ(peer_write(&peer, arena_page(&a, 5), 1), 0, "signal in the peer");
+	ASSERT(oracle_rest(a.fd), "in use");
 	ASSERT_COUNT("live", 11 + 3 + 1);
 	ASSERT_COUNT("pages", 11 + 1);
 	ASSERT_COUNT("user_ptes", 6 + 2);
 
-	sem_free(&s, CX_SYS, sem_page(&s, 1), 2);
-	ASSERT(oracle_rest(s.fd), "two pages freed");
+	arena_free(&a, SLEEPABLE, arena_page(&a, 1), 2);
+	ASSERT(oracle_rest(a.fd), "two pages freed");
 	ASSERT_COUNT("live", 9 + 3 + 1);
 	ASSERT_COUNT("pages", 9 + 1);
 
-	sem_free(&s, CX_RCU, s.base, 1000);
-	ASSERT(oracle_rest(s.fd), "freed");
+	arena_free(&a, UNDER_RCU, a.base, 1000);
+	ASSERT(oracle_rest(a.fd), "freed");
 	ASSERT_COUNT("live", 0);
 	ASSERT_COUNT("pages", 0);
 	ASSERT_COUNT("user_ptes", 0);
 	peer_stop(&peer);
-	sem_close(&s);
+	arena_close(&a);
 }
 
 TEST(oracle, stock, "the oracle tells an arena that the module has not adopted")
@@ -88,8 +88,8 @@ TEST(oracle, stock, "the oracle tells an arena that the module has not adopted")
 }
 
 struct busy {
-	struct sem *s;
-	enum sem_cx cx;
+	struct arena *arena;
+	enum context ctx;
 	int slot;
 	atomic_bool *stop;
 };
@@ -99,12 +99,12 @@ static void *busy_churn(void *arg)
 	struct busy *b = arg;
 
 	while (!atomic_load(b->stop)) {
-		struct sem_req r = {
-			.op = SEM_CHURN, .addr = (__u64)sem_page(b->s, 512), .cnt = 50,
+		struct arena_req r = {
+			.op = REQ_CHURN, .addr = (__u64)arena_page(b->arena, 512), .cnt = 50,
 			.node = -1, .val = 1,
 		};
 
-		if (!sem_run(b->s, b->cx, b->slot, &r) || r.ret)
+		if (!arena_run(b->arena, b->ctx, b->slot, &r) || r.ret)
 			test_fail(__FILE__, __LINE__, "churn: %llu rounds went wrong", r.ret);
 	}
 
@@ -119,13 +119,13 @@ static void *busy_fault(void *arg)
 
 	while (!atomic_load(b->stop)) {
 		for (i = 512; i < 640; i++)
-			user_write_sig(sem_page(b->s, i), i);
+			user_write_sig(arena_page(b->arena, i), i);
 		for (i = 512; i < 640; i += 32) {
-			struct sem_req r = {
-				.op = SEM_FREE, .addr = (__u64)sem_page(b->s, i), .cnt = 32,
+			struct arena_req r = {
+				.op = REQ_FREE, .addr = (__u64)arena_page(b->arena, i), .cnt = 32,
 			};
 
-			sem_run(b->s, i % 64 ? CX_TC : CX_SYS, b->slot, &r);
+			arena_run(b->arena, i % 64 ? BH_OFF : SLEEPABLE, b->slot, &r);
 		}
 	}
 
@@ -138,27 +138,27 @@ TEST(oracle, under_load, "the oracle raises no false alarm while an arena is in 
 {
 	atomic_bool stop = false;
 	struct busy b[] = {
-		{ .cx = CX_SYS, .slot = 1 }, { .cx = CX_TC, .slot = 2 },
-		{ .cx = CX_RCU, .slot = 3 }, { .slot = 4 },
+		{ .ctx = SLEEPABLE, .slot = 1 }, { .ctx = BH_OFF, .slot = 2 },
+		{ .ctx = UNDER_RCU, .slot = 3 }, { .slot = 4 },
 	};
 	int i, n = sizeof(b) / sizeof(*b);
 	pthread_t threads[4];
-	struct sem s;
+	struct arena a;
 
-	ASSERT(sem_open(&s, 1024, 0), "load");
+	ASSERT(arena_open(&a, 1024, 0), "load");
 	for (i = 0; i < n; i++) {
-		b[i].s = &s;
+		b[i].arena = &a;
 		b[i].stop = &stop;
 		ASSERT(thread_on(&threads[i], i % nr_cpus, i < 3 ? busy_churn : busy_fault, &b[i]),
 		       "thread");
 	}
-	for (i = 0; i < BUSY_ASKED && oracle_load(s.fd); i++)
+	for (i = 0; i < BUSY_ASKED && oracle_load(a.fd); i++)
 		usleep(2000);
 	atomic_store(&stop, true);
 	while (n--)
 		pthread_join(threads[n], NULL);
 	ASSERT_OK();
-	ASSERT(sem_reset(&s), "the arena does not get empty");
-	ASSERT(oracle_rest(s.fd), "at the end");
-	sem_close(&s);
+	ASSERT(arena_reset(&a), "the arena does not get empty");
+	ASSERT(oracle_rest(a.fd), "at the end");
+	arena_close(&a);
 }

@@ -100,61 +100,61 @@ static int read_code(const void *addr)
 }
 
 /* A mapping without any page in it, as a process has that maps the arena now. */
-static bool map_again(struct sem *s)
+static bool map_again(struct arena *a)
 {
-	return !munmap(s->base, s->pages * PAGE) && map_at(s->fd, s->base, s->pages);
+	return !munmap(a->base, a->pages * PAGE) && map_at(a->fd, a->base, a->pages);
 }
 
-static enum sem_cx pool_cx(void)
+static enum context pool_cx(void)
 {
-	return nr_cpus < 2 ? CX_RCU : CX_IRQ;
+	return nr_cpus < 2 ? UNDER_RCU : HARDIRQ;
 }
 
 /*
  * Fill the arena, for the most part by a caller that only gets what is kept ready.
  * Returns how many pages of @bad, @nr of them, have come back.
  */
-static long handed_out(struct sem *s, const __u64 *bad, int nr)
+static long handed_out(struct arena *a, const __u64 *bad, int nr)
 {
 	long back = 0, pages, i;
 	int k;
 
 	for (i = 0; i < MANY; i++)
-		if (!sem_alloc_wait(s, pool_cx(), NULL, 1))
+		if (!arena_alloc_wait(a, pool_cx(), NULL, 1))
 			return -1;
-	if (!sem_alloc_wait(s, CX_SYS, NULL, MANY))
+	if (!arena_alloc_wait(a, SLEEPABLE, NULL, MANY))
 		return -1;
-	pages = sem_pages(s);
+	pages = arena_pages(a);
 	for (i = 0; i < pages; i++) {
 		__u64 pfn;
 
 		/* A poisoned page raises a signal. */
-		if (user_write_sig(sem_page(s, i), i)) {
+		if (user_write_sig(arena_page(a, i), i)) {
 			back++;
 			continue;
 		}
-		pfn = pfn_of(sem_page(s, i));
+		pfn = pfn_of(arena_page(a, i));
 		for (k = 0; k < nr; k++)
 			back += pfn == bad[k];
 	}
-	sem_free(s, CX_SYS, s->base, s->pages);
+	arena_free(a, SLEEPABLE, a->base, a->pages);
 
-	return sem_settle(s, 0) ? back : -1;
+	return arena_settle(a, 0) ? back : -1;
 }
 
 static void poison_live(const char *how, bool by_madvise)
 {
-	struct sem s;
+	struct arena a;
 	__u64 pfn;
 	char *p;
 	int err;
 
 	need_memory_failure();
-	ASSERT(sem_open(&s, 4096, 0), "load");
+	ASSERT(arena_open(&a, 4096, 0), "load");
 	/* A free in a pool that misses pages is what puts them there again. */
-	p = sem_alloc_wait(&s, pool_cx(), NULL, 1);
-	ASSERT(p && sem_alloc_wait(&s, pool_cx(), p + PAGE, 1) &&
-	       sem_alloc_wait(&s, pool_cx(), p + 2 * PAGE, 1), "alloc");
+	p = arena_alloc_wait(&a, pool_cx(), NULL, 1);
+	ASSERT(p && arena_alloc_wait(&a, pool_cx(), p + PAGE, 1) &&
+	       arena_alloc_wait(&a, pool_cx(), p + 2 * PAGE, 1), "alloc");
 	user_mark(p, 3, 41);
 	pfn = pfn_of(p + PAGE);
 	ASSERT(pfn, "no frame");
@@ -166,21 +166,21 @@ static void poison_live(const char *how, bool by_madvise)
 	ASSERT(is_poisoned(pfn), "the page is not marked");
 
 	/* A mapping that has the page keeps it. A new one does not get it. */
-	ASSERT(map_again(&s), "map");
+	ASSERT(map_again(&a), "map");
 	ASSERT_EQ(read_code(p + PAGE), BUS_MCEERR_AR, "si_code of an access");
-	ASSERT_EQ(sem_pages(&s), 3, "populated pages");
+	ASSERT_EQ(arena_pages(&a), 3, "populated pages");
 	ASSERT_EQ(user_unmarked(p, 1, 41), 0, "the page below");
 	ASSERT_EQ(user_unmarked(p + 2 * PAGE, 1, 41 + 2), 0, "the page above");
 
-	sem_free(&s, CX_RCU, p + PAGE, 1);
-	ASSERT(sem_settle(&s, 2), "free not finished");
-	ASSERT(sem_alloc(&s, CX_SYS, p + PAGE, 1) == p + PAGE, "alloc at the address again");
+	arena_free(&a, UNDER_RCU, p + PAGE, 1);
+	ASSERT(arena_settle(&a, 2), "free not finished");
+	ASSERT(arena_alloc(&a, SLEEPABLE, p + PAGE, 1) == p + PAGE, "alloc at the address again");
 	ASSERT_EQ(user_write_sig(p + PAGE, 1), 0, "signal of an access to the new page");
-	sem_free(&s, CX_SYS, p, 3);
-	ASSERT(sem_settle(&s, 0), "free not finished");
-	ASSERT_EQ(handed_out(&s, &pfn, 1), 0, "poisoned pages handed out");
+	arena_free(&a, SLEEPABLE, p, 3);
+	ASSERT(arena_settle(&a, 0), "free not finished");
+	ASSERT_EQ(handed_out(&a, &pfn, 1), 0, "poisoned pages handed out");
 	ASSERT(is_poisoned(pfn), "the page is not marked any more");
-	sem_close(&s);
+	arena_close(&a);
 }
 
 TEST(poison, live_hard, "a live page with a memory error raises its signal and is not used again")
@@ -188,74 +188,75 @@ TEST(poison, live_hard, "a live page with a memory error raises its signal and i
 	poison_live("hard", false);
 }
 
-TEST(poison, live_madvise, "a live page poisoned by madvise raises its signal and is not used again")
+TEST(poison, live_madvise,
+     "a live page poisoned by madvise raises its signal and is not used again")
 {
 	poison_live(NULL, true);
 }
 
 TEST(poison, live_soft, "a page that cannot be moved is not taken offline, and works on")
 {
-	struct sem s;
+	struct arena a;
 	__u64 pfn;
 	char *p;
 
 	need_memory_failure();
-	ASSERT(sem_open(&s, 64, 0), "load");
-	p = sem_alloc(&s, CX_RCU, NULL, 1);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	p = arena_alloc(&a, UNDER_RCU, NULL, 1);
 	ASSERT(p, "alloc");
 	user_fill(p, 1, 43);
 	pfn = pfn_of(p);
 	ASSERT(offline("soft", pfn), "the kernel says that it took the page");
 	ASSERT(madvise(p, PAGE, MADV_SOFT_OFFLINE), "the kernel says that it took the page");
 	ASSERT(!is_poisoned(pfn), "the page is marked");
-	ASSERT(map_again(&s), "map");
+	ASSERT(map_again(&a), "map");
 	ASSERT_EQ(user_diff(p, 1, 43), 0, "words that differ");
-	sem_free(&s, CX_RCU, p, 1);
-	ASSERT(sem_settle(&s, 0), "free not finished");
-	sem_close(&s);
+	arena_free(&a, UNDER_RCU, p, 1);
+	ASSERT(arena_settle(&a, 0), "free not finished");
+	arena_close(&a);
 }
 
 #define POOLED 64
 
 /* Frames of pages that have just been freed; most are in the reserve now. */
-static bool pooled(struct sem *s, __u64 *pfn)
+static bool pooled(struct arena *a, __u64 *pfn)
 {
 	int i;
 
 	for (i = 0; i < POOLED; i++)
-		if (!sem_alloc_wait(s, pool_cx(), sem_page(s, i), 1))
+		if (!arena_alloc_wait(a, pool_cx(), arena_page(a, i), 1))
 			return false;
 	for (i = 0; i < POOLED; i++) {
-		user_write_sig(sem_page(s, i), 1);
-		pfn[i] = pfn_of(sem_page(s, i));
+		user_write_sig(arena_page(a, i), 1);
+		pfn[i] = pfn_of(arena_page(a, i));
 	}
-	sem_free(s, CX_RCU, s->base, POOLED);
+	arena_free(a, UNDER_RCU, a->base, POOLED);
 
-	return sem_settle(s, 0);
+	return arena_settle(a, 0);
 }
 
 TEST(poison, pooled, "a page that is kept ready and has a memory error is not handed out")
 {
 	__u64 pfn[POOLED];
-	struct sem s;
+	struct arena a;
 	int i;
 
 	need_memory_failure();
-	ASSERT(sem_open(&s, 4096, 0), "load");
-	ASSERT(pooled(&s, pfn), "pages");
+	ASSERT(arena_open(&a, 4096, 0), "load");
+	ASSERT(pooled(&a, pfn), "pages");
 	for (i = 0; i < POOLED; i++) {
 		offline("hard", pfn[i]);
 		ASSERT(is_poisoned(pfn[i]), "page %d is not marked", i);
 	}
-	ASSERT_EQ(handed_out(&s, pfn, POOLED), 0, "poisoned pages handed out");
-	sem_close(&s);
+	ASSERT_EQ(handed_out(&a, pfn, POOLED), 0, "poisoned pages handed out");
+	arena_close(&a);
 }
 
 #define CGROOT "/sys/fs/cgroup"
 #define CGROUP CGROOT "/poison"
 
 /* An arena of a cgroup that has room for @mib MiB more. */
-static bool open_limited(struct sem *s, __u32 pages, long mib)
+static bool open_limited(struct arena *a, __u32 pages, long mib)
 {
 	char text[32];
 	bool ok;
@@ -269,7 +270,7 @@ static bool open_limited(struct sem *s, __u32 pages, long mib)
 	snprintf(text, sizeof(text), "%d", getpid());
 	if (!write_file(CGROUP "/cgroup.procs", text))
 		return false;
-	ok = sem_open(s, pages, 0) && write_file(CGROOT "/cgroup.procs", text);
+	ok = arena_open(a, pages, 0) && write_file(CGROOT "/cgroup.procs", text);
 	snprintf(text, sizeof(text), "%ld",
 		 atol(read_file(CGROUP "/memory.current") ?: "0") + mib * 1024 * 1024);
 
@@ -279,73 +280,73 @@ static bool open_limited(struct sem *s, __u32 pages, long mib)
 TEST(poison, unused, "a failed allocation does not bring a page with a memory error back")
 {
 	__u64 pfn[POOLED];
-	struct sem s;
+	struct arena a;
 	int i;
 
 	need_memory_failure();
-	ASSERT(open_limited(&s, 16384, 16), "load");
-	ASSERT(pooled(&s, pfn), "pages");
+	ASSERT(open_limited(&a, 16384, 16), "load");
+	ASSERT(pooled(&a, pfn), "pages");
 	for (i = 0; i < POOLED; i += 2)
 		offline("hard", pfn[i]);
 	/* This takes all that there is, and has to put it back. */
 	for (i = 0; i < 3; i++) {
-		ASSERT(!sem_alloc_once(&s, pool_cx(), NULL, 8192), "32 MiB with 16 MiB left");
-		ASSERT(sem_settle(&s, 0), "%ld pages left", sem_pages(&s));
+		ASSERT(!arena_alloc_once(&a, pool_cx(), NULL, 8192), "32 MiB with 16 MiB left");
+		ASSERT(arena_settle(&a, 0), "%ld pages left", arena_pages(&a));
 	}
 	for (i = 1; i < POOLED; i += 2)
 		pfn[i] = pfn[0];
-	ASSERT_EQ(handed_out(&s, pfn, POOLED), 0, "poisoned pages handed out");
-	sem_close(&s);
+	ASSERT_EQ(handed_out(&a, pfn, POOLED), 0, "poisoned pages handed out");
+	arena_close(&a);
 }
 
 TEST(poison, queued, "a page that gets a memory error on its way out is not used again")
 {
 	__u64 pfn[POOLED];
-	struct sem s;
+	struct arena a;
 	int i;
 
 	need_memory_failure();
-	ASSERT(sem_open(&s, 4096, 0), "load");
+	ASSERT(arena_open(&a, 4096, 0), "load");
 	for (i = 0; i < POOLED; i++)
-		ASSERT(sem_alloc_wait(&s, pool_cx(), sem_page(&s, i), 1), "alloc %d", i);
-	user_mark(s.base, POOLED, 1);
+		ASSERT(arena_alloc_wait(&a, pool_cx(), arena_page(&a, i), 1), "alloc %d", i);
+	user_mark(a.base, POOLED, 1);
 	for (i = 0; i < POOLED; i++)
-		pfn[i] = pfn_of(sem_page(&s, i));
+		pfn[i] = pfn_of(arena_page(&a, i));
 	/* Some of them are still in the queue, some in the reserve, some are free. */
 	for (i = 0; i < POOLED; i++) {
-		sem_free(&s, pool_cx(), sem_page(&s, i), 1);
+		arena_free(&a, pool_cx(), arena_page(&a, i), 1);
 		offline("hard", pfn[i]);
 	}
-	ASSERT(sem_settle(&s, 0), "free not finished");
+	ASSERT(arena_settle(&a, 0), "free not finished");
 	for (i = 0; i < POOLED; i++)
 		ASSERT(is_poisoned(pfn[i]), "page %d is not marked", i);
-	ASSERT_EQ(handed_out(&s, pfn, POOLED), 0, "poisoned pages handed out");
-	sem_close(&s);
+	ASSERT_EQ(handed_out(&a, pfn, POOLED), 0, "poisoned pages handed out");
+	arena_close(&a);
 }
 
 TEST(poison, adopted, "a page that had a memory error before the adoption is not used again")
 {
-	struct sem s, own;
+	struct arena a, own;
 	__u64 pfn;
 
 	need_memory_failure();
-	ASSERT(sem_stock(&s, "poisoned", 4096, 0), "stock arena");
-	user_mark(s.base, 3, 7);
-	pfn = pfn_of(s.base + PAGE);
+	ASSERT(arena_stock(&a, "poisoned", 4096, 0), "stock arena");
+	user_mark(a.base, 3, 7);
+	pfn = pfn_of(a.base + PAGE);
 	ASSERT(pfn, "no frame");
 	offline("hard", pfn);
 	ASSERT(is_poisoned(pfn), "the page is not marked");
-	ASSERT(sem_attach(&own, s.fd, s.base, s.pages), "adoption");
-	ASSERT_EQ(sem_pages(&own), 3, "populated pages");
+	ASSERT(arena_attach(&own, a.fd, a.base, a.pages), "adoption");
+	ASSERT_EQ(arena_pages(&own), 3, "populated pages");
 	ASSERT(map_again(&own), "map");
 	ASSERT_EQ(read_code(own.base + PAGE), BUS_MCEERR_AR, "si_code of an access");
 	ASSERT_EQ(user_unmarked(own.base, 1, 7), 0, "the page below");
 	/* Room for it among the pages kept ready. */
-	ASSERT(sem_alloc_wait(&own, pool_cx(), own.base + 3 * PAGE, 8), "alloc");
-	sem_free(&own, CX_RCU, own.base, 3);
-	ASSERT(sem_settle(&own, 8), "free not finished");
-	sem_free(&own, CX_RCU, own.base, own.pages);
-	ASSERT(sem_settle(&own, 0), "free not finished");
+	ASSERT(arena_alloc_wait(&own, pool_cx(), own.base + 3 * PAGE, 8), "alloc");
+	arena_free(&own, UNDER_RCU, own.base, 3);
+	ASSERT(arena_settle(&own, 8), "free not finished");
+	arena_free(&own, UNDER_RCU, own.base, own.pages);
+	ASSERT(arena_settle(&own, 0), "free not finished");
 	ASSERT_EQ(handed_out(&own, &pfn, 1), 0, "poisoned pages handed out");
-	sem_close(&own);
+	arena_close(&own);
 }

@@ -65,7 +65,7 @@ struct progress {
 };
 
 struct stage {
-	struct sem s[2];		/* the arena of the path under test, and another one */
+	struct arena arena[2];	/* that of the path under test, and another one */
 	struct reclaim_bpf *skel[2];	/* the program for each of them */
 	struct progress *p;
 };
@@ -220,10 +220,10 @@ static bool stage_program(struct stage *st, int i)
 	struct reclaim_bpf *skel = reclaim_bpf__open();
 
 	st->skel[i] = skel;
-	if (!skel || bpf_map__set_max_entries(skel->maps.arena, st->s[i].pages) ||
-	    bpf_map__reuse_fd(skel->maps.arena, st->s[i].fd) || reclaim_bpf__load(skel))
+	if (!skel || bpf_map__set_max_entries(skel->maps.arena, st->arena[i].pages) ||
+	    bpf_map__reuse_fd(skel->maps.arena, st->arena[i].fd) || reclaim_bpf__load(skel))
 		return false;
-	sh(st, i)->hole = (__u64)sem_page(&st->s[i], st->s[i].pages - 1);
+	sh(st, i)->hole = (__u64)arena_page(&st->arena[i], st->arena[i].pages - 1);
 
 	return module_text(&sh(st, i)->text, &sh(st, i)->text_end) && !reclaim_bpf__attach(skel);
 }
@@ -242,9 +242,9 @@ static void stage_open(struct stage *st)
 	st->p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT(st->p != MAP_FAILED, "mmap");
 	ASSERT(make_cgroup() && cg_write("cgroup.procs", getpid()), "cgroup");
-	ASSERT(sem_open(&st->s[0], PAGES, 0), "arena of the cgroup");
+	ASSERT(arena_open(&st->arena[0], PAGES, 0), "arena of the cgroup");
 	ASSERT(write_file(CGROOT "/cgroup.procs", "0"), "cgroup");
-	ASSERT(sem_open(&st->s[1], 1024, 0), "another arena");
+	ASSERT(arena_open(&st->arena[1], 1024, 0), "another arena");
 	for (i = 0; i < 2; i++)
 		ASSERT(stage_program(st, i), "program %d", i);
 }
@@ -323,20 +323,20 @@ static bool watch(struct stage *st, pid_t pid)
 }
 
 /* After all that, both arenas are as good as new. */
-static void check_arena(struct sem *s)
+static void check_arena(struct arena *a)
 {
 	char *p;
 
-	sem_free(s, CX_SYS, s->base, s->pages);
-	ASSERT(sem_settle(s, 0), "%ld pages left", sem_pages(s));
-	ASSERT(oracle_rest(s->fd), "books");
-	ASSERT(sem_alloc(s, CX_SYS, NULL, 4) == s->base, "alloc");
-	p = sem_alloc(s, CX_RCU, NULL, 1);
-	ASSERT(p == sem_page(s, 4), "alloc under rcu");
-	ASSERT_EQ(user_write_sig(sem_page(s, 5), 1), 0, "signal at a fault");
-	ASSERT_EQ(user_diff(s->base, 5, 0), 0, "words that are not zero");
-	sem_free(s, CX_RCU, s->base, 6);
-	ASSERT(sem_settle(s, 0), "free not finished");
+	arena_free(a, SLEEPABLE, a->base, a->pages);
+	ASSERT(arena_settle(a, 0), "%ld pages left", arena_pages(a));
+	ASSERT(oracle_rest(a->fd), "books");
+	ASSERT(arena_alloc(a, SLEEPABLE, NULL, 4) == a->base, "alloc");
+	p = arena_alloc(a, UNDER_RCU, NULL, 1);
+	ASSERT(p == arena_page(a, 4), "alloc under rcu");
+	ASSERT_EQ(user_write_sig(arena_page(a, 5), 1), 0, "signal at a fault");
+	ASSERT_EQ(user_diff(a->base, 5, 0), 0, "words that are not zero");
+	arena_free(a, UNDER_RCU, a->base, 6);
+	ASSERT(arena_settle(a, 0), "free not finished");
 }
 
 static void report(struct stage *st)
@@ -366,12 +366,12 @@ static void stage_close(struct stage *st)
 	for (i = 0; i < 2 && !test_failed(); i++) {
 		ASSERT_EQ(sh(st, i)->dirty, 0, "pages that were not zero");
 		ASSERT(inside(st) < 8 || !i || sh(st, i)->allocs, "the program has got no page");
-		check_arena(&st->s[i]);
+		check_arena(&st->arena[i]);
 	}
 	ASSERT_OK();
 	for (i = 0; i < 2; i++) {
 		reclaim_bpf__destroy(st->skel[i]);
-		sem_close(&st->s[i]);
+		arena_close(&st->arena[i]);
 	}
 }
 
@@ -410,30 +410,30 @@ static void in_reclaim(struct stage *st, act_fn *act, bool workers, const char *
  * A user fault allocates a page, or a page table of the process, or both. In every
  * other round the pages are there, and only page tables are not.
  */
-static char *fault_page(struct sem *s, int i, bool tables)
+static char *fault_page(struct arena *a, int i, bool tables)
 {
-	return sem_page(s, tables ? i * TABLE_PAGES : i / 16 * TABLE_PAGES + i % 16);
+	return arena_page(a, tables ? i * TABLE_PAGES : i / 16 * TABLE_PAGES + i % 16);
 }
 
 static void act_fault(struct stage *st, int round)
 {
-	struct sem *s = &st->s[0];
+	struct arena *a = &st->arena[0];
 	int i;
 
 	if (round % 2)
 		for (i = 0; i < TABLES; i++)
-			sem_alloc_once(s, CX_SYS, fault_page(s, i, true), 1);
-	if (!map_at(s->fd, s->base, s->pages))
+			arena_alloc_once(a, SLEEPABLE, fault_page(a, i, true), 1);
+	if (!map_at(a->fd, a->base, a->pages))
 		_exit(102);
 	tighten(SLACK);
 	for (i = 0; i < TABLES; i++) {
-		step(st, fault_page(s, i, round % 2));
-		user_write_sig(fault_page(s, i, round % 2), i);
+		step(st, fault_page(a, i, round % 2));
+		user_write_sig(fault_page(a, i, round % 2), i);
 	}
 	loosen();
 	step(st, NULL);
-	munmap(s->base, s->pages * PAGE);
-	sem_free(s, CX_SYS, s->base, s->pages);
+	munmap(a->base, a->pages * PAGE);
+	arena_free(a, SLEEPABLE, a->base, a->pages);
 }
 
 TEST_LONG(reclaim, fault, 120, "an LSM program uses an arena in reclaim of a user fault on it")
@@ -450,20 +450,21 @@ TEST_LONG(reclaim, fault, 120, "an LSM program uses an arena in reclaim of a use
 /* A sleepable allocation of many pages. */
 static void act_populate(struct stage *st, int round)
 {
-	struct sem *s = &st->s[0];
+	struct arena *a = &st->arena[0];
 	int i;
 
 	tighten(SLACK);
 	for (i = 0; i < 8; i++) {
-		step(st, sem_page(s, i * 64));
-		sem_alloc_once(s, CX_SYS, sem_page(s, i * 64), round % 2 ? 1 : 48);
+		step(st, arena_page(a, i * 64));
+		arena_alloc_once(a, SLEEPABLE, arena_page(a, i * 64), round % 2 ? 1 : 48);
 	}
 	loosen();
 	step(st, NULL);
-	sem_free(s, CX_SYS, s->base, s->pages);
+	arena_free(a, SLEEPABLE, a->base, a->pages);
 }
 
-TEST_LONG(reclaim, populate, 120, "an LSM program uses an arena in reclaim of an allocation from it")
+TEST_LONG(reclaim, populate, 120,
+	  "an LSM program uses an arena in reclaim of an allocation from it")
 {
 	struct stage st;
 
@@ -475,22 +476,23 @@ TEST_LONG(reclaim, populate, 120, "an LSM program uses an arena in reclaim of an
 /* The worker refills the pool of ready pages. */
 static void act_refill(struct stage *st, int round)
 {
-	struct sem_req r = { .op = SEM_ALLOC_EACH, .cnt = 1024, .node = -1 };
-	struct sem *s = &st->s[0];
+	struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = 1024, .node = -1 };
+	struct arena *a = &st->arena[0];
 	int i;
 
 	tighten(SLACK);
 	for (i = 0; i < 8; i++) {
-		step(st, sem_page(s, i));
-		sem_run(s, nr_cpus > 1 ? CX_IRQ : CX_RCU, 0, &r);
+		step(st, arena_page(a, i));
+		arena_run(a, nr_cpus > 1 ? HARDIRQ : UNDER_RCU, 0, &r);
 		usleep(20000);
 	}
 	loosen();
 	step(st, NULL);
-	sem_free(s, CX_SYS, s->base, s->pages);
+	arena_free(a, SLEEPABLE, a->base, a->pages);
 }
 
-TEST_LONG(reclaim, refill, 120, "an LSM program uses an arena in reclaim of the worker that fills its pool")
+TEST_LONG(reclaim, refill, 120,
+	  "an LSM program uses an arena in reclaim of the worker that fills its pool")
 {
 	struct stage st;
 
@@ -503,7 +505,7 @@ TEST_LONG(reclaim, refill, 120, "an LSM program uses an arena in reclaim of the 
 static void act_adopt(struct stage *st, int round)
 {
 	static const long slack[5] = { 4 << 20, 1 << 18, 2 << 20, 1 << 20, 1 << 19 };
-	struct sem s;
+	struct arena a;
 
 	oracle_pause(true);
 	/* libbpf needs more memory than the module: at first that without a limit. */
@@ -514,17 +516,18 @@ static void act_adopt(struct stage *st, int round)
 		/* The limit is to be hit in adoption, neither before nor afterwards. */
 		tighten(slack[round % 5]);
 	}
-	step(st, st->s[0].base);
-	if (sem_open(&s, 4096, 0)) {
-		step(st, st->s[0].base);
-		sem_close(&s);
-		munmap(s.base, s.pages * PAGE);
+	step(st, st->arena[0].base);
+	if (arena_open(&a, 4096, 0)) {
+		step(st, st->arena[0].base);
+		arena_close(&a);
+		munmap(a.base, a.pages * PAGE);
 	}
 	loosen();
 	step(st, NULL);
 }
 
-TEST_LONG(reclaim, adopt, 120, "an LSM program uses arenas in reclaim of the adoption of another one")
+TEST_LONG(reclaim, adopt, 120,
+	  "an LSM program uses arenas in reclaim of the adoption of another one")
 {
 	struct stage st;
 
@@ -536,7 +539,7 @@ TEST_LONG(reclaim, adopt, 120, "an LSM program uses arenas in reclaim of the ado
 /* A page that user space has mapped, to be freed by the program. */
 static bool in_mmap_prepare(struct stage *st, int i)
 {
-	char *p = sem_alloc(&st->s[i], CX_SYS, NULL, 1);
+	char *p = arena_alloc(&st->arena[i], SLEEPABLE, NULL, 1);
 
 	if (!p)
 		return false;
@@ -555,24 +558,25 @@ static bool in_mmap_load(struct stage *st, int i)
 		return false;
 	bpf_program__set_autoload(skel->progs.inode_gone, false);
 	bpf_program__set_autoload(skel->progs.in_mmap, true);
-	if (bpf_map__set_max_entries(skel->maps.arena, st->s[i].pages) ||
-	    bpf_map__reuse_fd(skel->maps.arena, st->s[i].fd) || reclaim_bpf__load(skel))
+	if (bpf_map__set_max_entries(skel->maps.arena, st->arena[i].pages) ||
+	    bpf_map__reuse_fd(skel->maps.arena, st->arena[i].fd) || reclaim_bpf__load(skel))
 		return false;
-	sh(st, i)->hole = (__u64)sem_page(&st->s[i], st->s[i].pages - 1);
+	sh(st, i)->hole = (__u64)arena_page(&st->arena[i], st->arena[i].pages - 1);
 
 	return true;
 }
 
 #define IN_MMAP_ROUNDS 20
 
-TEST_LONG(reclaim, in_mmap, 120, "a program uses arenas with mmap_lock held for write, as in reclaim of mmap and fork")
+TEST_LONG(reclaim, in_mmap, 120,
+	  "a program uses arenas with mmap_lock held for write, as in reclaim of mmap and fork")
 {
 	long worst = 0, took;
 	struct stage st = {};
 	int i, round;
 
 	for (i = 0; i < 2; i++)
-		ASSERT(sem_open(&st.s[i], 64, 0) && in_mmap_load(&st, i), "arena %d", i);
+		ASSERT(arena_open(&st.arena[i], 64, 0) && in_mmap_load(&st, i), "arena %d", i);
 	for (round = 0; round < IN_MMAP_ROUNDS; round++) {
 		for (i = 0; i < 2; i++) {
 			LIBBPF_OPTS(bpf_test_run_opts, opts);
@@ -583,8 +587,8 @@ TEST_LONG(reclaim, in_mmap, 120, "a program uses arenas with mmap_lock held for 
 						       &opts), "run");
 			took = now_ms() - took;
 			worst = took > worst ? took : worst;
-			ASSERT(sem_settle(&st.s[i], 0), "arena %d: %ld pages left", i,
-			       sem_pages(&st.s[i]));
+			ASSERT(arena_settle(&st.arena[i], 0), "arena %d: %ld pages left", i,
+			       arena_pages(&st.arena[i]));
 		}
 	}
 	printf("# worst %ld ms\n", worst);
@@ -594,6 +598,6 @@ TEST_LONG(reclaim, in_mmap, 120, "a program uses arenas with mmap_lock held for 
 		ASSERT_EQ(sh(&st, i)->allocs, IN_MMAP_ROUNDS, "allocations of the program");
 		ASSERT_EQ(sh(&st, i)->reserves, IN_MMAP_ROUNDS, "reservations of the program");
 		reclaim_bpf__destroy(st.skel[i]);
-		sem_close(&st.s[i]);
+		arena_close(&st.arena[i]);
 	}
 }

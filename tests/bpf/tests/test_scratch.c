@@ -20,7 +20,7 @@
 
 struct scratch {
 	struct scratch_bpf *skel;
-	struct sem s;
+	struct arena arena;
 	char *base;
 	int fd;
 };
@@ -48,12 +48,12 @@ static bool scratch_open(struct scratch *x)
 /* Adopt it. */
 static bool scratch_adopt(struct scratch *x)
 {
-	return sem_attach(&x->s, x->fd, x->base, 64);
+	return arena_attach(&x->arena, x->fd, x->base, 64);
 }
 
 static void scratch_close(struct scratch *x)
 {
-	sem_close(&x->s);
+	arena_close(&x->arena);
 	scratch_bpf__destroy(x->skel);
 }
 
@@ -88,15 +88,15 @@ TEST(scratch, kernel_view, "a kernel access through the arena's kernel address m
 	struct scratch x = {};
 
 	ASSERT(scratch_open(&x) && scratch_adopt(&x), "load");
-	ASSERT(sem_alloc(&x.s, CX_SYS, NULL, 2) == x.base, "alloc");
-	sem_write(&x.s, CX_SYS, x.base, 77);
+	ASSERT(arena_alloc(&x.arena, SLEEPABLE, NULL, 2) == x.base, "alloc");
+	arena_write(&x.arena, SLEEPABLE, x.base, 77);
 	ASSERT_EQ(kernel_peek(&x, 0, false), 77, "word that the kernel reads");
 	ASSERT(kernel_poke(&x, 1, 88), "run");
 	ASSERT_EQ(*(volatile __u64 *)(x.base + PAGE), 88, "word that user space reads");
 	scratch_close(&x);
 }
 
-static void scratch_alloc(enum sem_cx cx)
+static void scratch_alloc(enum context ctx)
 {
 	struct scratch x = {};
 	int i, cpu;
@@ -113,49 +113,52 @@ static void scratch_alloc(enum sem_cx cx)
 	}
 	pin_cpu(0);
 	ASSERT(kernel_poke(&x, 2, 0xdead), "run");
-	ASSERT_EQ(sem_pages(&x.s), 0, "populated pages");
+	ASSERT_EQ(arena_pages(&x.arena), 0, "populated pages");
 
 	/* Sixteen pages, wherever; what is written to them is there for all. */
 	for (i = 0; i < 16; i++) {
-		p = sem_alloc(&x.s, cx, NULL, 1);
+		p = arena_alloc(&x.arena, ctx, NULL, 1);
 		ASSERT(p, "alloc %d", i);
-		ASSERT_EQ(sem_diff(&x.s, cx, p, 1, 0), 0, "words that are not zero");
-		sem_write(&x.s, cx, p, 100 + i);
+		ASSERT_EQ(arena_diff(&x.arena, ctx, p, 1, 0), 0, "words that are not zero");
+		arena_write(&x.arena, ctx, p, 100 + i);
 		ASSERT_EQ(*(volatile __u64 *)p, 100 + i, "word that user space reads");
 		for (cpu = 0; cpu < nr_cpus; cpu++) {
 			pin_cpu(cpu);
-			ASSERT_EQ(sem_read(&x.s, CX_RCU, p), 100 + i, "word that a CPU reads");
+			ASSERT_EQ(arena_read(&x.arena, UNDER_RCU, p), 100 + i,
+				  "word that a CPU reads");
 		}
 		pin_cpu(0);
 	}
-	ASSERT_EQ(sem_pages(&x.s), 16, "populated pages");
+	ASSERT_EQ(arena_pages(&x.arena), 16, "populated pages");
 	/* And no address is lost. */
-	sem_free(&x.s, cx, x.base, 64);
-	ASSERT(sem_alloc_wait(&x.s, CX_SYS, x.base, 64) == x.base, "the whole arena");
+	arena_free(&x.arena, ctx, x.base, 64);
+	ASSERT(arena_alloc_wait(&x.arena, SLEEPABLE, x.base, 64) == x.base, "the whole arena");
 	ASSERT_EQ(user_diff(x.base, 64, 0), 0, "words that are not zero");
-	sem_mark(&x.s, CX_SYS, x.base, 64, 5);
+	arena_mark(&x.arena, SLEEPABLE, x.base, 64, 5);
 	for (cpu = 0; cpu < nr_cpus; cpu++) {
 		pin_cpu(cpu);
-		ASSERT_EQ(sem_unmarked(&x.s, CX_RCU, x.base, 64, 5), 0, "pages that differ");
+		ASSERT_EQ(arena_unmarked(&x.arena, UNDER_RCU, x.base, 64, 5), 0,
+			  "pages that differ");
 	}
 	scratch_close(&x);
 }
 
 TEST(scratch, alloc_sleepable, "allocations over the scratch page: every CPU sees the new page")
 {
-	scratch_alloc(CX_SYS);
+	scratch_alloc(SLEEPABLE);
 }
 
 TEST(scratch, alloc_rcu, "allocations under rcu over the scratch page: every CPU sees the new page")
 {
-	scratch_alloc(CX_RCU);
+	scratch_alloc(UNDER_RCU);
 }
 
-TEST(scratch, alloc_irq, "allocations in interrupts over the scratch page: every CPU sees the new page")
+TEST(scratch, alloc_irq,
+     "allocations in interrupts over the scratch page: every CPU sees the new page")
 {
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	scratch_alloc(CX_IRQ);
+	scratch_alloc(HARDIRQ);
 }
 
 TEST(scratch, fixed, "a fixed address under the scratch page can be had")
@@ -168,9 +171,10 @@ TEST(scratch, fixed, "a fixed address under the scratch page can be had")
 	ASSERT(scratch_open(&x) && scratch_adopt(&x), "load");
 	for (i = 0; i < 16; i++)
 		kernel_peek(&x, i, false);
-	ASSERT(sem_alloc(&x.s, CX_SYS, x.base, 8) == x.base, "sleepable");
-	ASSERT(sem_alloc(&x.s, CX_RCU, x.base + 8 * PAGE, 8) == x.base + 8 * PAGE, "under rcu");
-	sem_mark(&x.s, CX_SYS, x.base, 16, 1);
+	ASSERT(arena_alloc(&x.arena, SLEEPABLE, x.base, 8) == x.base, "sleepable");
+	ASSERT(arena_alloc(&x.arena, UNDER_RCU, x.base + 8 * PAGE, 8) == x.base + 8 * PAGE,
+	       "under rcu");
+	arena_mark(&x.arena, SLEEPABLE, x.base, 16, 1);
 	ASSERT_EQ(user_unmarked(x.base, 16, 1), 0, "pages that differ");
 	scratch_close(&x);
 }
@@ -184,19 +188,19 @@ TEST(scratch, freed, "frees over the scratch page free the pages and leave the s
 		SKIP("no scratch page on this kernel");
 	ASSERT(scratch_open(&x) && scratch_adopt(&x), "load");
 	for (round = 0; round < 8; round++) {
-		enum sem_cx cx = round % 2 ? CX_RCU : CX_SYS;
+		enum context ctx = round % 2 ? UNDER_RCU : SLEEPABLE;
 
 		for (i = 0; i < 32; i += 2)
 			kernel_peek(&x, i, false);
-		ASSERT(sem_alloc(&x.s, CX_SYS, x.base + 8 * PAGE, 8), "alloc");
-		ASSERT_EQ(sem_reserve(&x.s, CX_SYS, x.base + 20 * PAGE, 4), 0, "reserve");
-		ASSERT_EQ(sem_pages(&x.s), 8, "populated pages");
+		ASSERT(arena_alloc(&x.arena, SLEEPABLE, x.base + 8 * PAGE, 8), "alloc");
+		ASSERT_EQ(arena_reserve(&x.arena, SLEEPABLE, x.base + 20 * PAGE, 4), 0, "reserve");
+		ASSERT_EQ(arena_pages(&x.arena), 8, "populated pages");
 		user_mark(x.base + 8 * PAGE, 8, 1);
-		sem_free(&x.s, cx, x.base, 64);
-		ASSERT(sem_freed(&x.s, cx, x.base, 64), "free not finished");
-		ASSERT_EQ(sem_pages(&x.s), 0, "populated pages");
+		arena_free(&x.arena, ctx, x.base, 64);
+		ASSERT(arena_freed(&x.arena, ctx, x.base, 64), "free not finished");
+		ASSERT_EQ(arena_pages(&x.arena), 0, "populated pages");
 	}
-	ASSERT(sem_alloc(&x.s, CX_SYS, NULL, 64) == x.base, "the whole arena");
+	ASSERT(arena_alloc(&x.arena, SLEEPABLE, NULL, 64) == x.base, "the whole arena");
 	ASSERT_EQ(user_diff(x.base, 64, 0), 0, "words that are not zero");
 	scratch_close(&x);
 }
@@ -213,8 +217,8 @@ TEST(scratch, user_fault, "a user access to a page under the scratch page brings
 	ASSERT_EQ(user_read_sig(x.base + 3 * PAGE, &val), 0, "signal");
 	ASSERT_EQ(val, 0, "word: the scratch page is not for user space");
 	ASSERT_EQ(user_write_sig(x.base + 3 * PAGE, 9), 0, "signal");
-	ASSERT_EQ(sem_read(&x.s, CX_SYS, x.base + 3 * PAGE), 9, "word that BPF reads");
-	ASSERT_EQ(sem_pages(&x.s), 1, "populated pages");
+	ASSERT_EQ(arena_read(&x.arena, SLEEPABLE, x.base + 3 * PAGE), 9, "word that BPF reads");
+	ASSERT_EQ(arena_pages(&x.arena), 1, "populated pages");
 	scratch_close(&x);
 }
 
@@ -225,12 +229,12 @@ TEST(scratch, reserved, "an access to a reserved page leaves the reservation as 
 	if (kver < 70000)
 		SKIP("no scratch page on this kernel");
 	ASSERT(scratch_open(&x) && scratch_adopt(&x), "load");
-	ASSERT_EQ(sem_reserve(&x.s, CX_SYS, x.base, 2), 0, "reserve");
+	ASSERT_EQ(arena_reserve(&x.arena, SLEEPABLE, x.base, 2), 0, "reserve");
 	ASSERT(kernel_poke(&x, 0, 0xdead), "run");
 	ASSERT_EQ(user_read_sig(x.base, NULL), SIGSEGV, "signal");
-	ASSERT_EQ(sem_pages(&x.s), 0, "populated pages");
-	sem_free(&x.s, CX_SYS, x.base, 2);
-	ASSERT(sem_alloc(&x.s, CX_SYS, x.base, 2) == x.base, "alloc after the free");
+	ASSERT_EQ(arena_pages(&x.arena), 0, "populated pages");
+	arena_free(&x.arena, SLEEPABLE, x.base, 2);
+	ASSERT(arena_alloc(&x.arena, SLEEPABLE, x.base, 2) == x.base, "alloc after the free");
 	ASSERT_EQ(user_diff(x.base, 2, 0), 0, "words that are not zero");
 	scratch_close(&x);
 }
@@ -248,12 +252,13 @@ TEST(scratch, adopted, "an arena that has the scratch page mapped already is ado
 	for (i = 0; i < 8; i++)
 		kernel_peek(&x, i, i % 2);
 	ASSERT(scratch_adopt(&x), "load");
-	ASSERT_EQ(sem_pages(&x.s), 1, "populated pages");
+	ASSERT_EQ(arena_pages(&x.arena), 1, "populated pages");
 	ASSERT_EQ(user_read_sig(x.base + 2 * PAGE, &val), 0, "signal");
 	ASSERT_EQ(val, 22, "word");
-	ASSERT(sem_alloc(&x.s, CX_SYS, NULL, 2) == x.base, "alloc");
-	ASSERT(sem_alloc(&x.s, CX_SYS, NULL, 61) == x.base + 3 * PAGE, "alloc of the rest");
-	sem_mark(&x.s, CX_SYS, x.base, 64, 1);
+	ASSERT(arena_alloc(&x.arena, SLEEPABLE, NULL, 2) == x.base, "alloc");
+	ASSERT(arena_alloc(&x.arena, SLEEPABLE, NULL, 61) == x.base + 3 * PAGE,
+	       "alloc of the rest");
+	arena_mark(&x.arena, SLEEPABLE, x.base, 64, 1);
 	ASSERT_EQ(user_unmarked(x.base, 64, 1), 0, "pages that differ");
 	scratch_close(&x);
 }

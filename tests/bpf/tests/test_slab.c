@@ -63,7 +63,7 @@ static struct slab_bpf *slab_open(__u64 size)
 	return slab_open_at(size, BASE);
 }
 
-static long arena_pages(struct slab_bpf *s)
+static long slab_pages(struct slab_bpf *s)
 {
 	return map_pages(bpf_map__fd(s->maps.arena));
 }
@@ -95,7 +95,7 @@ static void one_size(__u64 size)
 	}
 	ASSERT_EQ(s->data->slab.objects, n, "objects counted");
 	ASSERT_EQ(s->data->slab.pages, 4, "pages counted");
-	ASSERT_EQ(arena_pages(s), 4, "pages of the arena");
+	ASSERT_EQ(slab_pages(s), 4, "pages of the arena");
 	for (i = 0; i < n; i++)
 		put(s, objs[i]);
 	ASSERT_EQ(s->data->slab.objects, 0, "objects left");
@@ -107,7 +107,7 @@ static void one_size(__u64 size)
 		for (k = 0; k < size; k++)
 			ASSERT(!p[k], "object is not zero");
 	}
-	ASSERT_EQ(arena_pages(s), 4, "pages of the arena");
+	ASSERT_EQ(slab_pages(s), 4, "pages of the arena");
 	free(objs);
 	free(seen);
 	slab_bpf__destroy(s);
@@ -135,7 +135,7 @@ TEST(slab, bad_sizes, "a slab with a size that cannot be gives no objects and ta
 		ASSERT(s, "load: %s", strerror(errno));
 		ASSERT(!get(s), "an object of %llu bytes", (unsigned long long)sizes[i]);
 		put(s, 0);
-		ASSERT_EQ(arena_pages(s), 0, "pages of the arena");
+		ASSERT_EQ(slab_pages(s), 0, "pages of the arena");
 		ASSERT_EQ(s->data->slab.objects, 0, "objects");
 		slab_bpf__destroy(s);
 	}

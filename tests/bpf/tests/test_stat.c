@@ -23,21 +23,21 @@
 
 static const char *const cx_names[] = { "task", "atomic", "softirq", "hardirq" };
 
-static __u32 map_id(const struct sem *s)
+static __u32 map_id(const struct arena *a)
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
 
-	return bpf_map_get_info_by_fd(s->fd, &info, &len) ? 0 : info.id;
+	return bpf_map_get_info_by_fd(a->fd, &info, &len) ? 0 : info.id;
 }
 
 /* A value of the arena's file: "key value", or "key name=value"; or -1. */
-static long long stat_of(const struct sem *s, const char *key, const char *name)
+static long long stat_of(const struct arena *a, const char *key, const char *name)
 {
 	struct stat_file f;
 	char path[64];
 
-	snprintf(path, sizeof(path), DEBUGFS "/%u", map_id(s));
+	snprintf(path, sizeof(path), DEBUGFS "/%u", map_id(a));
 	if (!stat_read(&f, path))
 		return -1;
 
@@ -45,133 +45,133 @@ static long long stat_of(const struct sem *s, const char *key, const char *name)
 }
 
 /* Programs of this kind run with bottom halves off, not in a softirq. */
-static const char *name_of(enum sem_cx cx)
+static const char *name_of(enum context ctx)
 {
-	return cx == CX_TC ? "atomic" : cx_names[cx == CX_IRQ ? 3 : cx];
+	return ctx == BH_OFF ? "atomic" : cx_names[ctx == HARDIRQ ? 3 : ctx];
 }
 
 TEST_EACH(stat, counts, 64, 0, "allocations, frees and reservations are counted by context")
 {
-	const char *where = name_of(cx);
-	long long allocs = stat_of(s, "allocs", where), frees = stat_of(s, "frees", where);
-	long long got = stat_of(s, "allocated_pages", NULL);
-	long long freed = stat_of(s, "freed_pages", NULL);
-	long long reserves = stat_of(s, "reserves", where);
+	const char *where = name_of(ctx);
+	long long allocs = stat_of(a, "allocs", where), frees = stat_of(a, "frees", where);
+	long long got = stat_of(a, "allocated_pages", NULL);
+	long long freed = stat_of(a, "freed_pages", NULL);
+	long long reserves = stat_of(a, "reserves", where);
 	void *p;
 
 	ASSERT(allocs >= 0 && frees >= 0, "no counters for context %s", where);
-	if (cx == CX_IRQ)
+	if (ctx == HARDIRQ)
 		keep_busy();
-	p = sem_alloc(s, cx, NULL, 3);
+	p = arena_alloc(a, ctx, NULL, 3);
 	ASSERT(p, "alloc");
-	ASSERT_EQ(stat_of(s, "allocs", where), allocs + 1, "allocations");
-	ASSERT_EQ(stat_of(s, "allocated_pages", NULL), got + 3, "pages in them");
-	ASSERT_EQ(stat_of(s, "populated_pages", NULL), sem_pages(s), "populated pages");
-	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 20), 2), 0, "reserve");
-	ASSERT_EQ(stat_of(s, "reserves", where), reserves + 1, "reservations");
-	sem_free(s, cx, s->base, 64);
-	ASSERT_EQ(stat_of(s, "frees", where), frees + 1, "frees");
-	ASSERT_EQ(stat_of(s, "freed_pages", NULL), freed + 5, "pages that they found");
-	ASSERT(sem_freed(s, cx, s->base, 64), "all of it is free again");
-	sem_free(s, cx, s->base, 64);
-	ASSERT(sem_settle(s, 0), "settle");
-	ASSERT_EQ(stat_of(s, "queued_pages", NULL), 0, "pages in the queue");
+	ASSERT_EQ(stat_of(a, "allocs", where), allocs + 1, "allocations");
+	ASSERT_EQ(stat_of(a, "allocated_pages", NULL), got + 3, "pages in them");
+	ASSERT_EQ(stat_of(a, "populated_pages", NULL), arena_pages(a), "populated pages");
+	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 20), 2), 0, "reserve");
+	ASSERT_EQ(stat_of(a, "reserves", where), reserves + 1, "reservations");
+	arena_free(a, ctx, a->base, 64);
+	ASSERT_EQ(stat_of(a, "frees", where), frees + 1, "frees");
+	ASSERT_EQ(stat_of(a, "freed_pages", NULL), freed + 5, "pages that they found");
+	ASSERT(arena_freed(a, ctx, a->base, 64), "all of it is free again");
+	arena_free(a, ctx, a->base, 64);
+	ASSERT(arena_settle(a, 0), "settle");
+	ASSERT_EQ(stat_of(a, "queued_pages", NULL), 0, "pages in the queue");
 }
 
 TEST_EACH(stat, failures, 64, 0, "what failed is counted by cause and context")
 {
-	const char *where = name_of(cx);
-	long long args = stat_of(s, "alloc_failed.args", where);
-	long long address = stat_of(s, "alloc_failed.address", where);
-	long long reserve_args = stat_of(s, "reserve_failed.args", where);
-	long long reserve_address = stat_of(s, "reserve_failed.address", where);
-	long long all = stat_of(s, "allocs", where);
+	const char *where = name_of(ctx);
+	long long args = stat_of(a, "alloc_failed.args", where);
+	long long address = stat_of(a, "alloc_failed.address", where);
+	long long reserve_args = stat_of(a, "reserve_failed.args", where);
+	long long reserve_address = stat_of(a, "reserve_failed.address", where);
+	long long all = stat_of(a, "allocs", where);
 
 	ASSERT(args >= 0 && address >= 0, "no counters for context %s", where);
-	if (cx == CX_IRQ)
+	if (ctx == HARDIRQ)
 		keep_busy();
-	ASSERT(!sem_alloc_once(s, cx, NULL, 65), "more pages than there are");
-	ASSERT(!sem_alloc_once(s, cx, s->base + 8, 1), "a misaligned address");
-	ASSERT(!sem_alloc_args(s, cx, NULL, 1, -1, 1), "flags");
-	ASSERT_EQ(stat_of(s, "alloc_failed.args", where), args + 3, "bad arguments");
-	ASSERT_EQ(sem_reserve(s, cx, sem_page(s, 60), 5), -EINVAL, "over the end");
-	ASSERT_EQ(stat_of(s, "reserve_failed.args", where), reserve_args + 1, "bad arguments");
-	ASSERT_EQ(sem_reserve(s, cx, s->base, 64), 0, "reserve");
-	ASSERT(!sem_alloc_once(s, cx, s->base, 1), "a taken address");
-	ASSERT(!sem_alloc_once(s, cx, NULL, 1), "a full arena");
-	ASSERT_EQ(stat_of(s, "alloc_failed.address", where), address + 2, "no such address");
-	ASSERT_EQ(sem_reserve(s, cx, s->base, 1), -EBUSY, "reserve again");
-	ASSERT_EQ(stat_of(s, "reserve_failed.address", where), reserve_address + 1, "taken");
-	ASSERT_EQ(stat_of(s, "allocs", where), all, "successes");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 65), "more pages than there are");
+	ASSERT(!arena_alloc_once(a, ctx, a->base + 8, 1), "a misaligned address");
+	ASSERT(!arena_alloc_args(a, ctx, NULL, 1, -1, 1), "flags");
+	ASSERT_EQ(stat_of(a, "alloc_failed.args", where), args + 3, "bad arguments");
+	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 60), 5), -EINVAL, "over the end");
+	ASSERT_EQ(stat_of(a, "reserve_failed.args", where), reserve_args + 1, "bad arguments");
+	ASSERT_EQ(arena_reserve(a, ctx, a->base, 64), 0, "reserve");
+	ASSERT(!arena_alloc_once(a, ctx, a->base, 1), "a taken address");
+	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "a full arena");
+	ASSERT_EQ(stat_of(a, "alloc_failed.address", where), address + 2, "no such address");
+	ASSERT_EQ(arena_reserve(a, ctx, a->base, 1), -EBUSY, "reserve again");
+	ASSERT_EQ(stat_of(a, "reserve_failed.address", where), reserve_address + 1, "taken");
+	ASSERT_EQ(stat_of(a, "allocs", where), all, "successes");
 }
 
 TEST(stat, faults, "page faults of user space are counted by what came of them")
 {
-	struct sem s;
+	struct arena a;
 	__u64 val;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	ASSERT_EQ(user_write_sig(s.base, 1), 0, "write");
-	ASSERT_EQ(stat_of(&s, "faults", "populated"), 1, "faults that brought a page");
-	ASSERT(sem_alloc(&s, CX_SYS, sem_page(&s, 1), 1), "alloc");
-	ASSERT_EQ(user_read_sig(sem_page(&s, 1), &val), 0, "read");
-	ASSERT_EQ(stat_of(&s, "faults", "mapped"), 1, "faults that found one");
-	ASSERT_EQ(sem_reserve(&s, CX_SYS, sem_page(&s, 2), 1), 0, "reserve");
-	ASSERT(user_read_sig(sem_page(&s, 2), &val), "read what is reserved");
-	ASSERT_EQ(stat_of(&s, "faults", "segv"), 1, "faults that were an error");
-	sem_close(&s);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	ASSERT_EQ(user_write_sig(a.base, 1), 0, "write");
+	ASSERT_EQ(stat_of(&a, "faults", "populated"), 1, "faults that brought a page");
+	ASSERT(arena_alloc(&a, SLEEPABLE, arena_page(&a, 1), 1), "alloc");
+	ASSERT_EQ(user_read_sig(arena_page(&a, 1), &val), 0, "read");
+	ASSERT_EQ(stat_of(&a, "faults", "mapped"), 1, "faults that found one");
+	ASSERT_EQ(arena_reserve(&a, SLEEPABLE, arena_page(&a, 2), 1), 0, "reserve");
+	ASSERT(user_read_sig(arena_page(&a, 2), &val), "read what is reserved");
+	ASSERT_EQ(stat_of(&a, "faults", "segv"), 1, "faults that were an error");
+	arena_close(&a);
 }
 
 TEST(stat, queue, "the queue's work and its worst delay show")
 {
 	long long us;
-	struct sem s;
+	struct arena a;
 
-	ASSERT(sem_open(&s, 512, 0), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, s.base, 512), "alloc");
-	sem_free(&s, CX_RCU, s.base, 512);
-	ASSERT(sem_settle(&s, 0), "settle");
-	ASSERT_EQ(stat_of(&s, "queued_pages_total", NULL), 512, "pages that were queued");
-	ASSERT_EQ(stat_of(&s, "drained_pages", NULL), 512, "pages that were drained");
-	ASSERT(stat_of(&s, "drains", NULL) >= 1, "drains");
+	ASSERT(arena_open(&a, 512, 0), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, a.base, 512), "alloc");
+	arena_free(&a, UNDER_RCU, a.base, 512);
+	ASSERT(arena_settle(&a, 0), "settle");
+	ASSERT_EQ(stat_of(&a, "queued_pages_total", NULL), 512, "pages that were queued");
+	ASSERT_EQ(stat_of(&a, "drained_pages", NULL), 512, "pages that were drained");
+	ASSERT(stat_of(&a, "drains", NULL) >= 1, "drains");
 	/* Noted a moment after the pages are gone. */
-	ASSERT(wait_for(stat_of(&s, "drain_latency_max_us", NULL) > 0, 1000), "no delay noted");
-	us = stat_of(&s, "drain_latency_max_us", NULL);
+	ASSERT(wait_for(stat_of(&a, "drain_latency_max_us", NULL) > 0, 1000), "no delay noted");
+	us = stat_of(&a, "drain_latency_max_us", NULL);
 	printf("# %lld us\n", us);
 	ASSERT(us < 5000000LL * patience, "worst delay of %lld us", us);
-	sem_close(&s);
+	arena_close(&a);
 }
 
 TEST(stat, reserve, "the reserve's level and target show")
 {
-	struct sem s;
+	struct arena a;
 
-	ASSERT(sem_open(&s, 4096, 0), "load");
-	ASSERT_EQ(stat_of(&s, "pool_min", NULL), 256, "pages kept ready");
-	ASSERT(stat_of(&s, "pool_target", NULL) >= 256, "target");
-	ASSERT(wait_for(stat_of(&s, "pool_nr", NULL) >= 256, 5000), "level %lld",
-	       stat_of(&s, "pool_nr", NULL));
-	ASSERT_EQ(stat_of(&s, "max_pages", NULL), 4096, "pages of the arena");
-	sem_close(&s);
+	ASSERT(arena_open(&a, 4096, 0), "load");
+	ASSERT_EQ(stat_of(&a, "pool_min", NULL), 256, "pages kept ready");
+	ASSERT(stat_of(&a, "pool_target", NULL) >= 256, "target");
+	ASSERT(wait_for(stat_of(&a, "pool_nr", NULL) >= 256, 5000), "level %lld",
+	       stat_of(&a, "pool_nr", NULL));
+	ASSERT_EQ(stat_of(&a, "max_pages", NULL), 4096, "pages of the arena");
+	arena_close(&a);
 }
 
 TEST(stat, file, "the file has the map's id and name, and goes with the map")
 {
 	struct stat_file f;
 	char path[64];
-	struct sem s;
+	struct arena a;
 	struct stat st;
 	__u32 id;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	id = map_id(&s);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	id = map_id(&a);
 	snprintf(path, sizeof(path), DEBUGFS "/%u", id);
 	ASSERT(stat_read(&f, path), "%s: %s", path, strerror(errno));
 	ASSERT_EQ(stat_value(&f, "map_id", NULL), id, "id");
 	ASSERT(strstr(f.text, "\nmap_name arena\n"), "name: %s", f.text);
 	ASSERT(!stat(path, &st), "stat");
 	ASSERT_EQ(st.st_mode & 0777, 0444, "mode");
-	sem_close(&s);
+	arena_close(&a);
 	ASSERT(wait_for(access(path, F_OK) && errno == ENOENT, 5000), "%s stays", path);
 }
 
@@ -198,20 +198,20 @@ static void *read_all(void *arg)
 TEST(stat, readers, "arenas come and go while their files are read")
 {
 	pthread_t t[2];
-	struct sem s;
+	struct arena a;
 	void *reads;
 	__u32 first;
 	int i;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	first = map_id(&s);
-	sem_close(&s);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	first = map_id(&a);
+	arena_close(&a);
 	for (i = 0; i < 2; i++)
 		ASSERT(thread_on(&t[i], i % nr_cpus, read_all, &first), "thread");
 	for (i = 0; i < 5; i++) {
-		ASSERT(sem_open(&s, 64, 0), "load");
-		ASSERT(sem_alloc(&s, CX_SYS, NULL, 4), "alloc");
-		sem_close(&s);
+		ASSERT(arena_open(&a, 64, 0), "load");
+		ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 4), "alloc");
+		arena_close(&a);
 	}
 	stop_reading = true;
 	for (i = 0; i < 2; i++) {
@@ -240,13 +240,13 @@ TEST(stat, top, "arena_nolock-top shows an arena, as a table and as JSON")
 {
 	static char out[16384];
 	char args[64], want[64];
-	struct sem s;
+	struct arena a;
 	__u32 id;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	id = map_id(&s);
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 5), "alloc");
-	ASSERT(!sem_alloc_once(&s, CX_RCU, s.base, 1), "a taken address");
+	ASSERT(arena_open(&a, 64, 0), "load");
+	id = map_id(&a);
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 5), "alloc");
+	ASSERT(!arena_alloc_once(&a, UNDER_RCU, a.base, 1), "a taken address");
 	snprintf(args, sizeof(args), "--once --details --map %u", id);
 	ASSERT(run_tool(args, out, sizeof(out)), "%s: %s", args, out);
 	snprintf(want, sizeof(want), "%8u %-15s %9d %9d ", id, "arena", 5, 64);
@@ -257,10 +257,11 @@ TEST(stat, top, "arena_nolock-top shows an arena, as a table and as JSON")
 	snprintf(want, sizeof(want), "\"map_id\":%u,\"map_name\":\"arena\"", id);
 	ASSERT(strstr(out, want), "no '%s' in: %s", want, out);
 	ASSERT(strstr(out, "\"populated_pages\":5,"), "pages: %s", out);
-	ASSERT(strstr(out, "\"alloc_failed.address\":{\"task\":0,\"atomic\":1,"), "failures: %s", out);
+	ASSERT(strstr(out, "\"alloc_failed.address\":{\"task\":0,\"atomic\":1,"), "failures: %s",
+	       out);
 	snprintf(args, sizeof(args), "--json --interval 0.1 --map %u | head -n 3 | wc -l", id);
 	ASSERT(run_tool(args, out, sizeof(out)) && atoi(out) == 3, "frames: %s", out);
-	sem_close(&s);
+	arena_close(&a);
 	ASSERT(wait_for(!run_tool("--once", out, sizeof(out)) || strstr(out, "0 adopted"), 5000),
 	       "still there: %s", out);
 	ASSERT(!run_tool("--interval x", out, sizeof(out)), "takes what is no number: %s", out);
@@ -269,20 +270,20 @@ TEST(stat, top, "arena_nolock-top shows an arena, as a table and as JSON")
 TEST(stat, bpftool, "bpftool map show has the memory of an arena right")
 {
 	char cmd[80], out[1024] = "";
-	struct sem s;
+	struct arena a;
 	FILE *p;
 	char *m;
 
-	ASSERT(sem_open(&s, 64, 0), "load");
-	ASSERT(sem_alloc(&s, CX_SYS, NULL, 5), "alloc");
-	snprintf(cmd, sizeof(cmd), "bpftool -j map show id %u", map_id(&s));
+	ASSERT(arena_open(&a, 64, 0), "load");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 5), "alloc");
+	snprintf(cmd, sizeof(cmd), "bpftool -j map show id %u", map_id(&a));
 	p = popen(cmd, "r");
 	ASSERT(p && fread(out, 1, sizeof(out) - 1, p) > 0, "%s: no output", cmd);
 	pclose(p);
 	m = strstr(out, "\"bytes_memlock\":");
 	ASSERT(m && strstr(out, "\"type\":\"arena\""), "%s", out);
 	ASSERT_EQ(atol(m + strlen("\"bytes_memlock\":")), 5 * PAGE, "bytes");
-	sem_close(&s);
+	arena_close(&a);
 }
 
 /*
@@ -329,74 +330,74 @@ static bool event_seen(const char *name, const char *what)
 		       "no event %s with %s", name, what_);			\
 	} while (0)
 
-static void all_events(struct sem *s)
+static void all_events(struct arena *a)
 {
-	__u32 id = map_id(s);
+	__u32 id = map_id(a);
 
 	ASSERT_EVENT("adopt", "map=%u name=arena max_pages=64 populated=0 err=0", id);
-	ASSERT(sem_alloc(s, CX_SYS, NULL, 3) == s->base, "alloc");
+	ASSERT(arena_alloc(a, SLEEPABLE, NULL, 3) == a->base, "alloc");
 	ASSERT_EVENT("alloc", "map=%u pgoff=0 cnt=3 ctx=task", id);
-	ASSERT(sem_alloc(s, CX_IRQ, sem_page(s, 8), 1), "alloc");
+	ASSERT(arena_alloc(a, HARDIRQ, arena_page(a, 8), 1), "alloc");
 	ASSERT_EVENT("alloc", "map=%u pgoff=8 cnt=1 ctx=hardirq", id);
-	ASSERT(!sem_alloc_once(s, CX_RCU, sem_page(s, 8), 1), "a taken address");
+	ASSERT(!arena_alloc_once(a, UNDER_RCU, arena_page(a, 8), 1), "a taken address");
 	ASSERT_EVENT("alloc_failed", "map=%u addr=%#lx cnt=1 ctx=atomic err=-16", id,
-		     (unsigned long)sem_page(s, 8));
-	ASSERT_EQ(sem_reserve(s, CX_SYS, sem_page(s, 20), 2), 0, "reserve");
+		     (unsigned long)arena_page(a, 8));
+	ASSERT_EQ(arena_reserve(a, SLEEPABLE, arena_page(a, 20), 2), 0, "reserve");
 	ASSERT_EVENT("reserve", "map=%u pgoff=20 cnt=2 ctx=task", id);
-	ASSERT_EQ(sem_reserve(s, CX_SYS, sem_page(s, 20), 2), -EBUSY, "reserve");
+	ASSERT_EQ(arena_reserve(a, SLEEPABLE, arena_page(a, 20), 2), -EBUSY, "reserve");
 	ASSERT_EVENT("reserve_failed", "cnt=2 ctx=task err=-16");
-	ASSERT_EQ(user_write_sig(s->base, 1), 0, "write");
+	ASSERT_EQ(user_write_sig(a->base, 1), 0, "write");
 	ASSERT_EVENT("fault", "map=%u pgoff=0 outcome=mapped", id);
-	ASSERT_EQ(user_write_sig(sem_page(s, 30), 1), 0, "write");
+	ASSERT_EQ(user_write_sig(arena_page(a, 30), 1), 0, "write");
 	ASSERT_EVENT("fault", "map=%u pgoff=30 outcome=populated", id);
-	sem_free(s, CX_SYS, s->base, 2);
+	arena_free(a, SLEEPABLE, a->base, 2);
 	ASSERT_EVENT("free", "map=%u pgoff=0 cnt=2 found=2 ctx=task", id);
 	ASSERT_EVENT("drain", "map=%u spans=1 slots=2 pages=2 done=1", id);
-	sem_free(s, CX_IRQ, s->base, 64);
+	arena_free(a, HARDIRQ, a->base, 64);
 	ASSERT_EVENT("free", "map=%u pgoff=0 cnt=64 found=5 ctx=hardirq", id);
 	ASSERT_EVENT("queue", "map=%u pgoff=0 cnt=64 queued=5", id);
-	ASSERT(sem_settle(s, 0), "settle");
+	ASSERT(arena_settle(a, 0), "settle");
 	ASSERT_EVENT("drain", "map=%u spans=4 slots=5 pages=3 done=1", id);
 	ASSERT_EVENT("refill", "map=%u from=", id);
 }
 
 TEST(trace, events, "each tracepoint fires, with what happened in its fields")
 {
-	struct sem s;
+	struct arena a;
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
 	keep_busy();
 	ASSERT(events_on(), "tracefs: %s", strerror(errno));
-	ASSERT(sem_open(&s, 64, 0), "load");
-	all_events(&s);
-	sem_close(&s);
+	ASSERT(arena_open(&a, 64, 0), "load");
+	all_events(&a);
+	arena_close(&a);
 	events_off();
 }
 
 TEST(trace, programs, "a program on a tracepoint sees its arguments, and calls a kfunc")
 {
 	struct trace_bpf *t = trace_bpf__open_and_load();
-	struct sem s;
+	struct arena a;
 	int i;
 
 	ASSERT(t, "load: %s", strerror(errno));
-	ASSERT(sem_open(&s, 64, 0), "load");
+	ASSERT(arena_open(&a, 64, 0), "load");
 	ASSERT(!trace_bpf__attach(t), "attach: %s", strerror(errno));
-	ASSERT(sem_alloc(&s, CX_SYS, sem_page(&s, 5), 3), "alloc");
+	ASSERT(arena_alloc(&a, SLEEPABLE, arena_page(&a, 5), 3), "alloc");
 	ASSERT_EQ(t->bss->allocs, 1, "allocations seen");
 	ASSERT_EQ(t->bss->last_pgoff, 5, "first page");
 	ASSERT_EQ(t->bss->last_cnt, 3, "number of pages");
 	ASSERT_EQ(t->bss->nested, 1, "allocations of the program itself");
-	ASSERT(!sem_alloc_once(&s, CX_SYS, sem_page(&s, 5), 3), "a taken address");
+	ASSERT(!arena_alloc_once(&a, SLEEPABLE, arena_page(&a, 5), 3), "a taken address");
 	ASSERT_EQ(t->bss->failures, 1, "failures seen");
 	ASSERT_EQ((int)t->bss->last_err, -EBUSY, "their error");
 	for (i = 0; i < 20; i++) {
-		ASSERT(sem_alloc(&s, i % 4, NULL, 1), "alloc");
+		ASSERT(arena_alloc(&a, i % 4, NULL, 1), "alloc");
 		ASSERT_OK();
 	}
 	ASSERT_EQ(t->bss->nested, 21, "allocations of the program itself");
 	trace_bpf__detach(t);
-	sem_close(&s);
+	arena_close(&a);
 	trace_bpf__destroy(t);
 }

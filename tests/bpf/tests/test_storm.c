@@ -65,7 +65,7 @@ static const struct {
 	[LIMITED] = { 8192, 0, 64 },
 };
 
-struct arena {
+struct storm_arena {
 	struct storm_bpf *skel;
 	volatile struct storm_shared *sh;
 	char *base;
@@ -73,7 +73,7 @@ struct arena {
 	int fd;
 };
 
-static struct arena arenas[ARENAS];
+static struct storm_arena arenas[ARENAS];
 static bool has_lsm;
 static long round_end;
 static long limit;
@@ -100,7 +100,7 @@ static bool over(void)
  * Arenas
  */
 
-static bool arena_open(struct arena *a, int kind)
+static bool storm_open(struct storm_arena *a, int kind)
 {
 	struct storm_bpf *skel = storm_bpf__open();
 	size_t len;
@@ -132,7 +132,7 @@ static bool arena_open(struct arena *a, int kind)
 	return true;
 }
 
-static int run_sys(struct bpf_program *prog, __u32 n)
+static int run_sleepable(struct bpf_program *prog, __u32 n)
 {
 	struct { __u32 n; } ctx = { n };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
@@ -141,7 +141,7 @@ static int run_sys(struct bpf_program *prog, __u32 n)
 }
 
 /* On the CPU that is told, by an interrupt if it is another one. */
-static int run_raw(struct arena *a, __u32 n, int cpu)
+static int run_raw(struct storm_arena *a, __u32 n, int cpu)
 {
 	__u64 args[1] = { n };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args, .ctx_size_in = sizeof(args));
@@ -155,7 +155,7 @@ static int run_raw(struct arena *a, __u32 n, int cpu)
 }
 
 /* What the table of an owned arena says is there, read by user space. */
-static void check_owned(struct arena *a)
+static void check_owned(struct storm_arena *a)
 {
 	__u32 i, j;
 
@@ -172,7 +172,7 @@ static void check_owned(struct arena *a)
 	}
 }
 
-static void arena_check(struct arena *a)
+static void storm_check(struct storm_arena *a)
 {
 	ASSERT_EQ(a->sh->outside, 0, "allocations outside of the arena");
 	ASSERT_EQ(a->sh->dirty, 0, "new pages that were not zero");
@@ -188,9 +188,9 @@ static void arena_check(struct arena *a)
 static void work_sys(void)
 {
 	while (!over()) {
-		struct arena *a = &arenas[rnd() % ARENAS];
+		struct storm_arena *a = &arenas[rnd() % ARENAS];
 
-		run_sys(a->skel->progs.storm_sys, 1 + rnd() % 64);
+		run_sleepable(a->skel->progs.storm_sys, 1 + rnd() % 64);
 	}
 }
 
@@ -203,7 +203,7 @@ static void work_raw(void)
 /* The mapping is not inherited: everybody makes their own, and loses it at times. */
 static void work_user(void)
 {
-	struct arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
+	struct storm_arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
 	bool owned = a == &arenas[OWNED], mapped = map_at(a->fd, a->base, a->pages);
 	unsigned int i;
 
@@ -225,7 +225,8 @@ static void work_user(void)
 			madvise(a->base, a->pages * PAGE, MADV_DONTNEED);
 			break;
 		case 2:
-			mprotect(a->base, a->pages * PAGE, rnd() % 2 ? PROT_READ : PROT_READ | PROT_WRITE);
+			mprotect(a->base, a->pages * PAGE,
+				 rnd() % 2 ? PROT_READ : PROT_READ | PROT_WRITE);
 			break;
 		default:
 			if (!mapped)
@@ -238,7 +239,7 @@ static void work_user(void)
 static void work_fork(void)
 {
 	while (!over()) {
-		struct arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
+		struct storm_arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
 		pid_t pid = fork();
 		uint64_t r = rnd();
 
@@ -264,22 +265,23 @@ static void work_life(void)
 	while (!over()) {
 		pid_t pid = fork();
 		uint64_t r = rnd();
-		struct sem s;
+		struct arena a;
 
 		if (!pid) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			oracle_pause(true);
-			if (!sem_open(&s, 64 + r % 2048, 0))
+			if (!arena_open(&a, 64 + r % 2048, 0))
 				_exit(1);
-			sem_alloc_once(&s, CX_SYS, NULL, 1 + r % 64);
-			user_mark(s.base, 32, r);
-			sem_free(&s, CX_RCU, s.base + 16 * PAGE, 32);
+			arena_alloc_once(&a, SLEEPABLE, NULL, 1 + r % 64);
+			user_mark(a.base, 32, r);
+			arena_free(&a, UNDER_RCU, a.base + 16 * PAGE, 32);
 			if (r & 1 << 20)
-				sem_attach(&(struct sem){}, s.fd, s.base, s.pages);
+				arena_attach(&(struct arena){}, a.fd, a.base, a.pages);
 			if (r & 1 << 21)
-				sem_close(&s);
+				arena_close(&a);
 			while (r & 1 << 22)
-				sem_free(&s, CX_RCU, sem_alloc_once(&s, CX_RCU, NULL, 1), 1);
+				arena_free(&a, UNDER_RCU, arena_alloc_once(&a, UNDER_RCU, NULL, 1),
+					   1);
 			_exit(0);
 		}
 		if (pid > 0) {
@@ -379,7 +381,7 @@ static void make_inodes(const char *dir)
  */
 static void work_throttled(void)
 {
-	struct arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
+	struct storm_arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
 	int i;
 
 	ASSERT(move_to(CGROUP_HIGH "/cgroup.procs"), "cgroup");
@@ -427,7 +429,7 @@ static uint64_t pfn_of(void *page)
  * A memory error in a page of the wild arena. A pipe refers to the page meanwhile: a
  * program may free it, but it stays the same page.
  */
-static void poison(struct arena *a)
+static void poison(struct storm_arena *a)
 {
 	char *page = a->base + rnd() % a->pages * PAGE, text[32];
 	struct iovec iov = { page, PAGE };
@@ -449,7 +451,7 @@ static void poison(struct arena *a)
 
 static void work_poison(void)
 {
-	struct arena *a = &arenas[WILD];
+	struct storm_arena *a = &arenas[WILD];
 	int n;
 
 	if (access(HARD_OFFLINE, W_OK) || !map_at(a->fd, a->base, a->pages))
@@ -489,7 +491,8 @@ static bool make_cgroup(void)
 		return false;
 
 	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
-	       (!mkdir(CGROUP, 0755) || errno == EEXIST) && write_file(CGROUP "/memory.max", "max") &&
+	       (!mkdir(CGROUP, 0755) || errno == EEXIST) && write_file(CGROUP "/memory.max",
+								       "max") &&
 	       (!mkdir(CGROUP_RECLAIM, 0755) || errno == EEXIST) &&
 	       (!mkdir(CGROUP_HIGH, 0755) || errno == EEXIST) &&
 	       write_file(CGROUP_HIGH "/memory.high", "4096");
@@ -503,7 +506,7 @@ static void open_all(void)
 	for (i = 0; i < ARENAS; i++) {
 		if (i == LIMITED)
 			ASSERT(move_to(CGROUP "/cgroup.procs"), "cgroup");
-		ASSERT(arena_open(&arenas[i], i), "arena %d: %s", i, strerror(errno));
+		ASSERT(storm_open(&arenas[i], i), "arena %d: %s", i, strerror(errno));
 	}
 	ASSERT(move_to(CGROOT "/cgroup.procs"), "cgroup");
 	/* Nobody allocates yet. */
@@ -569,22 +572,22 @@ static const char *const cx_names[STORM_CXS] = {
 static void check_force(int round)
 {
 	unsigned long long ops = 0, got = 0, none = 0, nmi = 0, reclaim = 0;
-	int i, cx;
+	int i, ctx;
 
-	for (cx = 0; cx < STORM_CXS; cx++) {
+	for (ctx = 0; ctx < STORM_CXS; ctx++) {
 		unsigned long long here = 0;
 
 		for (i = 0; i < ARENAS; i++) {
-			const volatile struct storm_count *c = &arenas[i].sh->count[cx];
+			const volatile struct storm_count *c = &arenas[i].sh->count[ctx];
 
 			here += c->ops;
 			got += c->got;
 			none += c->none;
 		}
 		ops += here;
-		nmi = cx == STORM_NMI ? here : nmi;
-		ASSERT(here || (cx == STORM_NMI && nr_cpus < 2) ||
-		       cx == STORM_RECLAIM, "nothing was done in context %s", cx_names[cx]);
+		nmi = ctx == STORM_NMI ? here : nmi;
+		ASSERT(here || (ctx == STORM_NMI && nr_cpus < 2) ||
+		       ctx == STORM_RECLAIM, "nothing was done in context %s", cx_names[ctx]);
 	}
 	for (i = 0; i < ARENAS; i++)
 		reclaim += arenas[i].sh->in_reclaim;
@@ -600,15 +603,15 @@ static void calm(int round)
 
 	for (i = 0; i < ARENAS; i++) {
 		storm_bpf__detach(arenas[i].skel);
-		arena_check(&arenas[i]);
+		storm_check(&arenas[i]);
 		ASSERT_OK();
 	}
 	check_owned(&arenas[OWNED]);
 	ASSERT_OK();
 	check_force(round);
 	ASSERT_OK();
-	run_sys(arenas[OWNED].skel->progs.storm_end, 0);
-	arena_check(&arenas[OWNED]);
+	run_sleepable(arenas[OWNED].skel->progs.storm_end, 0);
+	storm_check(&arenas[OWNED]);
 	ASSERT_OK();
 	ASSERT(wait_for(!map_pages(arenas[OWNED].fd), 10000),
 	       "%ld pages left, though all were freed", map_pages(arenas[OWNED].fd));
