@@ -236,7 +236,7 @@ int in_hook(void *ctx)
 	return act(BENCH_HOOK);
 }
 
-/* In each NMI that somebody has claimed. */
+/* In each NMI that a handler has claimed. */
 SEC("raw_tp/nmi_handler")
 int in_nmi(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -258,7 +258,7 @@ int in_nmi(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* As little as an adoption takes. */
+/* The smallest program that adopts an arena. */
 SEC("syscall")
 int touch(void *ctx)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What bench.c tells the programs of bench.bpf.c, and what they tell it. */
+/* What the bench and the programs of bench.bpf.c share. */
 #ifndef BENCH_H
 #define BENCH_H
 

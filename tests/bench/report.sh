@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# From what bench.c has printed on some kernels, a table for people on stdout, and
+# Makes, from what the bench printed on some kernels, a table for people on stdout, and
 # results.json, data files and plots.gp for gnuplot in DIR.
 #
 # usage: report.sh DIR ACCEL QUICK RELEASE...
