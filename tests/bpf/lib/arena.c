@@ -19,8 +19,9 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "runner.h"
 #include "arena.h"
+#include "arena_stat.h"
+#include "runner.h"
 #include "requests.skel.h"
 
 /* How long things may take that take a moment: emulation is slow. */
@@ -305,6 +306,24 @@ long map_pages(int map_fd)
 	fclose(f);
 
 	return bytes < 0 || bytes % PAGE ? -1 : bytes / (long)PAGE;
+}
+
+__u32 map_id(int map_fd)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+
+	return bpf_map_get_info_by_fd(map_fd, &info, &len) ? 0 : info.id;
+}
+
+long long arena_stat(const struct arena *a, const char *key, const char *name)
+{
+	struct stat_file f;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", map_id(a->fd));
+
+	return stat_read(&f, path) ? stat_value(&f, key, name) : -1;
 }
 
 long free_kib(void)

@@ -90,6 +90,11 @@ static inline long arena_pages(const struct arena *a)
 	return map_pages(a->fd);
 }
 
+/* The map's id, or 0. */
+__u32 map_id(int map_fd);
+/* A value of the arena's file in debugfs: "key value", or with @name "key name=value"; or -1. */
+long long arena_stat(const struct arena *a, const char *key, const char *name);
+
 /* Free memory in KiB with that on the lists of the CPUs, which is not in MemFree. */
 long free_kib(void);
 

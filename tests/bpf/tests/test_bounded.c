@@ -26,12 +26,13 @@
 #include "oracle.h"
 #include "runner.h"
 #include "arena.h"
+#include "cgroup.h"
+#include "numbers.h"
 #include "bounded.skel.h"
 
 #define TABLE_PAGES 512L
 #define TABLES 1024L
 #define PAGES (TABLES * TABLE_PAGES)
-#define CGROOT "/sys/fs/cgroup"
 
 /*
  * How long it is measured, and what calls may take. The module sleeps some 10 ms at
@@ -80,44 +81,9 @@ static void stop_all(struct room *r)
 	}
 }
 
-/* Put this process into a cgroup of its own, with one file set. */
-static bool enter_cgroup(const char *name, const char *file, long val)
-{
-	char path[128], text[32];
-
-	if (access(CGROOT "/cgroup.controllers", F_OK) &&
-	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
-		return false;
-	snprintf(path, sizeof(path), CGROOT "/%s", name);
-	if (!write_file(CGROOT "/cgroup.subtree_control", "+memory") ||
-	    (mkdir(path, 0755) && errno != EEXIST))
-		return false;
-	snprintf(path, sizeof(path), CGROOT "/%s/cgroup.procs", name);
-	if (!write_file(path, "0"))
-		return false;
-	snprintf(path, sizeof(path), CGROOT "/%s/%s", name, file);
-	snprintf(text, sizeof(text), "%ld", val);
-
-	return write_file(path, text);
-}
-
 /*
  * Measuring
  */
-
-static int compare(const void *a, const void *b)
-{
-	return *(const long *)a < *(const long *)b ? -1 : 1;
-}
-
-static long now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-
-	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
 
 struct took {
 	long n, p50, p99, worst;
@@ -133,7 +99,7 @@ static struct took took_of(long *us, long n)
 {
 	if (!n)
 		return (struct took){};
-	qsort(us, n, sizeof(*us), compare);
+	sort_longs(us, n);
 
 	return (struct took){ n, us[n / 2], us[n * 99 / 100], us[n - 1] };
 }
@@ -289,7 +255,8 @@ static void against(hostile_fn *first, hostile_fn *second)
 /* The page tables of each lap are charged, beyond memory.high. */
 static void be_throttled(struct room *r)
 {
-	if (!enter_cgroup("throttled", "memory.high", PAGE))
+	if (!cg_make("throttled") || !cg_enter("throttled") ||
+	    !cg_set("throttled", "memory.high", PAGE))
 		_exit(1);
 	for (;;) {
 		if (!map_all(r))
@@ -310,12 +277,13 @@ TEST_LONG(bounded, throttled, 120,
 static void be_limited(struct room *r)
 {
 	const long bytes = 6 << 20;
-	const char *used;
 	char *lazy;
 	long i;
 
-	if (!enter_cgroup("limited", "memory.swap.max", 0))
-		enter_cgroup("limited", "memory.low", 0);
+	if (!cg_make("limited") || !cg_enter("limited"))
+		_exit(1);
+	/* Not on kernels without swap. */
+	cg_set("limited", "memory.swap.max", 0);
 	/* The arenas first: what is mapped elsewhere must not lie at their addresses. */
 	if (!map_all(r))
 		_exit(2);
@@ -324,15 +292,13 @@ static void be_limited(struct room *r)
 		for (i = 0; i < bytes; i += PAGE)
 			lazy[i] = 1;
 		madvise(lazy, bytes, MADV_FREE);
-		used = read_file(CGROOT "/limited/memory.current");
-		if (used)
-			enter_cgroup("limited", "memory.max", atol(used) + 128 * 1024);
+		cg_limit("limited", 128 * 1024);
 		if (!map_all(r))
 			_exit(2);
 		*r->laps += 1;
 		touch_tables(r, TABLES / 2);
 		munmap(r->arena.base, r->arena.pages * PAGE);
-		write_file(CGROOT "/limited/memory.max", "max");
+		cg_set("limited", "memory.max", CG_MAX);
 	}
 }
 

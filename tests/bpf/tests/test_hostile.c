@@ -27,21 +27,10 @@
 #include "oracle.h"
 #include "runner.h"
 #include "arena.h"
+#include "numbers.h"
 #include "hostile.skel.h"
 #include "odd.skel.h"
 #include "reject.skel.h"
-
-static uint64_t rng_state;
-
-static uint64_t rnd(void)
-{
-	uint64_t z = rng_state += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-
-	return z ^ z >> 31;
-}
 
 static int no_print(enum libbpf_print_level level, const char *fmt, va_list ap)
 {

@@ -30,6 +30,7 @@
 #include "oracle.h"
 #include "runner.h"
 #include "arena.h"
+#include "numbers.h"
 #include "stock.skel.h"
 
 #define DEBUGFS		"/sys/kernel/debug/"
@@ -873,11 +874,6 @@ TEST_LONG(inject, refill, 60,
 #define LEAK_REPEAT 100
 #define LEAK_TRIES (10 * LEAK_REPEAT)
 
-static int compare(const void *a, const void *b)
-{
-	return *(const long *)a - *(const long *)b;
-}
-
 /*
  * A page that is lost is in no book; only the kernel has one less. Slabs count as free,
  * since KASAN keeps what was in them for a while; kmemleak looks after those.
@@ -898,7 +894,7 @@ static void leak_rounds(struct arena *a, bool (*fail)(struct arena *a, int n), i
 		lost[round] = before - free_kib() - read_meminfo("Slab");
 		sum += lost[round];
 	}
-	qsort(lost, LEAK_ROUNDS, sizeof(*lost), compare);
+	sort_longs(lost, LEAK_ROUNDS);
 	printf("# lost in a round: %ld to %ld KiB, typically %ld, in all %ld\n", lost[0],
 	       lost[LEAK_ROUNDS - 1], lost[LEAK_ROUNDS / 2], sum);
 	/* What is lost shows in most rounds and in the end; the kernel's own ups and downs do not. */

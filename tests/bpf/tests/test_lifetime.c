@@ -16,6 +16,7 @@
 
 #include "runner.h"
 #include "arena.h"
+#include "numbers.h"
 #include "odd.skel.h"
 
 #define PARAM "/sys/module/arena_nolock/parameters/pool_pages"
@@ -177,11 +178,6 @@ static void one_life(void)
 /* Page tables of vmalloc addresses stay after their first use; slabs grow to fit. */
 #define WARM_UP 3
 
-static int compare(const void *a, const void *b)
-{
-	return *(const long *)a - *(const long *)b;
-}
-
 /*
  * A leak shows in every round, so what a round typically loses must be next to
  * nothing: 16 pages of the 2000 that a life has. A total cannot be judged that
@@ -208,7 +204,7 @@ TEST_LONG(lifetime, twenty_times, 90,
 
 	for (i = 0; i < LIVES - 1 - WARM_UP; i++)
 		lost[i] = first[i].free + first[i].slab - first[i + 1].free - first[i + 1].slab;
-	qsort(lost, LIVES - 1 - WARM_UP, sizeof(lost[0]), compare);
+	sort_longs(lost, LIVES - 1 - WARM_UP);
 	ASSERT(lost[(LIVES - 1 - WARM_UP) / 2] < 64, "a round typically loses %ld KiB",
 	       lost[(LIVES - 1 - WARM_UP) / 2]);
 	ASSERT(first->free - last->free < 4096, "%ld KiB less are free", first->free - last->free);

@@ -5,103 +5,23 @@
  * what is kept ready for callers that cannot sleep, which is charged as well.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
-#include <bpf/bpf.h>
-
-#include "arena_stat.h"
 #include "runner.h"
 #include "arena.h"
+#include "cgroup.h"
 
-#define CGROOT "/sys/fs/cgroup"
 #define MIB (1024 * 1024L)
 
 /* Charges are made in batches per CPU; this is more than that. */
 #define SLACK (2 * MIB)
-
-static const char *cg_path(const char *name, const char *file)
-{
-	static char path[256];
-
-	snprintf(path, sizeof(path), CGROOT "/%s/%s", name, file);
-
-	return path;
-}
-
-static bool cg_set(const char *name, const char *file, long val)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%ld", val);
-
-	return write_file(cg_path(name, file), text);
-}
-
-static long cg_get(const char *name, const char *file)
-{
-	const char *text = read_file(cg_path(name, file));
-
-	return text ? atol(text) : -1;
-}
-
-static long cg_event(const char *name, const char *event)
-{
-	const char *text = read_file(cg_path(name, "memory.events")), *p;
-	char key[64];
-
-	snprintf(key, sizeof(key), "%s ", event);
-	p = text ? strstr(text, key) : NULL;
-
-	return p ? atol(p + strlen(key)) : -1;
-}
-
-/* A value of the arena's file in debugfs, or -1. */
-static long long stat_of(const struct arena *a, const char *key)
-{
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info);
-	struct stat_file f;
-	char path[64];
-
-	if (bpf_map_get_info_by_fd(a->fd, &info, &len))
-		return -1;
-	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", info.id);
-
-	return stat_read(&f, path) ? stat_value(&f, key, NULL) : -1;
-}
-
-/* "" is the root. */
-static bool cg_enter(const char *name)
-{
-	return cg_set(name, "cgroup.procs", getpid());
-}
-
-static bool cg_make(const char *name)
-{
-	if (access(CGROOT "/cgroup.controllers", F_OK) &&
-	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
-		return false;
-	if (!write_file(CGROOT "/cgroup.subtree_control", "+memory"))
-		return false;
-
-	return !mkdir(cg_path(name, ""), 0755) || errno == EEXIST;
-}
-
-/* An arena that belongs to a cgroup, used from outside of it. */
-static bool open_in(const char *name, struct arena *a, __u32 pages)
-{
-	return cg_make(name) && cg_enter(name) && arena_open(a, pages, 0) && cg_enter("");
-}
 
 static void charged(const char *name, enum context ctx)
 {
@@ -110,7 +30,7 @@ static void charged(const char *name, enum context ctx)
 	char *p;
 
 	ASSERT(cg_make("caller"), "cgroup");
-	ASSERT(open_in(name, &a, 4096), "load");
+	ASSERT(arena_open_in(name, &a, 4096), "load");
 	ASSERT(cg_enter("caller"), "enter");
 	before = cg_get(name, "memory.current");
 	ASSERT(before > 0, "memory.current");
@@ -147,7 +67,7 @@ TEST(limits, charged_fault, "user faults are charged to the cgroup that created 
 	long before;
 
 	ASSERT(cg_make("fault_caller"), "cgroup");
-	ASSERT(open_in("fault", &a, 2048), "load");
+	ASSERT(arena_open_in("fault", &a, 2048), "load");
 	ASSERT(cg_enter("fault_caller"), "enter");
 	before = cg_get("fault", "memory.current");
 	user_mark(a.base, 2048, 1);
@@ -165,8 +85,8 @@ static void limited(const char *name, enum context ctx)
 	__u32 some = ctx == HARDIRQ || (ctx == UNDER_RCU && is_rt()) ? 64 : 512;
 	struct arena a;
 
-	ASSERT(open_in(name, &a, 16384), "load");
-	ASSERT(cg_set(name, "memory.max", cg_get(name, "memory.current") + 8 * MIB), "limit");
+	ASSERT(arena_open_in(name, &a, 16384), "load");
+	ASSERT(cg_limit(name, 8 * MIB), "limit");
 
 	/* All at once: nothing stays behind. */
 	ASSERT(!arena_alloc_once(&a, ctx, NULL, 4096), "16 MiB with 8 MiB left");
@@ -209,9 +129,8 @@ static void without_reserve(void)
 {
 	struct arena a;
 
-	ASSERT(open_in("no_reserve", &a, 16384), "load");
-	ASSERT(cg_set("no_reserve", "memory.max", cg_get("no_reserve", "memory.current") + 8 * MIB),
-	       "limit");
+	ASSERT(arena_open_in("no_reserve", &a, 16384), "load");
+	ASSERT(cg_limit("no_reserve", 8 * MIB), "limit");
 	/* Half of them are there, and have to go somewhere. */
 	ASSERT(!arena_alloc_once(&a, UNDER_RCU, NULL, 4096), "16 MiB with 8 MiB left");
 	ASSERT(!arena_alloc_once(&a, BH_OFF, NULL, 4096), "16 MiB with 8 MiB left");
@@ -258,8 +177,8 @@ static void fault_limited(const char *name, const char *cgroup)
 	struct arena a;
 	pid_t pid;
 
-	ASSERT(open_in(name, &a, 4096), "load");
-	ASSERT(cg_set(name, "memory.max", cg_get(name, "memory.current") + 4 * MIB), "limit");
+	ASSERT(arena_open_in(name, &a, 4096), "load");
+	ASSERT(cg_limit(name, 4 * MIB), "limit");
 	oom_expected(true);
 	pid = toucher(&a, cgroup);
 	ASSERT(pid > 0, "fork");
@@ -301,7 +220,7 @@ TEST(limits, fault_spares_creator,
 	struct arena a;
 
 	ASSERT(cg_make("intruder"), "cgroup");
-	ASSERT(open_in("victim", &a, 4096), "load");
+	ASSERT(arena_open_in("victim", &a, 4096), "load");
 	fflush(stdout);
 	victim = fork();
 	if (!victim) {
@@ -313,8 +232,7 @@ TEST(limits, fault_spares_creator,
 	}
 	ASSERT(victim > 0, "fork");
 	ASSERT(wait_for(cg_get("victim", "cgroup.procs") == victim, 5000), "victim");
-	ASSERT(cg_set("victim", "memory.max", cg_get("victim", "memory.current") + 4 * MIB),
-	       "limit");
+	ASSERT(cg_limit("victim", 4 * MIB), "limit");
 	/* On code that kills, the kernel says so. */
 	oom_expected(true);
 	pid = toucher(&a, "intruder");
@@ -369,7 +287,7 @@ TEST(limits, reserve_grows, "pages kept ready follow the demand, and give way wh
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(open_in("grows", &a, 8192), "load");
+	ASSERT(arena_open_in("grows", &a, 8192), "load");
 	before = cg_get("grows", "memory.current");
 	ASSERT(grow_reserve(&a, "grows", before, 6 * MIB), "it stayed small");
 	ASSERT(burst(&a, 1024) == 1024, "a burst like those before");
@@ -392,10 +310,10 @@ TEST(limits, reserve_lent,
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(open_in("lent", &a, 8192), "load");
+	ASSERT(arena_open_in("lent", &a, 8192), "load");
 	before = cg_get("lent", "memory.current");
 	ASSERT(grow_reserve(&a, "lent", before, 6 * MIB), "it stayed small");
-	ASSERT(cg_set("lent", "memory.max", cg_get("lent", "memory.current")), "limit");
+	ASSERT(cg_limit("lent", 0), "limit");
 	ASSERT(arena_alloc_once(&a, SLEEPABLE, NULL, 768) == a.base, "alloc at the limit");
 	ASSERT_EQ(user_diff(a.base, 768, 0), 0, "words that are not zero");
 	ASSERT(!arena_alloc_once(&a, SLEEPABLE, NULL, 4096), "16 MiB at the limit");
@@ -410,7 +328,7 @@ TEST(limits, reserve_shrinks, "pages kept ready that nobody needs are given back
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(open_in("shrinks", &a, 8192), "load");
+	ASSERT(arena_open_in("shrinks", &a, 8192), "load");
 	before = cg_get("shrinks", "memory.current");
 	ASSERT(grow_reserve(&a, "shrinks", before, 6 * MIB), "it stayed small");
 	most = cg_get("shrinks", "memory.current") - before;
@@ -428,22 +346,22 @@ TEST(limits, reserve_reclaimed,
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(open_in("reclaimed", &a, 8192), "load");
-	ASSERT(open_in("not_reclaimed", &other, 8192), "load");
+	ASSERT(arena_open_in("reclaimed", &a, 8192), "load");
+	ASSERT(arena_open_in("not_reclaimed", &other, 8192), "load");
 	before = cg_get("reclaimed", "memory.current");
 	others = cg_get("not_reclaimed", "memory.current");
 	ASSERT(grow_reserve(&other, "not_reclaimed", others, 6 * MIB), "it stayed small");
 	ASSERT(grow_reserve(&a, "reclaimed", before, 6 * MIB), "it stayed small");
 	most = cg_get("reclaimed", "memory.current");
-	others = stat_of(&other, "pool_nr");
+	others = arena_stat(&other, "pool_nr", NULL);
 	ASSERT(others > 1024, "%ld pages ready in the other arena", others);
 
 	/* The kernel says whether it got all of that; what it got has to be enough. */
-	write_file(cg_path("reclaimed", "memory.reclaim"), "8M");
+	cg_set("reclaimed", "memory.reclaim", 8 * MIB);
 	ASSERT(cg_get("reclaimed", "memory.current") < most - 4 * MIB,
 	       "%ld KiB of %ld are still there", cg_get("reclaimed", "memory.current") / 1024,
 	       most / 1024);
-	left = stat_of(&other, "pool_nr");
+	left = arena_stat(&other, "pool_nr", NULL);
 	ASSERT(left >= others / 2, "%ld pages of %ld left in the other arena", left, others);
 	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
 	arena_close(&a);
@@ -461,13 +379,13 @@ TEST(limits, refill_backoff, "a program that fails at the limit does not start a
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(open_in("backoff", &a, 16384), "load");
-	ASSERT(cg_set("backoff", "memory.max", cg_get("backoff", "memory.current")), "limit");
+	ASSERT(arena_open_in("backoff", &a, 16384), "load");
+	ASSERT(cg_limit("backoff", 0), "limit");
 	/* Until nothing is left, neither ready nor below the limit. */
 	ASSERT(wait_for(!arena_alloc_once(&a, HARDIRQ, NULL, 1) &&
 			!arena_alloc_once(&a, SLEEPABLE, NULL, 1), 20000), "no limit");
 
-	refills = stat_of(&a, "refills");
+	refills = arena_stat(&a, "refills", NULL);
 	begin = now_ms();
 	while (now_ms() - begin < FAIL_MS || calls < FAIL_CALLS) {
 		if (arena_alloc_once(&a, HARDIRQ, NULL, 1))
@@ -479,7 +397,7 @@ TEST(limits, refill_backoff, "a program that fails at the limit does not start a
 	/* What was charged in advance on another CPU, or is freed in the cgroup meanwhile. */
 	ASSERT(got < 128, "%ld pages at the limit", got);
 	ms = now_ms() - begin;
-	refills = stat_of(&a, "refills") - refills;
+	refills = arena_stat(&a, "refills", NULL) - refills;
 	printf("# %ld calls, %ld refills in %ld ms\n", calls, refills, ms);
 	/* Eight that double the time between two, and then one a second. */
 	ASSERT(refills <= 10 + ms / 1000, "%ld refills in %ld ms", refills, ms);
@@ -491,9 +409,9 @@ TEST(limits, refill_backoff, "a program that fails at the limit does not start a
 	ASSERT(wait_for(arena_alloc_once(&a, HARDIRQ, NULL, 1), 1000 + 1000), "no page again");
 	printf("# a page after %ld ms\n", now_ms() - begin);
 	/* And from then on without any delay: each burst finds what was promised. */
-	ASSERT(wait_for(stat_of(&a, "pool_nr") >= 256, 2000), "not filled again");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 2000), "not filled again");
 	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
-	ASSERT(wait_for(stat_of(&a, "pool_nr") >= 256, 1000), "not filled at once");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 1000), "not filled at once");
 	ASSERT_EQ(cg_event("backoff", "oom_kill"), 0, "processes killed");
 	arena_close(&a);
 }
@@ -520,7 +438,7 @@ TEST(limits, refill_spares_cache,
 
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
-	ASSERT(open_in("cache", &a, 16384), "load");
+	ASSERT(arena_open_in("cache", &a, 16384), "load");
 	ASSERT(cg_enter("cache"), "enter");
 	/* Memory that is given up like clean page cache, which needs a file system. */
 	cache = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -532,7 +450,7 @@ TEST(limits, refill_spares_cache,
 	ASSERT(!madvise(cache, pages * PAGE, MADV_FREE), "MADV_FREE");
 	ASSERT(cg_enter(""), "leave");
 	ASSERT_EQ(kept(cache, pages), pages, "pages at first");
-	ASSERT(cg_set("cache", "memory.max", cg_get("cache", "memory.current")), "limit");
+	ASSERT(cg_limit("cache", 0), "limit");
 
 	/* More than the cgroup has. All that is ready is taken, and put back. */
 	for (i = 0; i < 100; i++) {
@@ -540,12 +458,12 @@ TEST(limits, refill_spares_cache,
 		usleep(10000);
 	}
 	left = kept(cache, pages);
-	printf("# %ld pages of %ld left, %ld ready\n", left, pages, (long)stat_of(&a, "pool_nr"));
+	printf("# %ld pages of %ld left, %ld ready\n", left, pages, (long)arena_stat(&a, "pool_nr", NULL));
 	ASSERT(left * PAGE > pages * PAGE - 6 * MIB, "%ld pages of %ld left", left, pages);
 
 	/* What is promised is worth it. */
 	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
-	ASSERT(wait_for(stat_of(&a, "pool_nr") >= 256, 5000), "not filled again");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 5000), "not filled again");
 	munmap(cache, pages * PAGE);
 	arena_close(&a);
 }

@@ -11,7 +11,6 @@
  * tests are known to see it.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>

@@ -116,20 +116,10 @@ TEST_LONG(numa, named, 120, "a page comes from the node that the caller names")
 	run_in_contexts(4096, 0, ALL_CONTEXTS, named);
 }
 
-/* How often the reserve was filled, or -1. */
+/* How often the pool was filled, or -1. */
 static long refills(const struct arena *a)
 {
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info);
-	char path[64], *text;
-
-	if (bpf_map_get_info_by_fd(a->fd, &info, &len))
-		return -1;
-	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", info.id);
-	text = read_file(path);
-	text = text ? strstr(text, "refills ") : NULL;
-
-	return text ? atol(text + 8) : -1;
+	return arena_stat(a, "refills", NULL);
 }
 
 TEST(numa, ready, "pages of a node are kept ready once a caller has wanted one")

@@ -15,64 +15,22 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 
 #include "runner.h"
 #include "arena.h"
+#include "cgroup.h"
+#include "frames.h"
 
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif
 
-#define OFFLINE "/sys/devices/system/memory/%s_offline_page"
-#define KPF_HWPOISON (1ULL << 19)
-
 /* More than a reserve holds at first. */
 #define MANY 700
 
-static __u64 word_of(const char *path, __u64 index)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	__u64 v = 0;
-
-	if (fd < 0)
-		return 0;
-	if (pread(fd, &v, sizeof(v), index * sizeof(v)) != sizeof(v))
-		v = 0;
-	close(fd);
-
-	return v;
-}
-
-/* Frame of a page that user space has touched, or 0. */
-static __u64 pfn_of(const void *p)
-{
-	__u64 v = word_of("/proc/self/pagemap", (unsigned long)p / PAGE);
-
-	return v & 1ULL << 63 ? v & ((1ULL << 55) - 1) : 0;
-}
-
-static bool is_poisoned(__u64 pfn)
-{
-	return word_of("/proc/kpageflags", pfn) & KPF_HWPOISON;
-}
-
-/* @how is "hard" or "soft". 0 or the error that the kernel reports. */
-static int offline(const char *how, __u64 pfn)
-{
-	char path[64], text[32];
-
-	snprintf(path, sizeof(path), OFFLINE, how);
-	snprintf(text, sizeof(text), "%#llx", pfn * PAGE);
-	errno = 0;
-
-	return write_file(path, text) ? 0 : errno ?: EIO;
-}
-
 static void need_memory_failure(void)
 {
-	if (access("/sys/devices/system/memory/hard_offline_page", W_OK))
+	if (access(HARD_OFFLINE, W_OK))
 		SKIP("this kernel does not handle memory errors");
 }
 
@@ -185,7 +143,7 @@ static void poison_live(const char *how, bool by_madvise)
 
 TEST(poison, live_hard, "a live page with a memory error raises its signal and is not used again")
 {
-	poison_live("hard", false);
+	poison_live(HARD_OFFLINE, false);
 }
 
 TEST(poison, live_madvise,
@@ -206,7 +164,7 @@ TEST(poison, live_soft, "a page that cannot be moved is not taken offline, and w
 	ASSERT(p, "alloc");
 	user_fill(p, 1, 43);
 	pfn = pfn_of(p);
-	ASSERT(offline("soft", pfn), "the kernel says that it took the page");
+	ASSERT(offline(SOFT_OFFLINE, pfn), "the kernel says that it took the page");
 	ASSERT(madvise(p, PAGE, MADV_SOFT_OFFLINE), "the kernel says that it took the page");
 	ASSERT(!is_poisoned(pfn), "the page is marked");
 	ASSERT(map_again(&a), "map");
@@ -245,36 +203,17 @@ TEST(poison, pooled, "a page that is kept ready and has a memory error is not ha
 	ASSERT(arena_open(&a, 4096, 0), "load");
 	ASSERT(pooled(&a, pfn), "pages");
 	for (i = 0; i < POOLED; i++) {
-		offline("hard", pfn[i]);
+		offline(HARD_OFFLINE, pfn[i]);
 		ASSERT(is_poisoned(pfn[i]), "page %d is not marked", i);
 	}
 	ASSERT_EQ(handed_out(&a, pfn, POOLED), 0, "poisoned pages handed out");
 	arena_close(&a);
 }
 
-#define CGROOT "/sys/fs/cgroup"
-#define CGROUP CGROOT "/poison"
-
 /* An arena of a cgroup that has room for @mib MiB more. */
 static bool open_limited(struct arena *a, __u32 pages, long mib)
 {
-	char text[32];
-	bool ok;
-
-	if (access(CGROOT "/cgroup.controllers", F_OK) &&
-	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
-		return false;
-	if (!write_file(CGROOT "/cgroup.subtree_control", "+memory") ||
-	    (mkdir(CGROUP, 0755) && errno != EEXIST))
-		return false;
-	snprintf(text, sizeof(text), "%d", getpid());
-	if (!write_file(CGROUP "/cgroup.procs", text))
-		return false;
-	ok = arena_open(a, pages, 0) && write_file(CGROOT "/cgroup.procs", text);
-	snprintf(text, sizeof(text), "%ld",
-		 atol(read_file(CGROUP "/memory.current") ?: "0") + mib * 1024 * 1024);
-
-	return ok && write_file(CGROUP "/memory.max", text);
+	return arena_open_in("poison", a, pages) && cg_limit("poison", mib * 1024 * 1024);
 }
 
 TEST(poison, unused, "a failed allocation does not bring a page with a memory error back")
@@ -287,7 +226,7 @@ TEST(poison, unused, "a failed allocation does not bring a page with a memory er
 	ASSERT(open_limited(&a, 16384, 16), "load");
 	ASSERT(pooled(&a, pfn), "pages");
 	for (i = 0; i < POOLED; i += 2)
-		offline("hard", pfn[i]);
+		offline(HARD_OFFLINE, pfn[i]);
 	/* This takes all that there is, and has to put it back. */
 	for (i = 0; i < 3; i++) {
 		ASSERT(!arena_alloc_once(&a, pool_cx(), NULL, 8192), "32 MiB with 16 MiB left");
@@ -315,7 +254,7 @@ TEST(poison, queued, "a page that gets a memory error on its way out is not used
 	/* Some of them are still in the queue, some in the reserve, some are free. */
 	for (i = 0; i < POOLED; i++) {
 		arena_free(&a, pool_cx(), arena_page(&a, i), 1);
-		offline("hard", pfn[i]);
+		offline(HARD_OFFLINE, pfn[i]);
 	}
 	ASSERT(arena_settle(&a, 0), "free not finished");
 	for (i = 0; i < POOLED; i++)
@@ -334,7 +273,7 @@ TEST(poison, adopted, "a page that had a memory error before the adoption is not
 	user_mark(a.base, 3, 7);
 	pfn = pfn_of(a.base + PAGE);
 	ASSERT(pfn, "no frame");
-	offline("hard", pfn);
+	offline(HARD_OFFLINE, pfn);
 	ASSERT(is_poisoned(pfn), "the page is not marked");
 	ASSERT(arena_attach(&own, a.fd, a.base, a.pages), "adoption");
 	ASSERT_EQ(arena_pages(&own), 3, "populated pages");

@@ -17,7 +17,6 @@
  */
 #define _GNU_SOURCE
 #include <dirent.h>
-#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -26,7 +25,6 @@
 #include <bpf/libbpf.h>
 #include <linux/types.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -36,10 +34,10 @@
 #include "reclaim.h"
 #include "runner.h"
 #include "arena.h"
+#include "cgroup.h"
 #include "reclaim.skel.h"
 
-#define CGROOT "/sys/fs/cgroup"
-#define CGROUP CGROOT "/reclaim"
+#define CGROUP "reclaim"
 #define TABLE_PAGES 512L
 
 /* A page table of user space for each of this many accesses. */
@@ -171,44 +169,16 @@ static int make_inodes(void)
 	       walk("/proc/sys", 0, 4000);
 }
 
-static bool cg_write(const char *file, long val)
-{
-	char path[128], text[32];
-
-	snprintf(path, sizeof(path), CGROUP "/%s", file);
-	snprintf(text, sizeof(text), "%ld", val);
-
-	return write_file(path, text);
-}
-
-static long cg_usage(void)
-{
-	const char *text = read_file(CGROUP "/memory.current");
-
-	return text ? atol(text) : -1;
-}
-
-static bool make_cgroup(void)
-{
-	if (access(CGROOT "/cgroup.controllers", F_OK) &&
-	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
-		return false;
-
-	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
-	       (!mkdir(CGROUP, 0755) || errno == EEXIST) &&
-	       write_file(CGROUP "/memory.max", "max");
-}
-
 /* Fill our cgroup with inodes, and leave it so many bytes besides. */
 static void tighten(long bytes)
 {
 	make_inodes();
-	cg_write("memory.max", cg_usage() + bytes);
+	cg_limit(CGROUP, bytes);
 }
 
 static void loosen(void)
 {
-	write_file(CGROUP "/memory.max", "max");
+	cg_set(CGROUP, "memory.max", CG_MAX);
 }
 
 /*
@@ -241,9 +211,8 @@ static void stage_open(struct stage *st)
 	memset(st, 0, sizeof(*st));
 	st->p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT(st->p != MAP_FAILED, "mmap");
-	ASSERT(make_cgroup() && cg_write("cgroup.procs", getpid()), "cgroup");
-	ASSERT(arena_open(&st->arena[0], PAGES, 0), "arena of the cgroup");
-	ASSERT(write_file(CGROOT "/cgroup.procs", "0"), "cgroup");
+	ASSERT(cg_make(CGROUP) && cg_set(CGROUP, "memory.max", CG_MAX), "cgroup");
+	ASSERT(arena_open_in(CGROUP, &st->arena[0], PAGES), "arena of the cgroup");
 	ASSERT(arena_open(&st->arena[1], 1024, 0), "another arena");
 	for (i = 0; i < 2; i++)
 		ASSERT(stage_program(st, i), "program %d", i);
@@ -280,7 +249,7 @@ static void stage_victim(struct stage *st, act_fn *act, bool workers)
 	int round;
 
 	become_victim(st, workers);
-	if (!cg_write("cgroup.procs", getpid()))
+	if (!cg_enter(CGROUP))
 		_exit(101);
 	for (round = 0; round < 2 || (now_ms() < end && inside(st) < ENOUGH); round++) {
 		spend(st);

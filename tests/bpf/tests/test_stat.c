@@ -23,27 +23,6 @@
 
 static const char *const cx_names[] = { "task", "atomic", "softirq", "hardirq" };
 
-static __u32 map_id(const struct arena *a)
-{
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info);
-
-	return bpf_map_get_info_by_fd(a->fd, &info, &len) ? 0 : info.id;
-}
-
-/* A value of the arena's file: "key value", or "key name=value"; or -1. */
-static long long stat_of(const struct arena *a, const char *key, const char *name)
-{
-	struct stat_file f;
-	char path[64];
-
-	snprintf(path, sizeof(path), DEBUGFS "/%u", map_id(a));
-	if (!stat_read(&f, path))
-		return -1;
-
-	return stat_value(&f, key, name);
-}
-
 /* Programs of this kind run with bottom halves off, not in a softirq. */
 static const char *name_of(enum context ctx)
 {
@@ -53,10 +32,10 @@ static const char *name_of(enum context ctx)
 TEST_EACH(stat, counts, 64, 0, "allocations, frees and reservations are counted by context")
 {
 	const char *where = name_of(ctx);
-	long long allocs = stat_of(a, "allocs", where), frees = stat_of(a, "frees", where);
-	long long got = stat_of(a, "allocated_pages", NULL);
-	long long freed = stat_of(a, "freed_pages", NULL);
-	long long reserves = stat_of(a, "reserves", where);
+	long long allocs = arena_stat(a, "allocs", where), frees = arena_stat(a, "frees", where);
+	long long got = arena_stat(a, "allocated_pages", NULL);
+	long long freed = arena_stat(a, "freed_pages", NULL);
+	long long reserves = arena_stat(a, "reserves", where);
 	void *p;
 
 	ASSERT(allocs >= 0 && frees >= 0, "no counters for context %s", where);
@@ -64,28 +43,28 @@ TEST_EACH(stat, counts, 64, 0, "allocations, frees and reservations are counted 
 		keep_busy();
 	p = arena_alloc(a, ctx, NULL, 3);
 	ASSERT(p, "alloc");
-	ASSERT_EQ(stat_of(a, "allocs", where), allocs + 1, "allocations");
-	ASSERT_EQ(stat_of(a, "allocated_pages", NULL), got + 3, "pages in them");
-	ASSERT_EQ(stat_of(a, "populated_pages", NULL), arena_pages(a), "populated pages");
+	ASSERT_EQ(arena_stat(a, "allocs", where), allocs + 1, "allocations");
+	ASSERT_EQ(arena_stat(a, "allocated_pages", NULL), got + 3, "pages in them");
+	ASSERT_EQ(arena_stat(a, "populated_pages", NULL), arena_pages(a), "populated pages");
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 20), 2), 0, "reserve");
-	ASSERT_EQ(stat_of(a, "reserves", where), reserves + 1, "reservations");
+	ASSERT_EQ(arena_stat(a, "reserves", where), reserves + 1, "reservations");
 	arena_free(a, ctx, a->base, 64);
-	ASSERT_EQ(stat_of(a, "frees", where), frees + 1, "frees");
-	ASSERT_EQ(stat_of(a, "freed_pages", NULL), freed + 5, "pages that they found");
+	ASSERT_EQ(arena_stat(a, "frees", where), frees + 1, "frees");
+	ASSERT_EQ(arena_stat(a, "freed_pages", NULL), freed + 5, "pages that they found");
 	ASSERT(arena_freed(a, ctx, a->base, 64), "all of it is free again");
 	arena_free(a, ctx, a->base, 64);
 	ASSERT(arena_settle(a, 0), "settle");
-	ASSERT_EQ(stat_of(a, "queued_pages", NULL), 0, "pages in the queue");
+	ASSERT_EQ(arena_stat(a, "queued_pages", NULL), 0, "pages in the queue");
 }
 
 TEST_EACH(stat, failures, 64, 0, "what failed is counted by cause and context")
 {
 	const char *where = name_of(ctx);
-	long long args = stat_of(a, "alloc_failed.args", where);
-	long long address = stat_of(a, "alloc_failed.address", where);
-	long long reserve_args = stat_of(a, "reserve_failed.args", where);
-	long long reserve_address = stat_of(a, "reserve_failed.address", where);
-	long long all = stat_of(a, "allocs", where);
+	long long args = arena_stat(a, "alloc_failed.args", where);
+	long long address = arena_stat(a, "alloc_failed.address", where);
+	long long reserve_args = arena_stat(a, "reserve_failed.args", where);
+	long long reserve_address = arena_stat(a, "reserve_failed.address", where);
+	long long all = arena_stat(a, "allocs", where);
 
 	ASSERT(args >= 0 && address >= 0, "no counters for context %s", where);
 	if (ctx == HARDIRQ)
@@ -93,16 +72,16 @@ TEST_EACH(stat, failures, 64, 0, "what failed is counted by cause and context")
 	ASSERT(!arena_alloc_once(a, ctx, NULL, 65), "more pages than there are");
 	ASSERT(!arena_alloc_once(a, ctx, a->base + 8, 1), "a misaligned address");
 	ASSERT(!arena_alloc_args(a, ctx, NULL, 1, -1, 1), "flags");
-	ASSERT_EQ(stat_of(a, "alloc_failed.args", where), args + 3, "bad arguments");
+	ASSERT_EQ(arena_stat(a, "alloc_failed.args", where), args + 3, "bad arguments");
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 60), 5), -EINVAL, "over the end");
-	ASSERT_EQ(stat_of(a, "reserve_failed.args", where), reserve_args + 1, "bad arguments");
+	ASSERT_EQ(arena_stat(a, "reserve_failed.args", where), reserve_args + 1, "bad arguments");
 	ASSERT_EQ(arena_reserve(a, ctx, a->base, 64), 0, "reserve");
 	ASSERT(!arena_alloc_once(a, ctx, a->base, 1), "a taken address");
 	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "a full arena");
-	ASSERT_EQ(stat_of(a, "alloc_failed.address", where), address + 2, "no such address");
+	ASSERT_EQ(arena_stat(a, "alloc_failed.address", where), address + 2, "no such address");
 	ASSERT_EQ(arena_reserve(a, ctx, a->base, 1), -EBUSY, "reserve again");
-	ASSERT_EQ(stat_of(a, "reserve_failed.address", where), reserve_address + 1, "taken");
-	ASSERT_EQ(stat_of(a, "allocs", where), all, "successes");
+	ASSERT_EQ(arena_stat(a, "reserve_failed.address", where), reserve_address + 1, "taken");
+	ASSERT_EQ(arena_stat(a, "allocs", where), all, "successes");
 }
 
 TEST(stat, faults, "page faults of user space are counted by what came of them")
@@ -112,13 +91,13 @@ TEST(stat, faults, "page faults of user space are counted by what came of them")
 
 	ASSERT(arena_open(&a, 64, 0), "load");
 	ASSERT_EQ(user_write_sig(a.base, 1), 0, "write");
-	ASSERT_EQ(stat_of(&a, "faults", "populated"), 1, "faults that brought a page");
+	ASSERT_EQ(arena_stat(&a, "faults", "populated"), 1, "faults that brought a page");
 	ASSERT(arena_alloc(&a, SLEEPABLE, arena_page(&a, 1), 1), "alloc");
 	ASSERT_EQ(user_read_sig(arena_page(&a, 1), &val), 0, "read");
-	ASSERT_EQ(stat_of(&a, "faults", "mapped"), 1, "faults that found one");
+	ASSERT_EQ(arena_stat(&a, "faults", "mapped"), 1, "faults that found one");
 	ASSERT_EQ(arena_reserve(&a, SLEEPABLE, arena_page(&a, 2), 1), 0, "reserve");
 	ASSERT(user_read_sig(arena_page(&a, 2), &val), "read what is reserved");
-	ASSERT_EQ(stat_of(&a, "faults", "segv"), 1, "faults that were an error");
+	ASSERT_EQ(arena_stat(&a, "faults", "segv"), 1, "faults that were an error");
 	arena_close(&a);
 }
 
@@ -131,12 +110,12 @@ TEST(stat, queue, "the queue's work and its worst delay show")
 	ASSERT(arena_alloc(&a, SLEEPABLE, a.base, 512), "alloc");
 	arena_free(&a, UNDER_RCU, a.base, 512);
 	ASSERT(arena_settle(&a, 0), "settle");
-	ASSERT_EQ(stat_of(&a, "queued_pages_total", NULL), 512, "pages that were queued");
-	ASSERT_EQ(stat_of(&a, "drained_pages", NULL), 512, "pages that were drained");
-	ASSERT(stat_of(&a, "drains", NULL) >= 1, "drains");
+	ASSERT_EQ(arena_stat(&a, "queued_pages_total", NULL), 512, "pages that were queued");
+	ASSERT_EQ(arena_stat(&a, "drained_pages", NULL), 512, "pages that were drained");
+	ASSERT(arena_stat(&a, "drains", NULL) >= 1, "drains");
 	/* Noted a moment after the pages are gone. */
-	ASSERT(wait_for(stat_of(&a, "drain_latency_max_us", NULL) > 0, 1000), "no delay noted");
-	us = stat_of(&a, "drain_latency_max_us", NULL);
+	ASSERT(wait_for(arena_stat(&a, "drain_latency_max_us", NULL) > 0, 1000), "no delay noted");
+	us = arena_stat(&a, "drain_latency_max_us", NULL);
 	printf("# %lld us\n", us);
 	ASSERT(us < 5000000LL * patience, "worst delay of %lld us", us);
 	arena_close(&a);
@@ -147,11 +126,11 @@ TEST(stat, reserve, "the reserve's level and target show")
 	struct arena a;
 
 	ASSERT(arena_open(&a, 4096, 0), "load");
-	ASSERT_EQ(stat_of(&a, "pool_min", NULL), 256, "pages kept ready");
-	ASSERT(stat_of(&a, "pool_target", NULL) >= 256, "target");
-	ASSERT(wait_for(stat_of(&a, "pool_nr", NULL) >= 256, 5000), "level %lld",
-	       stat_of(&a, "pool_nr", NULL));
-	ASSERT_EQ(stat_of(&a, "max_pages", NULL), 4096, "pages of the arena");
+	ASSERT_EQ(arena_stat(&a, "pool_min", NULL), 256, "pages kept ready");
+	ASSERT(arena_stat(&a, "pool_target", NULL) >= 256, "target");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 5000), "level %lld",
+	       arena_stat(&a, "pool_nr", NULL));
+	ASSERT_EQ(arena_stat(&a, "max_pages", NULL), 4096, "pages of the arena");
 	arena_close(&a);
 }
 
@@ -164,7 +143,7 @@ TEST(stat, file, "the file has the map's id and name, and goes with the map")
 	__u32 id;
 
 	ASSERT(arena_open(&a, 64, 0), "load");
-	id = map_id(&a);
+	id = map_id(a.fd);
 	snprintf(path, sizeof(path), DEBUGFS "/%u", id);
 	ASSERT(stat_read(&f, path), "%s: %s", path, strerror(errno));
 	ASSERT_EQ(stat_value(&f, "map_id", NULL), id, "id");
@@ -204,7 +183,7 @@ TEST(stat, readers, "arenas come and go while their files are read")
 	int i;
 
 	ASSERT(arena_open(&a, 64, 0), "load");
-	first = map_id(&a);
+	first = map_id(a.fd);
 	arena_close(&a);
 	for (i = 0; i < 2; i++)
 		ASSERT(thread_on(&t[i], i % nr_cpus, read_all, &first), "thread");
@@ -244,7 +223,7 @@ TEST(stat, top, "arena_nolock-top shows an arena, as a table and as JSON")
 	__u32 id;
 
 	ASSERT(arena_open(&a, 64, 0), "load");
-	id = map_id(&a);
+	id = map_id(a.fd);
 	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 5), "alloc");
 	ASSERT(!arena_alloc_once(&a, UNDER_RCU, a.base, 1), "a taken address");
 	snprintf(args, sizeof(args), "--once --details --map %u", id);
@@ -276,7 +255,7 @@ TEST(stat, bpftool, "bpftool map show has the memory of an arena right")
 
 	ASSERT(arena_open(&a, 64, 0), "load");
 	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 5), "alloc");
-	snprintf(cmd, sizeof(cmd), "bpftool -j map show id %u", map_id(&a));
+	snprintf(cmd, sizeof(cmd), "bpftool -j map show id %u", map_id(a.fd));
 	p = popen(cmd, "r");
 	ASSERT(p && fread(out, 1, sizeof(out) - 1, p) > 0, "%s: no output", cmd);
 	pclose(p);
@@ -332,7 +311,7 @@ static bool event_seen(const char *name, const char *what)
 
 static void all_events(struct arena *a)
 {
-	__u32 id = map_id(a);
+	__u32 id = map_id(a->fd);
 
 	ASSERT_EVENT("adopt", "map=%u name=arena max_pages=64 populated=0 err=0", id);
 	ASSERT(arena_alloc(a, SLEEPABLE, NULL, 3) == a->base, "alloc");

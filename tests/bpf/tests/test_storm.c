@@ -25,7 +25,6 @@
 #include <bpf/libbpf.h>
 #include <linux/types.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -34,14 +33,16 @@
 #include "oracle.h"
 #include "runner.h"
 #include "arena.h"
+#include "cgroup.h"
+#include "frames.h"
+#include "numbers.h"
 #include "storm.h"
 #include "storm.skel.h"
 #include "storm_hold.skel.h"
 
-#define CGROOT "/sys/fs/cgroup"
-#define CGROUP CGROOT "/storm"
-#define CGROUP_HIGH CGROOT "/storm_high"
-#define CGROUP_RECLAIM CGROOT "/storm_reclaim"
+#define CGROUP "storm"
+#define CGROUP_HIGH "storm_high"
+#define CGROUP_RECLAIM "storm_reclaim"
 #define MIB (1024 * 1024L)
 
 /* What the third arena may cost at first. It wants four times as much. */
@@ -53,7 +54,6 @@
 
 /* Pages that the machine loses to memory errors in a round. */
 #define POISONED 2
-#define HARD_OFFLINE "/sys/devices/system/memory/hard_offline_page"
 
 enum { WILD, OWNED, LIMITED, ARENAS };
 
@@ -78,18 +78,6 @@ static bool has_lsm;
 static long round_end;
 static long limit;
 static unsigned long long in_reclaim;
-
-static uint64_t rng_state;
-
-static uint64_t rnd(void)
-{
-	uint64_t z = rng_state += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-
-	return z ^ z >> 31;
-}
 
 static bool over(void)
 {
@@ -312,18 +300,14 @@ static void work_cpus(void)
  */
 static bool set_limit(long bytes)
 {
-	char text[32];
-
 	limit = bytes;
-	snprintf(text, sizeof(text), "%ld", limit);
 
-	return write_file(CGROUP "/memory.max", text);
+	return cg_set(CGROUP, "memory.max", limit);
 }
 
 static bool first_limit(void)
 {
-	const char *used = read_file(CGROUP "/memory.current");
-	long bytes = used ? atol(used) + 2 * MIB : 0;
+	long bytes = cg_get(CGROUP, "memory.current") + 2 * MIB;
 
 	return set_limit(bytes > LIMIT ? bytes : LIMIT);
 }
@@ -347,16 +331,7 @@ static void work_memory(void)
 		}
 		usleep(rnd() % 100000);
 	}
-	write_file(CGROUP "/memory.max", "max");
-}
-
-static bool move_to(const char *procs)
-{
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-
-	return write_file(procs, pid);
+	cg_set(CGROUP, "memory.max", CG_MAX);
 }
 
 /* Inodes that belong to our cgroup, and that it can reclaim. */
@@ -384,7 +359,7 @@ static void work_throttled(void)
 	struct storm_arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
 	int i;
 
-	ASSERT(move_to(CGROUP_HIGH "/cgroup.procs"), "cgroup");
+	ASSERT(cg_enter(CGROUP_HIGH), "cgroup");
 	while (!over()) {
 		static const char *const dirs[] = {
 			"/sys/module", "/sys/class/tty", "/proc/sys/vm", "/proc/sys/kernel",
@@ -402,27 +377,15 @@ static void work_throttled(void)
 /* A process whose inodes are reclaimed, in itself, so that LSM programs run in reclaim. */
 static void work_reclaim(void)
 {
-	ASSERT(move_to(CGROUP_RECLAIM "/cgroup.procs"), "cgroup");
+	ASSERT(cg_enter(CGROUP_RECLAIM), "cgroup");
 	while (!over()) {
 		make_inodes("/sys/module");
 		make_inodes("/sys/class/tty");
 		make_inodes("/sys/kernel/slab");
 		make_inodes("/proc/sys/net/ipv4");
 		make_inodes("/proc/sys/kernel");
-		write_file(CGROUP_RECLAIM "/memory.reclaim", "4M");
+		cg_set(CGROUP_RECLAIM, "memory.reclaim", 4 * MIB);
 	}
-}
-
-static uint64_t pfn_of(void *page)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t v = 0;
-
-	if (pread(fd, &v, sizeof(v), (uintptr_t)page / PAGE * sizeof(v)) != sizeof(v))
-		v = 0;
-	close(fd);
-
-	return v >> 63 ? v & ((1ULL << 55) - 1) : 0;
 }
 
 /*
@@ -431,7 +394,7 @@ static uint64_t pfn_of(void *page)
  */
 static void poison(struct storm_arena *a)
 {
-	char *page = a->base + rnd() % a->pages * PAGE, text[32];
+	char *page = a->base + rnd() % a->pages * PAGE;
 	struct iovec iov = { page, PAGE };
 	uint64_t pfn;
 	int p[2];
@@ -440,10 +403,8 @@ static void poison(struct storm_arena *a)
 		return;
 	if (!user_write_sig(page, 1)) {
 		pfn = pfn_of(page);
-		if (pfn && vmsplice(p[1], &iov, 1, 0) == (ssize_t)PAGE && pfn_of(page) == pfn) {
-			snprintf(text, sizeof(text), "%#llx\n", (unsigned long long)pfn * PAGE);
-			write_file(HARD_OFFLINE, text);
-		}
+		if (pfn && vmsplice(p[1], &iov, 1, 0) == (ssize_t)PAGE && pfn_of(page) == pfn)
+			offline(HARD_OFFLINE, pfn);
 	}
 	close(p[0]);
 	close(p[1]);
@@ -484,31 +445,24 @@ static void (*const workers[])(void) = {
  * Rounds
  */
 
-static bool make_cgroup(void)
+static bool make_cgroups(void)
 {
-	if (access(CGROOT "/cgroup.controllers", F_OK) &&
-	    mount("cgroup2", CGROOT, "cgroup2", 0, NULL))
-		return false;
-
-	return write_file(CGROOT "/cgroup.subtree_control", "+memory") &&
-	       (!mkdir(CGROUP, 0755) || errno == EEXIST) && write_file(CGROUP "/memory.max",
-								       "max") &&
-	       (!mkdir(CGROUP_RECLAIM, 0755) || errno == EEXIST) &&
-	       (!mkdir(CGROUP_HIGH, 0755) || errno == EEXIST) &&
-	       write_file(CGROUP_HIGH "/memory.high", "4096");
+	return cg_make(CGROUP) && cg_set(CGROUP, "memory.max", CG_MAX) &&
+	       cg_make(CGROUP_RECLAIM) && cg_make(CGROUP_HIGH) &&
+	       cg_set(CGROUP_HIGH, "memory.high", PAGE);
 }
 
 static void open_all(void)
 {
 	int i;
 
-	ASSERT(make_cgroup(), "cgroup");
+	ASSERT(make_cgroups(), "cgroups");
 	for (i = 0; i < ARENAS; i++) {
 		if (i == LIMITED)
-			ASSERT(move_to(CGROUP "/cgroup.procs"), "cgroup");
+			ASSERT(cg_enter(CGROUP), "cgroup");
 		ASSERT(storm_open(&arenas[i], i), "arena %d: %s", i, strerror(errno));
 	}
-	ASSERT(move_to(CGROOT "/cgroup.procs"), "cgroup");
+	ASSERT(cg_enter(""), "cgroup");
 	/* Nobody allocates yet. */
 	ASSERT(first_limit(), "limit");
 	for (i = 0; i < ARENAS; i++)
@@ -643,7 +597,6 @@ struct usage {
 static struct usage usage(void)
 {
 	struct usage u;
-	const char *text;
 
 	write_file("/proc/sys/vm/drop_caches", "3");
 	u = (struct usage){
@@ -652,9 +605,8 @@ static struct usage usage(void)
 		.slab = read_meminfo("Slab"),
 		.percpu = read_meminfo("Percpu"),
 		.pagetables = read_meminfo("PageTables"),
+		.cgroup = cg_get(CGROUP, "memory.current") / 1024,
 	};
-	text = read_file(CGROUP "/memory.current");
-	u.cgroup = text ? atol(text) / 1024 : 0;
 
 	return u;
 }
@@ -676,11 +628,6 @@ static void one_round(int round, struct usage *u)
 	ASSERT_EQ(mod_load(""), 0, "load");
 }
 
-static int compare(const void *a, const void *b)
-{
-	return *(const long *)a - *(const long *)b;
-}
-
 /*
  * A leak shows in each round. The first ones warm up caches that the kernel keeps,
  * and a few rounds say little, so that they are allowed more.
@@ -696,8 +643,8 @@ static void check_usage(const struct usage *u, int rounds)
 	}
 	if (!n)
 		return;
-	qsort(lost, n, sizeof(*lost), compare);
-	qsort(slab, n, sizeof(*slab), compare);
+	sort_longs(lost, n);
+	sort_longs(slab, n);
 	printf("# storm: a round typically loses %ld KiB, %ld of them slab\n", lost[n / 2],
 	       slab[n / 2]);
 	ASSERT(lost[n / 2] < limit, "a round typically loses %ld KiB", lost[n / 2]);

@@ -6,7 +6,6 @@
  * of any other task do.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,15 +16,16 @@
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "runner.h"
 #include "arena.h"
+#include "cgroup.h"
 #include "watermark.h"
 #include "watermark.skel.h"
 
-#define CG "/sys/fs/cgroup/"
+#define CGROUP "watermark"
+#define RECLAIM "/sys/fs/cgroup/memory.reclaim"
 #define MIB (1024 * 1024L)
 /* What charges in batches per CPU can hide. */
 #define CHARGE_SLACK (2 * MIB)
@@ -251,12 +251,12 @@ TEST_LONG(watermark, reclaim, 180, "a program in direct reclaim leaves the emerg
 	pid_t held;
 
 	ASSERT(skel, "load");
-	ASSERT(!access(CG "memory.reclaim", W_OK), "no memory.reclaim");
+	ASSERT(!access(RECLAIM, W_OK), "no memory.reclaim");
 	shortage_expected(true);
 	held = ballast(near_low());
 	skel->bss->wm.tgid = getpid();
 	skel->bss->wm.armed = WM_RECLAIM;
-	wait_for((write_file(CG "memory.reclaim", "64K"), skel->bss->wm.state == WM_DONE), 60000);
+	wait_for((write_file(RECLAIM, "64K"), skel->bss->wm.state == WM_DONE), 60000);
 	end_process(held);
 	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
@@ -343,39 +343,19 @@ TEST_LONG(watermark, oom_victim, 180, "a program and user faults in an OOM victi
 	watermark_bpf__destroy(skel);
 }
 
-static long cg_get(const char *file)
-{
-	char *text = read_file(file);
-
-	return text ? atol(text) : -1;
-}
-
-static bool cg_enter(const char *file)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%d", getpid());
-
-	return write_file(file, text);
-}
-
 /* An arena of a cgroup that has 4 MiB left. */
 static void limit(const char *which)
 {
 	struct watermark_bpf *skel;
 	long max, current;
-	char text[32];
 
-	ASSERT(write_file(CG "cgroup.subtree_control", "+memory"), "no memory controller");
-	ASSERT(!mkdir(CG "watermark", 0755) || errno == EEXIST, "cgroup");
-	ASSERT(write_file(CG "watermark/memory.max", "max"), "no limit yet");
-	ASSERT(cg_enter(CG "watermark/cgroup.procs"), "enter");
+	ASSERT(cg_make(CGROUP) && cg_set(CGROUP, "memory.max", CG_MAX), "cgroup");
+	ASSERT(cg_enter(CGROUP), "enter");
 	skel = load();
-	ASSERT(cg_enter(CG "cgroup.procs"), "leave");
+	ASSERT(cg_enter(""), "leave");
 	ASSERT(skel, "load");
-	max = (cg_get(CG "watermark/memory.current") + 4 * MIB) & -PAGE;
-	snprintf(text, sizeof(text), "%ld", max);
-	ASSERT(write_file(CG "watermark/memory.max", text), "limit");
+	max = (cg_get(CGROUP, "memory.current") + 4 * MIB) & -PAGE;
+	ASSERT(cg_set(CGROUP, "memory.max", max), "limit");
 	skel->bss->wm.max = 16 * MIB / PAGE;
 	skel->bss->wm.tgid = getpid();
 	skel->bss->wm.armed = which ? WM_INTERRUPT : WM_RECLAIM;
@@ -383,14 +363,14 @@ static void limit(const char *which)
 	if (which)
 		write_file(MEMALLOC, which);
 	else
-		wait_for((write_file(CG "memory.reclaim", "64K"),
+		wait_for((write_file(RECLAIM, "64K"),
 			  skel->bss->wm.state == WM_DONE), 60000);
 	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	printf("# memory.max %ld; %llu pages\n", max, skel->bss->wm.got);
 	ASSERT(skel->bss->wm.nulls == 1, "no end at memory.max after %llu pages",
 	       skel->bss->wm.got);
-	current = cg_get(CG "watermark/memory.current");
+	current = cg_get(CGROUP, "memory.current");
 	ASSERT(current <= max, "memory.current is %ld, memory.max %ld", current, max);
 	ASSERT(is_rt() || skel->bss->wm.got * PAGE > 4 * MIB - CHARGE_SLACK || which,
 	       "only %llu pages fit", skel->bss->wm.got);
