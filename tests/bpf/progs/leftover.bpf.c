@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* An object that was ported but for one program. */
+/* An object that was ported but for one call. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 
@@ -21,6 +21,9 @@ int ported(void *ctx)
 SEC("syscall")
 int forgotten(void *ctx)
 {
+	if (!arena_nolock_alloc_pages(&arena, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0))
+		return 2;
+
 	return bpf_arena_alloc_pages___nolock(&arena, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0) ? 0 : 1;
 }
 

@@ -706,7 +706,7 @@ TEST_LONG(adopt, referrers, 120,
 	int round, i;
 	long loads = 0;
 
-	for (round = 0; round < 6; round++) {
+	for (round = 0; round < 3; round++) {
 		ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
 		atomic_store(&stop, 0);
 		for (i = 0; i < REFERRERS; i++) {

@@ -39,8 +39,9 @@
  * most. The rest is for an emulator on a machine with other work. A process throttled
  * by memory.high sleeps for 2 s.
  */
-#define MEASURE_MS 4000L
-#define CONTROL_MS 1500L
+#define MEASURE_MS 2000L
+#define CONTROL_MS 700L
+#define UNDISTURBED_MS 300L
 #define BOUND_US (100000L * patience)
 #define WORST_US (1500000L * patience)
 
@@ -237,7 +238,7 @@ static void against(hostile_fn *first, hostile_fn *second)
 
 	room_open(&r);
 	ASSERT_OK();
-	took_print("alloc and free, undisturbed", measure(&r.arena, 1500));
+	took_print("alloc and free, undisturbed", measure(&r.arena, UNDISTURBED_MS));
 	oom_expected(true);
 	ASSERT(start(&r, first) && (!second || start(&r, second)), "fork");
 	ASSERT(wait_for(*r.laps, 20000), "the hostile process has not begun");
@@ -546,7 +547,7 @@ TEST_LONG(bounded, stuck, 120,
 		SKIP("this kernel has no FUSE");
 	room_open(&r);
 	ASSERT_OK();
-	took_print("alloc and free, undisturbed", measure(&r.arena, 1500));
+	took_print("alloc and free, undisturbed", measure(&r.arena, UNDISTURBED_MS));
 	ASSERT(get_stuck(&r, be_stuck), "nothing gets stuck: %s", strerror(errno));
 	check_others(&r);
 
@@ -692,6 +693,8 @@ static void be_storm(struct room *r)
 	}
 }
 
+#define QUEUED 150
+
 static struct took measure_queued(struct arena *a, int n)
 {
 	static long us[1000];
@@ -722,16 +725,16 @@ TEST_LONG(bounded, storm, 120, "a storm of frees in one arena does not delay a f
 
 	room_open(&r);
 	ASSERT_OK();
-	before = measure_queued(&r.apart, 200);
+	before = measure_queued(&r.apart, QUEUED);
 	took_print("a queued free, undisturbed", before);
 	for (i = 0; i < nr_cpus && i < 4; i++)
 		ASSERT(start(&r, be_storm), "fork");
 	ASSERT(wait_for(*r.laps, 20000), "no storm");
-	during = measure_queued(&r.apart, 200);
+	during = measure_queued(&r.apart, QUEUED);
 	took_print("a queued free, against a storm in another arena", during);
 	stop_all(&r);
-	ASSERT_EQ(before.n, 200, "queued frees, undisturbed");
-	ASSERT_EQ(during.n, 200, "queued frees, in the storm");
+	ASSERT_EQ(before.n, QUEUED, "queued frees, undisturbed");
+	ASSERT_EQ(during.n, QUEUED, "queued frees, in the storm");
 	/* Workers of both arenas compete for the guest's CPUs. */
 	ASSERT(during.p50 < BOUND_US, "a queued free typically took %ld us", during.p50);
 	/* On PREEMPT_RT these workers wait for interrupt threads, too, for seconds in QEMU. */

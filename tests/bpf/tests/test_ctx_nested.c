@@ -308,7 +308,7 @@ static void *hammer(void *arg)
 static void nmi_on_top(struct env *e)
 {
 	volatile struct ctx_status *st = e->st;
-	long end = now_ms() + 3000;
+	long end = now_ms() + 1500;
 
 	st->op = CTX_OP_ROUND;
 	while (now_ms() < end || (st->rounds < 50 && now_ms() < end + 20000)) {

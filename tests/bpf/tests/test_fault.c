@@ -377,7 +377,7 @@ static void against_drain(void *(*reader)(void *))
 	g.addr = arena_page(&a, 32);
 	ASSERT(thread_on(&t[0], nr_cpus > 1, reader, &g), "thread");
 	ASSERT(thread_on(&t[1], 0, gup_map, &g), "thread");
-	for (end = now_ms() + 4000; now_ms() < end;) {
+	for (end = now_ms() + 1500 * patience; now_ms() < end;) {
 		/* Some pages are in page tables, so the drain wants mmap_lock. */
 		user_mark(a.base, 32, 1);
 		arena_free(&a, UNDER_RCU, a.base, 64);

@@ -28,6 +28,7 @@
 #include "runner.h"
 #include "arena.h"
 #include "numbers.h"
+#include "bounded.skel.h"
 #include "hostile.skel.h"
 #include "odd.skel.h"
 #include "reject.skel.h"
@@ -563,7 +564,7 @@ TEST(hostile, load_and_remove,
      "programs and the module come and go at the same time: one or the other works")
 {
 	int loaded = 0, refused = 0, removed = 0;
-	long end = now_ms() + 8000 * patience;
+	long end = now_ms() + 5000 * patience;
 	libbpf_print_fn_t print;
 	pid_t pid;
 
@@ -1019,7 +1020,7 @@ TEST_LONG(hostile, fork_loop, 180,
 		arena_attach(&a, raw.fd, raw.base, raw.pages);
 		pause();
 	}
-	usleep(3000000);
+	usleep(1000000);
 	kill(pid, SIGKILL);
 	ASSERT(wait_for(kill(pid, 0) && errno == ESRCH, 5000), "a loader cannot be killed");
 
@@ -1106,6 +1107,18 @@ static bool lock_holder_start(struct lock_holder *h, pid_t pid)
 	       wait_for(*(volatile __u32 *)&h->skel->bss->held, 5000);
 }
 
+/* Is a process in a function of the module? */
+static bool in_module(pid_t pid)
+{
+	char path[64];
+	const char *stack;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	stack = read_file(path);
+
+	return stack && strstr(stack, "[arena_nolock]");
+}
+
 static void lock_holder_stop(struct lock_holder *h)
 {
 	struct uffdio_zeropage zero = { .range = { (uintptr_t)h->page, PAGE } };
@@ -1121,7 +1134,7 @@ TEST_LONG(hostile, lock_holder, 120,
 	  "a process whose mmap_lock is not to be had holds up neither a loader nor its end")
 {
 	struct lock_holder h = {};
-	libbpf_print_fn_t print;
+	struct bounded_bpf *small;
 	struct arena raw, a;
 	struct peer peer;
 	long mark, begin;
@@ -1137,6 +1150,8 @@ TEST_LONG(hostile, lock_holder, 120,
 	ASSERT(peer_start(&peer, &raw), "peer");
 	ASSERT(!peer_read(&peer, arena_page(&raw, 3), &val) && val == 9 + 3, "the peer reads %llu",
 	       val);
+	small = bounded_bpf__open_and_load();
+	ASSERT(small, "load");
 	ASSERT(lock_holder_start(&h, peer.pid), "the lock is not held");
 	oracle_pause(true);
 
@@ -1146,21 +1161,19 @@ TEST_LONG(hostile, lock_holder, 120,
 		libbpf_set_print(no_print);
 		_exit(arena_attach(&a, raw.fd, raw.base, raw.pages));
 	}
-	usleep(2000000 * patience);
+	ASSERT(wait_for(in_module(pid), 20000), "the loader does not wait in the module");
+	usleep(200000);
 	ASSERT(!waitpid(pid, &status, WNOHANG), "the loader has not waited: %#x", status);
 	kill(pid, SIGKILL);
 	ok = wait_for(waitpid(pid, &status, WNOHANG) == pid, 5000);
 
 	mark = klog_mark();
-	print = libbpf_set_print(no_print);
 	begin = now_ms();
 	if (ok) {
-		ok = !arena_attach(&a, raw.fd, raw.base, raw.pages);
+		ok = prog_for_arena(small->progs.free_page, raw.fd) < 0;
 		printf("# a loader was refused after %ld ms\n", now_ms() - begin);
 	}
-	libbpf_set_print(print);
-	/* libbpf loads twice, the second time for the verifier's log. */
-	ok = ok && now_ms() - begin < 30000 * patience;
+	ok = ok && now_ms() - begin < 20000 * patience;
 	lock_holder_stop(&h);
 	oracle_pause(false);
 	ASSERT(ok, "a loader could not be killed, or has not returned, or was not refused");
@@ -1175,4 +1188,5 @@ TEST_LONG(hostile, lock_holder, 120,
 	ASSERT(oracle_rest(raw.fd), "after all");
 	peer_stop(&peer);
 	arena_close(&a);
+	bounded_bpf__destroy(small);
 }

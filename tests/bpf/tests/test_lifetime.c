@@ -174,7 +174,7 @@ static void one_life(void)
 	ASSERT(unload(), "not removed");
 }
 
-#define LIVES 20
+#define LIVES 12
 /* Page tables of vmalloc addresses stay after their first use; slabs grow to fit. */
 #define WARM_UP 3
 
@@ -185,8 +185,8 @@ static void one_life(void)
  * What is in slabs counts as free here, and is looked at by itself: KASAN keeps objects
  * that were freed for a while.
  */
-TEST_LONG(lifetime, twenty_times, 90,
-	  "load, use, remove twenty times: memory is back where it started")
+TEST_LONG(lifetime, again_and_again, 90,
+	  "after each load, use and removal of the module, memory is back where it started")
 {
 	struct usage u[LIVES], *first = &u[WARM_UP], *last = &u[LIVES - 1];
 	long lost[LIVES - 1 - WARM_UP];

@@ -132,7 +132,7 @@ static void *busy_fault(void *arg)
 	return NULL;
 }
 
-#define BUSY_ASKED 200
+#define BUSY_ASKED 100
 
 TEST(oracle, under_load, "the oracle raises no false alarm while an arena is in use from all sides")
 {

@@ -165,8 +165,8 @@ static int walk(const char *dir, int depth, int most)
 /* Inodes that belong to our cgroup if they were not in memory before. */
 static int make_inodes(void)
 {
-	return walk("/sys/devices", 0, 8000) + walk("/sys/class", 0, 4000) +
-	       walk("/proc/sys", 0, 4000);
+	return walk("/sys/devices", 0, 4000) + walk("/sys/class", 0, 2000) +
+	       walk("/proc/sys", 0, 2000);
 }
 
 /* Fill our cgroup with inodes, and leave it so many bytes besides. */

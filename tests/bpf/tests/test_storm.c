@@ -48,8 +48,8 @@
 /* What the third arena may cost at first. It wants four times as much. */
 #define LIMIT (8 * MIB)
 
-/* Length of a round, and how many there are if nobody says how long. */
-#define ROUND_MS (3000L * patience)
+/* Length of a round, and how many there are unless --minutes says how long. */
+#define ROUND_MS ((soak_minutes ? 3000L : 1500L) * patience)
 #define ROUNDS (patience > 1 ? 2 : 3)
 
 /* Pages that the machine loses to memory errors in a round. */
@@ -483,9 +483,10 @@ static void all_cpus_online(void)
 static void blow(void)
 {
 	pid_t pids[WORKERS];
-	int i, status;
+	int i, status, slowest = 0;
+	long begin = now_ms(), late = 0;
 
-	round_end = now_ms() + ROUND_MS;
+	round_end = begin + ROUND_MS;
 	fflush(stdout);
 	for (i = 0; i < WORKERS; i++) {
 		rnd();
@@ -505,6 +506,10 @@ static void blow(void)
 	for (i = 0; i < WORKERS; i++) {
 		bool ended = wait_for(waitpid(pids[i], &status, WNOHANG) == pids[i], 20000);
 
+		if (now_ms() - round_end > late + 100) {
+			late = now_ms() - round_end;
+			slowest = i;
+		}
 		if (!ended) {
 			test_fail(__FILE__, __LINE__, "worker %d does not end", i);
 			kill(pids[i], SIGKILL);
@@ -513,6 +518,8 @@ static void blow(void)
 			test_fail(__FILE__, __LINE__, "worker %d ended with %#x", i, status);
 		}
 	}
+	if (late)
+		printf("# storm: worker %d ended %ld ms after the round\n", slowest, late);
 	all_cpus_online();
 }
 
@@ -613,7 +620,10 @@ static struct usage usage(void)
 
 static void one_round(int round, struct usage *u)
 {
+	long begin = now_ms(), opened, calmed;
+
 	open_all();
+	opened = now_ms();
 	if (!test_failed()) {
 		write_file(NMI_SOURCE, "-1 1000");
 		blow();
@@ -621,11 +631,14 @@ static void one_round(int round, struct usage *u)
 		if (!test_failed())
 			calm(round);
 	}
+	calmed = now_ms();
 	close_all();
 	ASSERT_OK();
 	ASSERT(wait_for(!mod_unload(), 20000), "the module cannot be removed after the storm");
 	*u = usage();
 	ASSERT_EQ(mod_load(""), 0, "load");
+	printf("# storm: round %d: %ld ms to open, %ld ms of storm, %ld ms to close\n", round + 1,
+	       opened - begin, calmed - opened, now_ms() - calmed);
 }
 
 /*
