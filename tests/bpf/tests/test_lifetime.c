@@ -19,8 +19,6 @@
 #include "numbers.h"
 #include "odd.skel.h"
 
-#define PARAM "/sys/module/arena_nolock/parameters/pool_pages"
-
 /* Maps are freed from a work queue after the last reference is gone. */
 static bool unload(void)
 {
@@ -217,75 +215,10 @@ TEST_LONG(lifetime, again_and_again, 90,
 	       last->vmalloc - first->vmalloc);
 }
 
-/* With no reserve, what a caller gets that cannot sleep is up to the kernel. */
-static void with_reserve(const char *params, const char *expect, __u32 ready)
-{
-	struct arena a;
-	char *text;
-
-	ASSERT(unload(), "not removed");
-	ASSERT_EQ(mod_load(params), 0, "load");
-	text = read_file(PARAM);
-	ASSERT(text && !strcmp(text, expect), "parameter is %s", text ? text : "not there");
-	ASSERT(arena_open(&a, 8192, 0), "load");
-	if (ready && nr_cpus > 1)
-		ASSERT(arena_alloc(&a, HARDIRQ, NULL, ready) == a.base, "%u pages in an interrupt",
-		       ready);
-	/* 6.12 has no other source of pages for an interrupt. */
-	if (kver < 70000 && nr_cpus > 1)
-		ASSERT(!arena_alloc_once(&a, HARDIRQ, NULL, 5000), "5000 pages in an interrupt");
-	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 8), "8 pages under rcu");
-	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1000), "1000 pages");
-	arena_close(&a);
-	munmap(a.base, 8192 * PAGE);
-	ASSERT(unload(), "not removed");
-}
-
 static void reload(void)
 {
 	if (!mod_loaded())
 		mod_load("");
-}
-
-TEST(lifetime, reserve_pages_default, "256 pages are kept ready by default")
-{
-	with_reserve("", "256\n", 256);
-	reload();
-}
-
-TEST(lifetime, reserve_pages_0, "the module works with nothing kept ready")
-{
-	with_reserve("pool_pages=0", "0\n", 0);
-	reload();
-}
-
-TEST(lifetime, reserve_pages_most, "4096 pages can be kept ready")
-{
-	with_reserve("pool_pages=4096", "4096\n", 4096);
-	reload();
-}
-
-TEST(lifetime, reserve_pages_bad, "a bad number of pages to keep ready is refused")
-{
-	static const char *const bad[] = { "4097", "-1", "many", "4294967296", "" };
-	char param[64];
-	size_t i;
-
-	ASSERT(unload(), "not removed");
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		snprintf(param, sizeof(param), "pool_pages=%s", bad[i]);
-		if (!mod_load(param)) {
-			mod_unload();
-			mod_load("");
-			ASSERT(false, "loaded with %s", param);
-		}
-	}
-	ASSERT_EQ(mod_load("pool_pages=16"), 0, "load");
-	ASSERT(!write_file(PARAM, "4097"), "4097 written");
-	ASSERT(!write_file(PARAM, "-1"), "-1 written");
-	ASSERT(!strcmp(read_file(PARAM), "16\n"), "parameter is %s", read_file(PARAM));
-	ASSERT(write_file(PARAM, "256"), "256 not written");
-	ASSERT(!strcmp(read_file(PARAM), "256\n"), "parameter is %s", read_file(PARAM));
 }
 
 TEST(lifetime, quiet, "loading, using and removing the module says nothing in the log")

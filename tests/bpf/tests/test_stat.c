@@ -121,7 +121,7 @@ TEST(stat, queue, "the queue's work and its worst delay show")
 	arena_close(&a);
 }
 
-TEST(stat, reserve, "the reserve's level and target show")
+TEST(stat, pool, "the file has the size of the pool, its minimum and its target")
 {
 	struct arena a;
 

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The pool: pages kept ready for callers that cannot sleep. It is charged to the memory
+ * cgroup that created the map, grows with demand beyond the number that the parameter
+ * pool_pages promises, and shrinks when demand or free memory does.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+
+#include "runner.h"
+#include "arena.h"
+#include "cgroup.h"
+
+#define MIB (1024 * 1024L)
+#define POOL_PAGES "/sys/module/arena_nolock/parameters/pool_pages"
+
+/* Charges are made in batches per CPU; this is more than that. */
+#define SLACK (2 * MIB)
+
+/*
+ * Bursts in interrupts, until the memory kept ready has grown by @bytes over
+ * @before. Each takes all that is ready, and gives it back.
+ */
+static bool grow_pool(struct arena *a, const char *name, long before, long bytes)
+{
+	int i;
+
+	for (i = 0; i < 20 && cg_get(name, "memory.current") - before < bytes; i++) {
+		struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = 4096, .node = -1 };
+
+		if (!arena_run(a, HARDIRQ, 0, &r))
+			return false;
+		arena_free(a, HARDIRQ, a->base, a->pages);
+		if (!arena_settle(a, 0))
+			return false;
+		usleep(50000);
+	}
+	printf("# %d bursts, %ld KiB more\n", i, (cg_get(name, "memory.current") - before) / 1024);
+
+	return cg_get(name, "memory.current") - before >= bytes;
+}
+
+/* Single pages that a burst in interrupts gets, beginning now. */
+static long burst(struct arena *a, __u32 cnt)
+{
+	struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = cnt, .node = -1 };
+
+	return arena_run(a, HARDIRQ, 0, &r) ? (long)r.ret : -1;
+}
+
+TEST(pool, grows, "pages kept ready follow the demand, and give way when memory is short")
+{
+	struct arena a;
+	long before;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(arena_open_in("grows", &a, 8192), "load");
+	before = cg_get("grows", "memory.current");
+	ASSERT(grow_pool(&a, "grows", before, 6 * MIB), "it stayed small");
+	ASSERT(burst(&a, 1024) == 1024, "a burst like those before");
+	arena_free(&a, HARDIRQ, a.base, a.pages);
+	ASSERT(arena_settle(&a, 0), "free not finished");
+
+	/* This has all shrinkers give back what they can. */
+	ASSERT(wait_for(write_file("/proc/sys/vm/drop_caches", "2") &&
+			cg_get("grows", "memory.current") - before < SLACK, 5000),
+	       "%ld bytes more than at first", cg_get("grows", "memory.current") - before);
+	ASSERT(burst(&a, 256) == 256, "the pages that were promised");
+	arena_close(&a);
+}
+
+TEST(pool, lent,
+     "a caller without memory of its own gets what is ready beyond the promise")
+{
+	struct arena a;
+	long before;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(arena_open_in("lent", &a, 8192), "load");
+	before = cg_get("lent", "memory.current");
+	ASSERT(grow_pool(&a, "lent", before, 6 * MIB), "it stayed small");
+	ASSERT(cg_limit("lent", 0), "limit");
+	ASSERT(arena_alloc_once(&a, SLEEPABLE, NULL, 768) == a.base, "alloc at the limit");
+	ASSERT_EQ(user_diff(a.base, 768, 0), 0, "words that are not zero");
+	ASSERT(!arena_alloc_once(&a, SLEEPABLE, NULL, 4096), "16 MiB at the limit");
+	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
+	arena_close(&a);
+}
+
+TEST(pool, shrinks, "pages kept ready that nobody needs are given back after a while")
+{
+	struct arena a;
+	long before, most;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(arena_open_in("shrinks", &a, 8192), "load");
+	before = cg_get("shrinks", "memory.current");
+	ASSERT(grow_pool(&a, "shrinks", before, 6 * MIB), "it stayed small");
+	most = cg_get("shrinks", "memory.current") - before;
+	ASSERT(wait_for(cg_get("shrinks", "memory.current") - before < most / 4 * 3, 15000),
+	       "%ld KiB of %ld are still there",
+	       (cg_get("shrinks", "memory.current") - before) / 1024, most / 1024);
+	arena_close(&a);
+}
+
+TEST(pool, reclaimed,
+     "pages kept ready beyond the promise are reclaimed for their cgroup alone")
+{
+	struct arena a, other;
+	long before, most, others, left;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(arena_open_in("reclaimed", &a, 8192), "load");
+	ASSERT(arena_open_in("not_reclaimed", &other, 8192), "load");
+	before = cg_get("reclaimed", "memory.current");
+	others = cg_get("not_reclaimed", "memory.current");
+	ASSERT(grow_pool(&other, "not_reclaimed", others, 6 * MIB), "it stayed small");
+	ASSERT(grow_pool(&a, "reclaimed", before, 6 * MIB), "it stayed small");
+	most = cg_get("reclaimed", "memory.current");
+	others = arena_stat(&other, "pool_nr", NULL);
+	ASSERT(others > 1024, "%ld pages ready in the other arena", others);
+
+	/* The kernel says whether it got all of that; what it got has to be enough. */
+	cg_set("reclaimed", "memory.reclaim", 8 * MIB);
+	ASSERT(cg_get("reclaimed", "memory.current") < most - 4 * MIB,
+	       "%ld KiB of %ld are still there", cg_get("reclaimed", "memory.current") / 1024,
+	       most / 1024);
+	left = arena_stat(&other, "pool_nr", NULL);
+	ASSERT(left >= others / 2, "%ld pages of %ld left in the other arena", left, others);
+	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
+	arena_close(&a);
+	arena_close(&other);
+}
+
+/* How long a test lets a program fail, and how many calls fail at least. */
+#define FAIL_MS 3000
+#define FAIL_CALLS 100
+
+TEST(pool, refill_backoff, "a program that fails at the limit does not start a refill each time")
+{
+	long refills, calls = 0, got = 0, begin, ms;
+	struct arena a;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(arena_open_in("backoff", &a, 16384), "load");
+	ASSERT(cg_limit("backoff", 0), "limit");
+	/* Until nothing is left, neither ready nor below the limit. */
+	ASSERT(wait_for(!arena_alloc_once(&a, HARDIRQ, NULL, 1) &&
+			!arena_alloc_once(&a, SLEEPABLE, NULL, 1), 20000), "no limit");
+
+	refills = arena_stat(&a, "refills", NULL);
+	begin = now_ms();
+	while (now_ms() - begin < FAIL_MS || calls < FAIL_CALLS) {
+		if (arena_alloc_once(&a, HARDIRQ, NULL, 1))
+			got++;
+		else
+			calls++;
+		usleep(2000);
+	}
+	/* What was charged in advance on another CPU, or is freed in the cgroup meanwhile. */
+	ASSERT(got < 128, "%ld pages at the limit", got);
+	ms = now_ms() - begin;
+	refills = arena_stat(&a, "refills", NULL) - refills;
+	printf("# %ld calls, %ld refills in %ld ms\n", calls, refills, ms);
+	/* Eight that double the time between two, and then one a second. */
+	ASSERT(refills <= 10 + ms / 1000, "%ld refills in %ld ms", refills, ms);
+	ASSERT(refills > 0, "no refill at all");
+
+	/* At most a second later, and the time that it takes to run. */
+	ASSERT(cg_set("backoff", "memory.max", 64 * MIB), "limit");
+	begin = now_ms();
+	ASSERT(wait_for(arena_alloc_once(&a, HARDIRQ, NULL, 1), 1000 + 1000), "no page again");
+	printf("# a page after %ld ms\n", now_ms() - begin);
+	/* And from then on without any delay: each burst finds what was promised. */
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 2000), "not filled again");
+	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 1000), "not filled at once");
+	ASSERT_EQ(cg_event("backoff", "oom_kill"), 0, "processes killed");
+	arena_close(&a);
+}
+
+/* Pages of @p that the kernel has not dropped. */
+static long kept(const char *p, long pages)
+{
+	long n = 0, i;
+
+	for (i = 0; i < pages; i++)
+		n += *(const volatile char *)(p + i * PAGE);
+
+	return n;
+}
+
+TEST(pool, refill_spares_cache,
+     "a program that fails at the limit does not replace the creator's cache")
+{
+	const long pages = 24 * MIB / PAGE;
+	struct arena a;
+	char *cache;
+	long left;
+	int i;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(arena_open_in("cache", &a, 16384), "load");
+	ASSERT(cg_enter("cache"), "enter");
+	/* Memory that is given up like clean page cache, which needs a file system. */
+	cache = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
+	ASSERT(cache != MAP_FAILED, "mmap");
+	madvise(cache, pages * PAGE, MADV_NOHUGEPAGE);
+	for (i = 0; i < pages; i++)
+		cache[i * PAGE] = 1;
+	ASSERT(!madvise(cache, pages * PAGE, MADV_FREE), "MADV_FREE");
+	ASSERT(cg_enter(""), "leave");
+	ASSERT_EQ(kept(cache, pages), pages, "pages at first");
+	ASSERT(cg_limit("cache", 0), "limit");
+
+	/* More than the cgroup has. All that is ready is taken, and put back. */
+	for (i = 0; i < 100; i++) {
+		ASSERT(!arena_alloc_once(&a, HARDIRQ, NULL, 15000), "58 MiB");
+		usleep(10000);
+	}
+	left = kept(cache, pages);
+	printf("# %ld pages of %ld left, %ld ready\n", left, pages, (long)arena_stat(&a, "pool_nr", NULL));
+	ASSERT(left * PAGE > pages * PAGE - 6 * MIB, "%ld pages of %ld left", left, pages);
+
+	/* What is promised is worth it. */
+	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 5000), "not filled again");
+	munmap(cache, pages * PAGE);
+	arena_close(&a);
+}
+
+TEST(pool, parameters, "the parameters of the reserve take what is documented")
+{
+	static const char *const names[] = { "pool_pages", "pool_max" };
+	char path[96], old[16];
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "/sys/module/arena_nolock/parameters/%s", names[i]);
+		snprintf(old, sizeof(old), "%s", read_file(path) ?: "");
+		ASSERT(*old, "%s is missing", names[i]);
+		ASSERT(!write_file(path, "4097"), "%s took 4097", names[i]);
+		ASSERT(!write_file(path, "-1"), "%s took -1", names[i]);
+		ASSERT(!write_file(path, "many"), "%s took a word", names[i]);
+		ASSERT(!strcmp(read_file(path), old), "%s has changed", names[i]);
+		ASSERT(write_file(path, "0") && write_file(path, "4096"), "%s took no 0", names[i]);
+		ASSERT(write_file(path, old), "%s not restored", names[i]);
+	}
+}
+
+static void without_pool(void)
+{
+	struct arena a;
+
+	ASSERT(arena_open_in("no_pool", &a, 16384), "load");
+	ASSERT(cg_limit("no_pool", 8 * MIB), "limit");
+	/* Half of them are there, and have to go somewhere. */
+	ASSERT(!arena_alloc_once(&a, UNDER_RCU, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(!arena_alloc_once(&a, BH_OFF, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(arena_settle(&a, 0), "%ld pages after the failure", arena_pages(&a));
+	/* They come back once a worker has run, not to a caller that does not wait. */
+	ASSERT(arena_alloc_wait(&a, UNDER_RCU, NULL, is_rt() ? 1 : 512) == a.base || is_rt(),
+	       "no pages afterwards");
+	ASSERT(arena_alloc_wait(&a, SLEEPABLE, a.base + 1024 * PAGE, 512), "no pages afterwards");
+	arena_close(&a);
+	munmap(a.base, 16384 * PAGE);
+}
+
+TEST(pool, none, "without any reserve, what a failed call has got is given back")
+{
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	ASSERT_EQ(mod_load("pool_pages=0 pool_max=0"), 0, "load");
+	without_pool();
+	wait_for(!mod_unload(), 10000);
+	mod_load("");
+}
+
+/* Without a pool, the kernel decides what a caller that cannot sleep gets. */
+static void with_pool(const char *params, const char *expect, __u32 ready)
+{
+	struct arena a;
+	char *text;
+
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	ASSERT_EQ(mod_load(params), 0, "load");
+	text = read_file(POOL_PAGES);
+	ASSERT(text && !strcmp(text, expect), "parameter is %s", text ? text : "not there");
+	ASSERT(arena_open(&a, 8192, 0), "load");
+	if (ready && nr_cpus > 1)
+		ASSERT(arena_alloc(&a, HARDIRQ, NULL, ready) == a.base, "%u pages in an interrupt",
+		       ready);
+	/* 6.12 has no other source of pages for an interrupt. */
+	if (kver < 70000 && nr_cpus > 1)
+		ASSERT(!arena_alloc_once(&a, HARDIRQ, NULL, 5000), "5000 pages in an interrupt");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 8), "8 pages under rcu");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 1000), "1000 pages");
+	arena_close(&a);
+	munmap(a.base, 8192 * PAGE);
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+}
+
+static void reload(void)
+{
+	if (!mod_loaded())
+		mod_load("");
+}
+
+TEST(pool, pages_default, "256 pages are kept ready by default")
+{
+	with_pool("", "256\n", 256);
+	reload();
+}
+
+TEST(pool, pages_0, "the module works with nothing kept ready")
+{
+	with_pool("pool_pages=0", "0\n", 0);
+	reload();
+}
+
+TEST(pool, pages_most, "4096 pages can be kept ready")
+{
+	with_pool("pool_pages=4096", "4096\n", 4096);
+	reload();
+}
+
+TEST(pool, pages_bad, "a bad number of pages to keep ready is refused")
+{
+	static const char *const bad[] = { "4097", "-1", "many", "4294967296", "" };
+	char param[64];
+	size_t i;
+
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(param, sizeof(param), "pool_pages=%s", bad[i]);
+		if (!mod_load(param)) {
+			mod_unload();
+			mod_load("");
+			ASSERT(false, "loaded with %s", param);
+		}
+	}
+	ASSERT_EQ(mod_load("pool_pages=16"), 0, "load");
+	ASSERT(!write_file(POOL_PAGES, "4097"), "4097 written");
+	ASSERT(!write_file(POOL_PAGES, "-1"), "-1 written");
+	ASSERT(!strcmp(read_file(POOL_PAGES), "16\n"), "parameter is %s", read_file(POOL_PAGES));
+	ASSERT(write_file(POOL_PAGES, "256"), "256 not written");
+	ASSERT(!strcmp(read_file(POOL_PAGES), "256\n"), "parameter is %s", read_file(POOL_PAGES));
+}
