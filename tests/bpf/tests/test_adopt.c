@@ -65,7 +65,7 @@ static __u64 stock_call(struct stock_bpf *skel, bool raw, enum request_op op, vo
 	return *(volatile __u64 *)&skel->bss->req.ret;
 }
 
-TEST(adopt, globals, "variables in the arena keep what libbpf filled them with")
+TEST(adopt, globals, "adoption keeps the values that libbpf wrote into variables of the arena")
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	struct globals_bpf *skel = globals_bpf__open_and_load();
@@ -95,7 +95,7 @@ TEST(adopt, globals, "variables in the arena keep what libbpf filled them with")
 	globals_bpf__destroy(skel);
 }
 
-TEST(adopt, faulted_pages, "pages that user space brought in before survive with their contents")
+TEST(adopt, faulted_pages, "adoption keeps pages that user faults populated, with their contents")
 {
 	struct arena raw, a;
 
@@ -172,18 +172,19 @@ static void stock_allocs(bool non_sleepable)
 	arena_close(&a);
 }
 
-TEST(adopt, stock_pages, "stock allocations survive; afterwards the stock kfuncs fail cleanly")
+TEST(adopt, stock_pages,
+     "adoption keeps stock allocations, and the stock kfuncs fail cleanly afterwards")
 {
 	stock_allocs(false);
 }
 
 TEST(adopt, stock_pages_rcu,
-     "stock allocations under rcu survive; afterwards the stock kfuncs fail cleanly")
+     "adoption keeps stock allocations under RCU, and stock kfuncs fail cleanly afterwards")
 {
 	stock_allocs(true);
 }
 
-TEST(adopt, stock_reservations, "stock reservations stay reserved until they are freed")
+TEST(adopt, stock_reservations, "adoption keeps stock reservations until a free ends them")
 {
 	struct stock_bpf *stock;
 	struct arena raw, a;
@@ -216,7 +217,8 @@ static int no_print(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
-TEST(adopt, rejected_program, "an arena whose program was refused after adoption works")
+TEST(adopt, rejected_program,
+     "an arena works if the verifier rejects its program after the adoption")
 {
 	libbpf_print_fn_t print = libbpf_set_print(no_print);
 	struct reject_bpf *skel;
@@ -282,7 +284,7 @@ TEST(adopt, outlives_program, "an arena outlives its program, and a new program 
 }
 
 TEST(adopt, two_processes,
-     "who had the arena mapped before sees allocations and frees from then on")
+     "a process that mapped the arena before its adoption sees allocations and frees")
 {
 	struct arena raw, a;
 	struct peer p;
@@ -306,7 +308,7 @@ TEST(adopt, two_processes,
 }
 
 TEST(adopt, faulted_in_two,
-     "a page that two processes had before is taken away from both by a free")
+     "a free unmaps a page that two processes had mapped before the adoption from both")
 {
 	struct arena raw, a;
 	struct peer p;
@@ -350,7 +352,7 @@ static void *adder_main(void *arg)
 	return NULL;
 }
 
-TEST(adopt, during_faults, "nothing that threads write while the arena is adopted gets lost")
+TEST(adopt, during_faults, "no write of a thread is lost while the arena is adopted")
 {
 	struct adder a[2];
 	struct arena raw, s;
@@ -477,17 +479,20 @@ static void during_copy(bool raw_tp, bool remap)
 	close(raw.fd);
 }
 
-TEST(adopt, during_copy, "an arena is adopted while a sleepable program reads it as user memory")
+TEST(adopt, during_copy,
+     "adoption completes while a sleepable program reads the arena as user memory")
 {
 	during_copy(false, false);
 }
 
-TEST(adopt, during_copy_remap, "the same while another thread maps it anew")
+TEST(adopt, during_copy_remap,
+     "adoption completes while a sleepable program reads the arena and a thread maps it again")
 {
 	during_copy(false, true);
 }
 
-TEST(adopt, during_copy_raw, "the same with a sleepable raw tracepoint")
+TEST(adopt, during_copy_raw,
+     "adoption completes while a sleepable raw tracepoint program reads the arena as user memory")
 {
 	during_copy(true, true);
 }
@@ -512,7 +517,7 @@ static int loader(const struct arena *raw, int id)
 	return 0;
 }
 
-TEST(adopt, many_loaders, "several processes load programs for one arena at once")
+TEST(adopt, many_loaders, "several processes can load programs for one arena at once")
 {
 	int i, status, seen[40] = {};
 	struct arena raw, a;
@@ -590,7 +595,7 @@ static bool kernel_user_start(struct kernel_user *k, pthread_t *t, const char *w
 }
 
 TEST(adopt, kernel_allocates,
-     "an allocation of the kernel's own, begun before the adoption and ended after, takes no page")
+     "an allocation by the kernel itself that begins before the adoption and ends after it takes no page")
 {
 	struct kernel_user k;
 	struct arena raw, a;
@@ -626,7 +631,7 @@ TEST(adopt, kernel_allocates,
 }
 
 TEST_LONG(adopt, frees_delayed, 120,
-	  "stock frees that the arena's lock holds up are done when the arena has been adopted")
+	  "stock frees that the arena's lock delays are complete when the adoption is")
 {
 	struct stock_bpf *stock;
 	struct kernel_user k;
@@ -697,7 +702,7 @@ static void *referrer_main(void *arg)
 #define REFERRERS 2
 
 TEST_LONG(adopt, referrers, 120,
-	  "no program that refers to a variable in the arena is refused because it is being adopted")
+	  "adoption does not make the kernel refuse a program that refers to a variable in the arena")
 {
 	struct referrer r[REFERRERS];
 	atomic_int stop = 0;
@@ -757,8 +762,7 @@ static long adopt_ms(bool others)
 
 #define MANY_MAPPINGS 30000
 
-TEST(adopt, many_mappings,
-     "mappings of other descriptors neither hold an adoption up nor confuse it")
+TEST(adopt, many_mappings, "mappings of other descriptors neither delay an adoption nor confuse it")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, 8, 1, &opts);
@@ -794,7 +798,7 @@ static void *opener_main(void *arg)
 	return (void *)(long)ok;
 }
 
-TEST(adopt, many_arenas, "several threads load programs for arenas of their own at once")
+TEST(adopt, many_arenas, "several threads can load programs, each for its own arena, at once")
 {
 	pthread_t t[3];
 	void *ok;
@@ -856,7 +860,7 @@ TEST(adopt, mapped_again, "an arena can be unmapped and mapped again, at its add
 	arena_close(&a);
 }
 
-TEST(adopt, never_mapped, "an arena with an address of its own is adopted before anybody maps it")
+TEST(adopt, never_mapped, "an arena with a fixed address can be adopted before a process maps it")
 {
 	char *base = (char *)(7UL << 40);
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE,
@@ -879,7 +883,7 @@ TEST(adopt, never_mapped, "an arena with an address of its own is adopted before
 	close(fd);
 }
 
-TEST(adopt, killed_while_faulting, "processes killed in the middle of faults leave a working arena")
+TEST(adopt, killed_while_faulting, "an arena works after processes were killed during faults on it")
 {
 	struct arena a;
 	int round, status;
@@ -915,7 +919,7 @@ TEST(adopt, killed_while_faulting, "processes killed in the middle of faults lea
 
 #define BPFFS "/sys/fs/bpf"
 
-TEST(adopt, pinned, "a pinned arena keeps its pages when nobody has it open")
+TEST(adopt, pinned, "a pinned arena keeps its pages while no process has it open")
 {
 	const char *path = BPFFS "/arena_nolock_test";
 	struct arena raw, a;
@@ -942,7 +946,7 @@ TEST(adopt, pinned, "a pinned arena keeps its pages when nobody has it open")
 	close(raw.fd);
 }
 
-TEST(adopt, by_id, "another process opens the arena by its id, maps and uses it")
+TEST(adopt, by_id, "another process can open the arena by its id, map and use it")
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
@@ -973,7 +977,7 @@ TEST(adopt, by_id, "another process opens the arena by its id, maps and uses it"
 	arena_close(&a);
 }
 
-TEST(adopt, inner_map, "an adopted arena can be reached through a map of maps")
+TEST(adopt, inner_map, "a program can reach an adopted arena through a map of maps")
 {
 	struct odd_bpf *skel = odd_bpf__open();
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
@@ -1002,7 +1006,8 @@ TEST(adopt, inner_map, "an adopted arena can be reached through a map of maps")
 	arena_close(&a);
 }
 
-TEST(adopt, template, "an adopted arena cannot be, or safely is, the template of a map of maps")
+TEST(adopt, template,
+     "an adopted arena works after it was offered as the template of a map of maps")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts);
 	struct arena raw, a;

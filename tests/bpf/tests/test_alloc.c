@@ -48,7 +48,7 @@ TEST_EACH(alloc, zeroed_again, 64, 0,
 }
 
 TEST_EACH(alloc, sequential, 128, 0,
-	  "the first pass hands out ascending, adjacent addresses")
+	  "allocations in an empty arena get ascending, adjacent addresses")
 {
 	long next = 0;
 	__u32 i, cnt;
@@ -86,7 +86,7 @@ TEST_EACH(alloc, gaps_filled, 64, 0,
 }
 
 TEST_EACH(alloc, gaps_far_apart, 65536, 0,
-	  "in a big arena, too, the lowest gap that is big enough is taken")
+	  "an allocation in a big arena goes to the lowest gap that is big enough")
 {
 	static const struct { __u32 pgoff, cnt; } gaps[] = {
 		{ 700, 1 }, { 1022, 4 }, { 5000, 3 }, { 20000, 10 }, { 40000, 100 }, { 65536, 0 },
@@ -132,7 +132,7 @@ TEST_EACH(alloc, freed_is_next, 64, 0,
 }
 
 TEST_EACH(alloc, user_pointer, 64, 0,
-	  "the pointer is the user-space address, data is shared both ways")
+	  "the pointer is the user-space address, and both sides see each other's data")
 {
 	char *p;
 
@@ -148,7 +148,7 @@ TEST_EACH(alloc, user_pointer, 64, 0,
 }
 
 TEST_EACH(alloc, fixed, 64, 0,
-	  "a wholly free fixed address is honoured")
+	  "an allocation at a fixed address succeeds if all pages there are free")
 {
 	ASSERT(arena_alloc(a, ctx, arena_page(a, 10), 5) == arena_page(a, 10), "pages 10 to 14");
 	ASSERT(arena_alloc(a, ctx, arena_page(a, 63), 1) == arena_page(a, 63), "the last page");
@@ -160,7 +160,7 @@ TEST_EACH(alloc, fixed, 64, 0,
 }
 
 TEST_EACH(alloc, fixed_taken, 64, 0,
-	  "a partly taken fixed address gives NULL and claims nothing")
+	  "an allocation at a fixed address returns NULL and claims nothing if a page there is taken")
 {
 	__u64 val;
 
@@ -179,7 +179,7 @@ TEST_EACH(alloc, fixed_taken, 64, 0,
 }
 
 TEST_EACH(alloc, bad_arguments, 64, 0,
-	  "arguments that make no sense give NULL and change nothing")
+	  "an allocation with invalid arguments returns NULL and changes nothing")
 {
 	static const int nodes[] = { 1, 63, 1000, 1 << 20, INT_MAX, -2, -1000, INT_MIN };
 	size_t i;
@@ -210,7 +210,7 @@ TEST_EACH(alloc, bad_arguments, 64, 0,
 }
 
 TEST_EACH(alloc, good_nodes, 64, 0,
-	  "node 0 and no node at all are fine")
+	  "an allocation accepts node 0 and no node")
 {
 	ASSERT(arena_alloc_args(a, ctx, NULL, 1, 0, 0) == a->base, "node 0");
 	ASSERT(arena_alloc_args(a, ctx, NULL, 1, -1, 0) == arena_page(a, 1), "no node");
@@ -235,7 +235,7 @@ TEST_EACH(alloc, limit, 100, 0,
 }
 
 TEST_EACH(alloc, sequential_to_the_end, 120, 0,
-	  "the last pages of an arena come in order, several at a time")
+	  "allocations of several pages reach the end of an arena in order")
 {
 	int i;
 
@@ -245,7 +245,7 @@ TEST_EACH(alloc, sequential_to_the_end, 120, 0,
 }
 
 TEST_EACH(alloc, whole_arena, 200, 0,
-	  "one call takes the whole arena, and gives it back")
+	  "one call allocates the whole arena, and one frees it")
 {
 	ASSERT(arena_alloc(a, ctx, NULL, 200) == a->base, "alloc");
 	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "a page from a full arena");
@@ -258,7 +258,7 @@ TEST_EACH(alloc, whole_arena, 200, 0,
 }
 
 TEST_EACH(alloc, one_page, 1, 0,
-	  "an arena of one page is an arena")
+	  "an arena of one page works")
 {
 	ASSERT(arena_alloc(a, ctx, NULL, 1) == a->base, "alloc");
 	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "alloc in a full arena");
@@ -291,7 +291,7 @@ static void one_call(enum context ctx, __u32 cnt)
 }
 
 TEST_EACH(alloc, count_1_to_65, 70, 0,
-	  "1, 2, 3, 63, 64 and 65 pages in one call")
+	  "one call allocates 1, 2, 3, 63, 64 or 65 pages")
 {
 	static const __u32 cnts[] = { 1, 2, 3, 63, 64, 65 };
 	size_t i;
@@ -307,27 +307,28 @@ TEST_EACH(alloc, count_1_to_65, 70, 0,
 	}
 }
 
-TEST(alloc, count_2051, "2051 pages in one call, sleepable")
+TEST(alloc, count_2051, "one sleepable call allocates 2051 pages")
 {
 	one_call(SLEEPABLE, 2051);
 }
 
-TEST(alloc, count_2051_rcu, "2051 pages in one call under rcu, more than are kept ready")
+TEST(alloc, count_2051_rcu, "one call under RCU allocates 2051 pages, more than the pool holds")
 {
 	one_call(UNDER_RCU, 2051);
 }
 
-TEST(alloc, count_2051_softirq_off, "2051 pages in one call with bottom halves disabled")
+TEST(alloc, count_2051_softirq_off, "one call with bottom halves disabled allocates 2051 pages")
 {
 	one_call(BH_OFF, 2051);
 }
 
-TEST(alloc, count_32768, "32768 pages in one call, sleepable")
+TEST(alloc, count_32768, "one sleepable call allocates 32768 pages")
 {
 	one_call(SLEEPABLE, 32768);
 }
 
-TEST(alloc, too_much_memory, "4 GiB on a smaller machine is NULL, kills nobody, leaks nothing")
+TEST(alloc, too_much_memory,
+     "an allocation of 4 GiB on a smaller machine returns NULL, kills no process and leaks nothing")
 {
 	long mark = klog_mark();
 	struct arena a;
@@ -369,7 +370,7 @@ static void memory_blocks(const char *state, long enough)
 }
 
 TEST_LONG(alloc, more_than_is_free, 120,
-	  "running out of memory half-way is NULL, kills nobody, leaks nothing")
+	  "an allocation that runs out of memory half-way returns NULL, kills no process and leaks nothing")
 {
 	long mark = klog_mark(), before, gone, pages;
 	struct arena a;
@@ -390,7 +391,8 @@ TEST_LONG(alloc, more_than_is_free, 120,
 	arena_close(&a);
 }
 
-TEST(alloc, array_map, "a map that is no arena gives NULL and -EINVAL, and nothing else happens")
+TEST(alloc, array_map,
+     "the kfuncs return NULL and -EINVAL for a map that is not an arena, and change nothing")
 {
 	struct odd_bpf *skel = odd_bpf__open();
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
@@ -409,7 +411,7 @@ TEST(alloc, array_map, "a map that is no arena gives NULL and -EINVAL, and nothi
 }
 
 TEST(alloc, stock_arena,
-     "an arena that was never adopted gives NULL and -EINVAL, and keeps working")
+     "the kfuncs return NULL and -EINVAL for an arena that was never adopted, and it keeps working")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
 	struct odd_bpf *skel = odd_bpf__open();
@@ -453,7 +455,7 @@ static bool put_stray(struct arena *a, int pgoff)
 }
 
 TEST_EACH(alloc, stray, 64, 0,
-	  "a page that something else left in a free slot is reported and kept, and allocations go elsewhere")
+	  "the module reports and keeps an unknown page in a free slot, and allocations avoid the slot")
 {
 	long mark = klog_mark(), before = arena_pages(a);
 	char *p;

@@ -269,7 +269,7 @@ static void be_throttled(struct room *r)
 }
 
 TEST_LONG(bounded, throttled, 120,
-	  "a process throttled by memory.high holds up nothing that it does not map")
+	  "a process throttled by memory.high delays no call on a page that it does not map")
 {
 	against(be_throttled, NULL);
 }
@@ -304,7 +304,7 @@ static void be_limited(struct room *r)
 }
 
 TEST_LONG(bounded, limited, 120,
-	  "a process that reclaims in its faults holds up nothing that it does not map")
+	  "a process that reclaims memory in its faults delays no call on a page that it does not map")
 {
 	against(be_limited, NULL);
 }
@@ -331,7 +331,7 @@ static void stop_it(struct room *r)
 }
 
 TEST_LONG(bounded, stopped, 120,
-	  "a process stopped among its faults holds up nothing that it does not map")
+	  "a process stopped between its faults delays no call on a page that it does not map")
 {
 	against(be_stopped, stop_it);
 }
@@ -373,7 +373,7 @@ static void be_restless(struct room *r)
 }
 
 TEST_LONG(bounded, restless, 120,
-	  "a process that changes its mappings all the time holds up nothing that it does not map")
+	  "a process that changes its mappings all the time delays no call on a page that it does not map")
 {
 	against(be_restless, NULL);
 }
@@ -537,7 +537,7 @@ static void stuck_close(void)
 }
 
 TEST_LONG(bounded, stuck, 120,
-	  "a process whose mmap_lock stays taken holds up nothing that it does not map")
+	  "a process whose mmap_lock stays locked delays no call on a page that it does not map")
 {
 	struct room r;
 	long pages;
@@ -663,7 +663,7 @@ static void stuck_in_many(void)
 }
 
 TEST_LONG(bounded, many_arenas, 180,
-	  "a stuck process that maps many arenas does not hold up another one")
+	  "a stuck process that maps many arenas does not delay frees in an arena that it does not map")
 {
 	if (access("/dev/fuse", F_OK))
 		SKIP("this kernel has no FUSE");

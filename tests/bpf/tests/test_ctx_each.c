@@ -462,7 +462,8 @@ TEST(ctx, xdp, "an XDP program allocates, reserves and frees")
 	RUN_WAY("ctx_xdp", BH_OFF, true, true, NULL, run_packet_prog, 200);
 }
 
-TEST(ctx, xdp_packets, "an XDP program on an interface does so as packets arrive")
+TEST(ctx, xdp_packets,
+     "an XDP program on an interface allocates, reserves and frees as packets arrive")
 {
 	RUN_WAY("ctx_xdp", SOFTIRQ, true, false, attach_xdp_lo, send_packet, 200);
 }
@@ -477,7 +478,7 @@ TEST(ctx, timer, "a timer's callback allocates, reserves and frees")
 	RUN_WAY("ctx_timer", SOFTIRQ, true, true, NULL, run_packet_prog, 50);
 }
 
-TEST(ctx, workqueue, "a work queue's callback allocates, reserves and frees")
+TEST(ctx, workqueue, "a workqueue's callback allocates, reserves and frees")
 {
 	RUN_WAY("ctx_wq", TASK, false, true, NULL, run_packet_prog, 50);
 }
@@ -492,29 +493,32 @@ TEST(ctx, hardirq, "a program in a hard interrupt allocates, reserves and frees"
 	RUN_WAY("ctx_hardirq", HARDIRQ, true, false, NULL, sleep_a_bit, 200);
 }
 
-TEST(ctx, sched_switch, "a program in the scheduler, its lock held, does so")
+TEST(ctx, sched_switch,
+     "a program that runs with the scheduler's lock held allocates, reserves and frees")
 {
 	RUN_WAY("ctx_sched_switch", PREEMPT_OFF, true, false, NULL, sleep_a_bit, 200);
 }
 
-TEST(ctx, rcu, "a sleepable program under bpf_rcu_read_lock() does so")
+TEST(ctx, rcu, "a sleepable program under bpf_rcu_read_lock() allocates, reserves and frees")
 {
 	RUN_WAY("ctx_rcu", TASK, true, true, NULL, run_ctx_prog, 200);
 }
 
-TEST(ctx, preempt_off, "a sleepable program under bpf_preempt_disable() does so")
+TEST(ctx, preempt_off,
+     "a sleepable program under bpf_preempt_disable() allocates, reserves and frees")
 {
 	RUN_WAY("ctx_preempt_off", PREEMPT_OFF, true, true, NULL, run_ctx_prog, 200);
 }
 
-TEST(ctx, irq_off, "a sleepable program under bpf_local_irq_save() does so")
+TEST(ctx, irq_off, "a sleepable program under bpf_local_irq_save() allocates, reserves and frees")
 {
 	if (!kernel_has("bpf_local_irq_save"))
 		SKIP("this kernel has no bpf_local_irq_save()");
 	RUN_WAY("ctx_irq_off", TASK, true, false, NULL, run_ctx_prog, 200);
 }
 
-TEST(ctx, spin_lock, "under bpf_spin_lock the calls work where the kernel allows any")
+TEST(ctx, spin_lock,
+     "a program under bpf_spin_lock allocates, reserves and frees if the kernel allows calls there")
 {
 	static const struct way way = { "ctx_spin_lock", BH_OFF, true, true, NULL, run_packet_prog, 0 };
 	struct env e;
@@ -531,7 +535,7 @@ TEST(ctx, spin_lock, "under bpf_spin_lock the calls work where the kernel allows
 	ctx_each_bpf__destroy(e.skel);
 }
 
-TEST(ctx, nmi, "a program in an NMI allocates, reserves and frees; in 300 of them")
+TEST(ctx, nmi, "a program in an NMI allocates, reserves and frees, 300 times")
 {
 	RUN_WAY("ctx_nmi", NMI, true, true, NULL, trigger_nmis, 300);
 }

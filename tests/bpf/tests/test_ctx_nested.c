@@ -175,7 +175,7 @@ TEST(ctx, tp_btf, "a tp_btf program allocates and frees, and user space sees its
 	env_close(&e);
 }
 
-TEST(ctx, socket_test_run, "a socket filter run by hand allocates and frees")
+TEST(ctx, socket_test_run, "a socket filter in a test run allocates and frees")
 {
 	struct pc_layout pc;
 	struct env e;
@@ -194,7 +194,7 @@ TEST(ctx, socket_test_run, "a socket filter run by hand allocates and frees")
  * The program may sleep, this section of it may not, and only RCU knows. Whether
  * the module knows too shows in its frees: complete on return, or queued.
  */
-TEST(ctx, rcu_seen, "a section under bpf_rcu_read_lock() is known not to sleep")
+TEST(ctx, rcu_seen, "the module knows that a program cannot sleep under bpf_rcu_read_lock()")
 {
 	volatile struct ctx_status *st;
 	struct env e;
@@ -283,7 +283,7 @@ static void nmi_too_many(struct env *e)
 	check_whole(e);
 }
 
-TEST(ctx, nmi_too_many, "an NMI that asks for more than there is gets all or nothing")
+TEST(ctx, nmi_too_many, "an NMI that requests more pages than there are gets all or none")
 {
 	struct env e;
 
@@ -324,7 +324,7 @@ static void nmi_on_top(struct env *e)
 	ASSERT_EQ(st->dirty, 0, "pages that were not zero");
 }
 
-TEST(ctx, nmi_on_top, "NMIs get pages from an arena that the CPU below them is busy with")
+TEST(ctx, nmi_on_top, "an NMI gets pages from an arena that it interrupts a call on")
 {
 	struct env e;
 	pthread_t t;
@@ -421,12 +421,13 @@ static void on_top_of(const char *func)
 	env_close(&e);
 }
 
-TEST(ctx, on_top_of_alloc, "who interrupts an allocation under its lock still gets a page")
+TEST(ctx, on_top_of_alloc,
+     "a program that interrupts an allocation under the tree's lock gets a page")
 {
 	on_top_of("anl_tree_alloc");
 }
 
-TEST(ctx, on_top_of_free, "who interrupts a free under its lock still gets a page")
+TEST(ctx, on_top_of_free, "a program that interrupts a release under the tree's lock gets a page")
 {
 	on_top_of("anl_tree_release");
 }

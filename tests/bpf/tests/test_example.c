@@ -97,7 +97,7 @@ static long number_before(const char *what)
 	return last;
 }
 
-TEST(example, help, "examples tell how to be used, and refuse what they do not understand")
+TEST(example, help, "each example prints its usage and refuses unknown arguments")
 {
 	static const char *const names[] = { "count", "stackprof", "flows", "scx_arena" };
 	char path[64], bad[] = "--no-such-option";
@@ -165,7 +165,7 @@ static void check_profile(long at_least)
 	ASSERT(lines > 1, "%ld stacks", lines);
 }
 
-TEST(example, stackprof, "the profiler prints stacks whose counts are all its samples")
+TEST(example, stackprof, "the counts of the profiler's stacks add up to its samples")
 {
 	pid_t pid;
 
@@ -175,7 +175,8 @@ TEST(example, stackprof, "the profiler prints stacks whose counts are all its sa
 	check_profile(10);
 }
 
-TEST(example, stackprof_user, "without stacks of user space, samples in it are counted as such")
+TEST(example, stackprof_user,
+     "the profiler counts samples in user space as [user] if it records no user stacks")
 {
 	pid_t pid;
 
@@ -249,7 +250,8 @@ static bool line_with(const char *what, const char *also)
 	return found;
 }
 
-TEST_LONG(example, flows, 120, "the flow table has each flow of an interface, with its packets")
+TEST_LONG(example, flows, 120,
+	  "the flow table has each flow of an interface and counts its packets")
 {
 	pid_t pid;
 
@@ -276,7 +278,7 @@ TEST_LONG(example, flows, 120, "the flow table has each flow of an interface, wi
 /* In 131072 buckets, some 70 of the second 3000 flows meet one of the first. */
 #define FLOWS 3000
 
-TEST_LONG(example, flows_idle, 120, "idle flows of the table make room for new ones")
+TEST_LONG(example, flows_idle, 120, "new flows replace idle flows of the table")
 {
 	long flows, before, reused;
 	pid_t pid;
@@ -305,7 +307,7 @@ TEST_LONG(example, flows_idle, 120, "idle flows of the table make room for new o
 	ASSERT_EQ(end_of(pid), 0, "end");
 }
 
-TEST_LONG(example, scx, 120, "the scheduler runs all tasks, and shows those that run most")
+TEST_LONG(example, scx, 120, "the scheduler runs all tasks and shows those that run most")
 {
 	const char *state;
 	pid_t pid, busy;
@@ -333,7 +335,7 @@ TEST_LONG(example, scx, 120, "the scheduler runs all tasks, and shows those that
 	end_of(busy);
 }
 
-TEST(nomod, examples, "on 7.x the examples run without the module, on the kernel's own arena")
+TEST(nomod, examples, "on 7.x the examples work without the module, on the kernel's own arena")
 {
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel's own kfuncs may sleep");

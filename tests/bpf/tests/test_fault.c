@@ -20,7 +20,7 @@
 #include "arena.h"
 
 TEST_EACH(fault, on_demand, 64, 0,
-	  "a user access brings a zero page in that BPF sees too")
+	  "a user access populates a zero page that BPF sees, too")
 {
 	__u64 val = 1;
 
@@ -36,7 +36,7 @@ TEST_EACH(fault, on_demand, 64, 0,
 }
 
 TEST_EACH(fault, avoided, 64, 0,
-	  "allocations leave pages out that user space brought in")
+	  "allocations avoid pages that user faults populated")
 {
 	user_mark(arena_page(a, 1), 2, 500);
 	ASSERT(arena_alloc(a, ctx, NULL, 1) == a->base, "1 page");
@@ -49,7 +49,7 @@ TEST_EACH(fault, avoided, 64, 0,
 	ASSERT_EQ(user_diff(arena_page(a, 1), 2, 0), 0, "words that are not zero");
 }
 
-TEST(fault, segv_on_fault, "with BPF_F_SEGV_ON_FAULT only allocated pages can be accessed")
+TEST(fault, segv_on_fault, "with BPF_F_SEGV_ON_FAULT user space can access only allocated pages")
 {
 	struct arena a;
 
@@ -65,7 +65,7 @@ TEST(fault, segv_on_fault, "with BPF_F_SEGV_ON_FAULT only allocated pages can be
 	arena_close(&a);
 }
 
-TEST(fault, whole_arena, "user space can bring every page in")
+TEST(fault, whole_arena, "user faults can populate every page")
 {
 	struct arena a;
 
@@ -80,7 +80,8 @@ TEST(fault, whole_arena, "user space can bring every page in")
 	arena_close(&a);
 }
 
-TEST(fault, processes, "several processes and BPF see the same pages, whoever brought them in")
+TEST(fault, processes,
+     "several processes and BPF see the same pages, whichever of them populated a page")
 {
 	struct peer a, b;
 	struct arena s;
@@ -128,7 +129,7 @@ static void *fault_racer_main(void *arg)
 	return NULL;
 }
 
-TEST(fault, same_page_race, "two threads that fault the same pages get the same pages")
+TEST(fault, same_page_race, "two threads that fault at the same address get the same page")
 {
 	struct fault_racer f[2];
 	atomic_int go;
@@ -157,7 +158,7 @@ TEST(fault, same_page_race, "two threads that fault the same pages get the same 
 	arena_close(&a);
 }
 
-TEST(fault, syscalls, "system calls read and write the arena like any memory")
+TEST(fault, syscalls, "system calls can read and write the arena like other memory")
 {
 	struct arena a, segv;
 	char buf[16] = "0123456789abcde";
@@ -178,7 +179,7 @@ TEST(fault, syscalls, "system calls read and write the arena like any memory")
 	arena_close(&a);
 }
 
-TEST(fault, debugger, "another process can read and write the arena through a debugger's calls")
+TEST(fault, debugger, "another process can read and write the arena with a debugger's system calls")
 {
 	struct iovec local, remote;
 	struct peer p;
@@ -203,7 +204,8 @@ TEST(fault, debugger, "another process can read and write the arena through a de
 	arena_close(&a);
 }
 
-TEST(fault, dropped, "MADV_DONTNEED drops a process's view, not the page; other tricks are refused")
+TEST(fault, dropped,
+     "MADV_DONTNEED unmaps pages and does not free them; mremap() and partial mprotect() fail")
 {
 	struct arena a;
 
@@ -221,7 +223,7 @@ TEST(fault, dropped, "MADV_DONTNEED drops a process's view, not the page; other 
 }
 
 TEST_EACH(fault, bpf_unmapped, 64, 0,
-	  "BPF reads zero from a page that is not there; what it writes is dropped")
+	  "BPF reads zero from a page that does not exist, and its writes there are lost")
 {
 	ASSERT_EQ(arena_read(a, ctx, arena_page(a, 9)), 0, "word that BPF reads");
 	arena_write(a, ctx, arena_page(a, 9), 0xdead);
@@ -238,7 +240,8 @@ TEST_EACH(fault, bpf_unmapped, 64, 0,
 	ASSERT_EQ(user_diff(arena_page(a, 9), 1, 0), 0, "words that are not zero in user space");
 }
 
-TEST(fault, short_mapping, "an arena mapped shorter than max_entries has what is mapped")
+TEST(fault, short_mapping,
+     "an arena whose mapping is shorter than max_entries has the pages of the mapping")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
 	struct arena a;
@@ -261,7 +264,8 @@ TEST(fault, short_mapping, "an arena mapped shorter than max_entries has what is
 	close(fd);
 }
 
-TEST(fault, long_mapping, "an arena mapped longer than max_entries never holds more pages")
+TEST(fault, long_mapping,
+     "an arena whose mapping is longer than max_entries holds max_entries pages")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
 	struct arena a;
@@ -289,7 +293,8 @@ TEST(fault, long_mapping, "an arena mapped longer than max_entries never holds m
 	close(fd);
 }
 
-TEST(fault, exact_count, "the reported memory is exactly what is populated, by whatever means")
+TEST(fault, exact_count,
+     "the reported memory is exactly the populated pages, whatever populated them")
 {
 	struct arena a;
 
@@ -391,7 +396,7 @@ static void against_drain(void *(*reader)(void *))
 }
 
 TEST(fault, gup_and_drain,
-     "system calls on pages that are being freed: no deadlock with a process that maps")
+     "system calls on pages that are being freed do not deadlock with a thread that maps")
 {
 	struct iovec none = {};
 
@@ -401,7 +406,7 @@ TEST(fault, gup_and_drain,
 }
 
 TEST(fault, mem_and_drain,
-     "/proc/self/mem on pages that are being freed: no deadlock with a process that maps")
+     "reads of /proc/self/mem on pages that are being freed do not deadlock with a thread that maps")
 {
 	if (access("/proc/self/mem", R_OK))
 		SKIP("this kernel has no /proc/self/mem");

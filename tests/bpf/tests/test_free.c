@@ -21,7 +21,8 @@
 #include "arena.h"
 #include "zap.skel.h"
 
-TEST(free, complete_on_return, "after a sleepable free the page is gone for everybody at once")
+TEST(free, complete_on_return,
+     "a sleepable free removes the page from programs and processes before it returns")
 {
 	struct arena a;
 	int round;
@@ -42,7 +43,7 @@ TEST(free, complete_on_return, "after a sleepable free the page is gone for ever
 }
 
 TEST_ATOMIC(free, deferred, 64, BPF_F_SEGV_ON_FAULT,
-	  "a free from elsewhere is complete within a moment")
+	  "a free by a program that cannot sleep completes soon")
 {
 	int round;
 	char *p;
@@ -61,7 +62,7 @@ TEST_ATOMIC(free, deferred, 64, BPF_F_SEGV_ON_FAULT,
 }
 
 TEST_EACH(free, user_sees_zero, 64, 0,
-	  "user space finds a fresh zero page where one was freed")
+	  "a user access to a freed page gets a new zero page")
 {
 	__u64 val = 1;
 	char *p;
@@ -79,7 +80,7 @@ TEST_EACH(free, user_sees_zero, 64, 0,
 }
 
 TEST_EACH(free, other_processes, 64, BPF_F_SEGV_ON_FAULT,
-	  "a freed page is gone from every process that had it mapped")
+	  "a free unmaps the page from every process")
 {
 	struct peer peer[3];
 	__u64 val;
@@ -113,7 +114,7 @@ TEST_EACH(free, other_processes, 64, BPF_F_SEGV_ON_FAULT,
 }
 
 TEST_EACH(free, clamped, 64, 0,
-	  "a free that reaches out of the arena frees what is inside")
+	  "a free of a range that exceeds the arena frees the part inside")
 {
 	ASSERT(arena_alloc(a, ctx, NULL, 64) == a->base, "alloc");
 	arena_mark(a, ctx, a->base, 64, 1);
@@ -209,7 +210,7 @@ TEST_EACH(free, overlapping, 64, 0,
 }
 
 TEST_EACH(free, scattered, 200, 0,
-	  "many small frees come all back")
+	  "all of many small frees complete")
 {
 	int i;
 
@@ -299,17 +300,18 @@ static void race_frees(enum context cx0, enum context cx1)
 	arena_close(&a);
 }
 
-TEST(free, race_sleepable, "two CPUs free the same pages, sleepable")
+TEST(free, race_sleepable, "two CPUs can free the same pages at once, sleepable")
 {
 	race_frees(SLEEPABLE, SLEEPABLE);
 }
 
-TEST(free, race_softirq_off, "two CPUs free the same pages, bottom halves disabled")
+TEST(free, race_softirq_off,
+     "two CPUs can free the same pages at once, with bottom halves disabled")
 {
 	race_frees(BH_OFF, BH_OFF);
 }
 
-TEST(free, race_mixed, "two CPUs free the same pages, one can sleep and one cannot")
+TEST(free, race_mixed, "two CPUs can free the same pages at once, only one of them sleepable")
 {
 	race_frees(SLEEPABLE, UNDER_RCU);
 }
@@ -333,18 +335,19 @@ static void race_churn(enum context cx0, enum context cx1)
 	arena_close(&a);
 }
 
-TEST(free, churn_sleepable, "two CPUs allocate, use and free; no write is lost, sleepable")
+TEST(free, churn_sleepable, "no write is lost while two CPUs allocate, use and free, sleepable")
 {
 	race_churn(SLEEPABLE, SLEEPABLE);
 }
 
 TEST(free, churn_softirq_off,
-     "two CPUs allocate, use and free; no write is lost, bottom halves disabled")
+     "no write is lost while two CPUs allocate, use and free, with bottom halves disabled")
 {
 	race_churn(BH_OFF, BH_OFF);
 }
 
-TEST(free, churn_mixed, "two CPUs allocate, use and free; no write is lost, one can sleep")
+TEST(free, churn_mixed,
+     "no write is lost while two CPUs allocate, use and free, only one of them sleepable")
 {
 	race_churn(SLEEPABLE, BH_OFF);
 }
@@ -427,19 +430,19 @@ static void race_faults(enum context ctx, bool write)
 }
 
 TEST(free, fault_race_read_sleepable,
-     "user reads against sleepable frees: no view of a freed page survives")
+     "no user mapping of a freed page survives sleepable frees that race with user reads")
 {
 	race_faults(SLEEPABLE, false);
 }
 
 TEST(free, fault_race_write_sleepable,
-     "user writes against sleepable frees: no view of a freed page survives")
+     "no user mapping of a freed page survives sleepable frees that race with user writes")
 {
 	race_faults(SLEEPABLE, true);
 }
 
 TEST(free, fault_race_deferred,
-     "user writes against frees under rcu: no view of a freed page survives")
+     "no user mapping of a freed page survives frees under RCU that race with user writes")
 {
 	race_faults(UNDER_RCU, true);
 }
@@ -481,12 +484,12 @@ static void race_munmap(enum context ctx)
 	arena_close(&a);
 }
 
-TEST(free, munmap_race_sleepable, "another process maps and unmaps during sleepable frees")
+TEST(free, munmap_race_sleepable, "sleepable frees complete while another process maps and unmaps")
 {
 	race_munmap(SLEEPABLE);
 }
 
-TEST(free, munmap_race_deferred, "another process maps and unmaps during frees under rcu")
+TEST(free, munmap_race_deferred, "frees under RCU complete while another process maps and unmaps")
 {
 	race_munmap(UNDER_RCU);
 }
@@ -569,7 +572,8 @@ static void free_in_iter(__u32 pages, int rounds, struct iter_bpf **skelp, __u64
 	ASSERT(wait_for(map_pages(map_fd) == 0, 5000), "%ld pages left", map_pages(map_fd));
 }
 
-TEST(free, under_mmap_lock, "a free from iter.s/task_vma while the process maps: no deadlock")
+TEST(free, under_mmap_lock,
+     "a free by an iter.s/task_vma program does not deadlock with a process that maps")
 {
 	struct iter_bpf *skel;
 	__u64 ns;
@@ -583,7 +587,7 @@ TEST(free, under_mmap_lock, "a free from iter.s/task_vma while the process maps:
 }
 
 TEST(free, long_under_mmap_lock,
-     "a free of thousands of runs under mmap_lock waits for the lock once, not once a batch")
+     "a free of thousands of spans under mmap_lock waits for the lock once, not once a batch")
 {
 	struct iter_bpf *skel;
 	__u64 ns;
@@ -609,8 +613,7 @@ static bool count_zaps(struct zap_bpf *skel, struct arena *a)
 
 #define ZAP_PAGES 1000
 
-TEST(free, zaps_what_is_mapped,
-     "one page that user space has touched does not cost a zap for each page that it has not")
+TEST(free, zaps_what_is_mapped, "a free zaps the page that user space has mapped, and no other")
 {
 	struct zap_bpf *skel = zap_bpf__open_and_load();
 	struct arena a;
@@ -633,7 +636,7 @@ TEST(free, zaps_what_is_mapped,
 }
 
 TEST(free, zaps_neighbours_together,
-     "pages in a row that user space has touched are zapped in one go, reservations not at all")
+     "a free zaps adjacent mapped pages together, and does not zap reservations")
 {
 	struct zap_bpf *skel = zap_bpf__open_and_load();
 	struct arena a;

@@ -231,7 +231,7 @@ static void fuzz_check(struct fuzz *f)
 }
 
 TEST_LONG(hostile, arguments, 120,
-	  "whatever the arguments, calls do what they say, and nothing to other arenas")
+	  "calls with random arguments match a model and do not change other arenas")
 {
 	static struct fuzz f;
 	struct peer peer;
@@ -288,7 +288,8 @@ static bool iterate(struct bpf_link *link)
 	return true;
 }
 
-TEST(hostile, every_map, "the kfuncs work on adopted arenas, and on no other map of the system")
+TEST(hostile, every_map,
+     "the kfuncs work on adopted arenas and fail for every other map of the system")
 {
 	static const enum bpf_map_type types[] = {
 		BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -398,7 +399,7 @@ static void stale_cycles(struct arena *a, enum context freed, enum context taken
 }
 
 TEST_LONG(hostile, stale, 120,
-	  "new pages hold nothing of what was in others, even if it was written during the free")
+	  "a new page has no old contents, even if they were written during the free")
 {
 	struct arena a, other;
 	int round;
@@ -485,7 +486,7 @@ static void intruder(const struct shared_arena *a, int who)
 }
 
 TEST_LONG(hostile, loaders, 90,
-	  "whoever loads, maps, fails and dies around an adoption: the arena is whole")
+	  "an arena works after processes loaded, mapped, failed and died during its adoption")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	struct shared_arena a = { .pages = 256 };
@@ -532,7 +533,7 @@ TEST_LONG(hostile, loaders, 90,
 	ASSERT_EQ(mod_load(""), 0, "load");
 }
 
-TEST(hostile, unload, "the module does not go while a program is in it, whoever asks how often")
+TEST(hostile, unload, "rmmod fails while a program uses the module, however often it is tried")
 {
 	struct arena_req r = { .op = REQ_CHURN, .node = -1, .cnt = 2000, .val = 1 };
 	int i, status, removed = 0;
@@ -561,7 +562,7 @@ TEST(hostile, unload, "the module does not go while a program is in it, whoever 
 
 /* Some load programs, one removes the module, one loads it. */
 TEST(hostile, load_and_remove,
-     "programs and the module come and go at the same time: one or the other works")
+     "a program works or is refused if the module is loaded and removed during its load")
 {
 	int loaded = 0, refused = 0, removed = 0;
 	long end = now_ms() + 5000 * patience;
@@ -611,7 +612,7 @@ TEST(hostile, load_and_remove,
  * The log, and users with nothing but a descriptor
  */
 
-TEST(hostile, log, "nothing that a program does again and again fills the log")
+TEST(hostile, log, "no call that a program repeats fills the log")
 {
 	libbpf_print_fn_t print = libbpf_set_print(no_print);
 	struct reject_bpf *reject;
@@ -641,7 +642,7 @@ TEST(hostile, log, "nothing that a program does again and again fills the log")
 }
 
 TEST(hostile, user,
-     "a process with nothing but a descriptor of the arena can use it, and not break it")
+     "a process that has only a descriptor of the arena can use it and cannot break it")
 {
 	struct iovec local, remote;
 	uint64_t val = 0;
@@ -786,7 +787,7 @@ static void heir_stop(struct heir *h)
 	} while (0)
 
 TEST(hostile, heir,
-     "a child that inherited a mapping sees no page that was freed, and may outlive its parent's")
+     "a child that inherited a mapping sees no freed page, even after its parent has unmapped")
 {
 	struct heir h;
 	struct arena a;
@@ -863,13 +864,13 @@ static void adopt_inherited(bool parent_unmaps)
 	close(raw.fd);
 }
 
-TEST(hostile, heir_of_stock, "a child that inherited the stock arena is found when it is adopted")
+TEST(hostile, heir_of_stock, "adoption finds the mapping that a child inherited")
 {
 	adopt_inherited(false);
 }
 
 TEST(hostile, heir_alone,
-     "a child that inherited the stock arena is found when its parent's mapping is gone")
+     "adoption finds the mapping that a child inherited if its parent has unmapped")
 {
 	adopt_inherited(true);
 }
@@ -891,7 +892,7 @@ static void *heir_adopter(void *arg)
 
 #define HEIRS 8
 
-TEST(hostile, heir_meanwhile, "children that are born while the arena is adopted are found")
+TEST(hostile, heir_meanwhile, "adoption finds the mappings of children that are forked meanwhile")
 {
 	int round, i;
 
@@ -986,7 +987,7 @@ static bool chains_saw(struct chains *c, __u64 expect)
 }
 
 TEST_LONG(hostile, fork_loop, 180,
-	  "processes that fork all the time hold up neither a loader nor its end, and lose no page")
+	  "processes that fork all the time block neither a loader nor its death, and lose no page")
 {
 	struct chains *c = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 				0);
@@ -1131,7 +1132,7 @@ static void lock_holder_stop(struct lock_holder *h)
 }
 
 TEST_LONG(hostile, lock_holder, 120,
-	  "a process whose mmap_lock is not to be had holds up neither a loader nor its end")
+	  "a process whose mmap_lock stays locked blocks neither a loader nor its death")
 {
 	struct lock_holder h = {};
 	struct bounded_bpf *small;

@@ -440,7 +440,7 @@ static void adopt_walk(struct adopt_walk *w, const struct faults *faults)
 }
 
 TEST_LONG(inject, adopt, 300,
-	  "each allocation of a load fails in turn: the arena is a stock arena as before, or adopted")
+	  "if any one allocation of a load fails, the arena is adopted or a working stock arena")
 {
 	struct adopt_walk w = {};
 
@@ -451,7 +451,7 @@ TEST_LONG(inject, adopt, 300,
 }
 
 TEST_LONG(inject, adopt_no_pages, 300,
-	  "from some page on there are none for a load: the arena is a stock arena as before, or adopted")
+	  "if a load runs out of pages at any point, the arena is adopted or a working stock arena")
 {
 	struct adopt_walk w = {};
 
@@ -461,7 +461,7 @@ TEST_LONG(inject, adopt_no_pages, 300,
 }
 
 TEST_LONG(inject, adopt_no_slab, 300,
-	  "from some object on there are none for a load: the arena is a stock arena as before, or adopted")
+	  "if a load runs out of slab objects at any point, the arena is adopted or a working stock arena")
 {
 	struct adopt_walk w = {};
 
@@ -471,7 +471,7 @@ TEST_LONG(inject, adopt_no_slab, 300,
 }
 
 TEST_LONG(inject, adopt_again, 120,
-	  "adoption of one arena fails in many ways, one after the other, and then works")
+	  "adoption succeeds after it has failed for the same arena in many ways")
 {
 	struct arena raw, a;
 	const struct faults *faults = kver < 70000 ? &no_pages : &no_slab;
@@ -582,19 +582,19 @@ static void alloc_walks(enum context ctx)
 }
 
 TEST_LONG(inject, alloc_sleepable, 180,
-	  "each allocation behind a sleepable alloc fails in turn: NULL and nothing lost, or pages")
+	  "if any one allocation of a sleepable call fails, it returns NULL and loses nothing, or pages")
 {
 	alloc_walks(SLEEPABLE);
 }
 
 TEST_LONG(inject, alloc_rcu, 180,
-	  "each allocation behind an alloc under rcu fails in turn: NULL and nothing lost, or pages")
+	  "if any one allocation of a call under RCU fails, it returns NULL and loses nothing, or pages")
 {
 	alloc_walks(UNDER_RCU);
 }
 
 TEST_LONG(inject, alloc_softirq_off, 180,
-	  "each allocation behind an alloc with bottom halves off fails in turn: NULL and nothing lost, or pages")
+	  "if any one allocation of a call with bottom halves off fails, it returns NULL and loses nothing, or pages")
 {
 	alloc_walks(BH_OFF);
 }
@@ -638,8 +638,7 @@ static bool always_starves(enum context ctx)
 	return ctx == SLEEPABLE || !has_intree_nonsleepable;
 }
 
-TEST_LONG(inject, starved, 60,
-	  "while no page is to be had, callers get NULL, or what is kept ready")
+TEST_LONG(inject, starved, 60, "without free pages, callers get NULL or pages of the pool")
 {
 	struct arena a;
 	int ctx, round;
@@ -718,18 +717,18 @@ static void free_walk(enum context ctx)
 }
 
 TEST_LONG(inject, free_sleepable, 120,
-	  "a sleepable free is complete on return whatever allocation fails")
+	  "a sleepable free is complete on return, whichever allocation fails")
 {
 	free_walk(SLEEPABLE);
 }
 
-TEST_LONG(inject, free_softirq_off, 120, "a deferred free finishes whatever allocation fails")
+TEST_LONG(inject, free_softirq_off, 120, "a deferred free completes, whichever allocation fails")
 {
 	free_walk(BH_OFF);
 }
 
 TEST_LONG(inject, reserve, 120,
-	  "reserving addresses works, or is not done, whatever allocation fails")
+	  "a reservation succeeds or changes nothing, whichever allocation fails")
 {
 	bool hit = true, ran;
 	struct arena a;
@@ -758,7 +757,7 @@ TEST_LONG(inject, reserve, 120,
 }
 
 TEST_LONG(inject, fault, 120,
-	  "each allocation of a user fault fails in turn: SIGBUS and nothing lost, or a page")
+	  "if any one allocation of a user fault fails, the access raises SIGBUS and loses nothing, or works")
 {
 	int n, sig, sigbus = 0;
 	bool hit = true;
@@ -804,7 +803,7 @@ TEST_LONG(inject, fault, 120,
 }
 
 TEST_LONG(inject, mmap, 120,
-	  "each allocation of an mmap of an adopted arena fails in turn: ENOMEM, and the next one works")
+	  "if any one allocation of an mmap fails, it returns ENOMEM, and the next mmap works")
 {
 	bool hit = true, ok;
 	int n, failed = 0, err;
@@ -837,7 +836,7 @@ TEST_LONG(inject, mmap, 120,
 }
 
 TEST_LONG(inject, refill, 60,
-	  "when the worker gets no pages, callers get NULL, and pages again when it does")
+	  "callers get NULL while the worker gets no pages, and pages once it does")
 {
 	struct arena a;
 	long failed;
@@ -936,7 +935,7 @@ static bool fail_starved(struct arena *a, int n)
 }
 
 TEST_LONG(inject, pages_come_back, 120,
-	  "an allocation that fails half-way again and again costs no memory")
+	  "an allocation that fails half-way many times leaks no memory")
 {
 	struct arena a;
 	int n;
@@ -1115,13 +1114,13 @@ static void churn(const char *percent, bool tasks_only)
 }
 
 TEST_LONG(inject, churn, 120,
-	  "a third of the page allocations fails, of sleepers and workers, in all contexts: nothing is lost")
+	  "no page is lost while a third of the page allocations of sleepable callers and workers fails")
 {
 	churn("30", true);
 }
 
 TEST_LONG(inject, churn_atomic, 120,
-	  "half of the allocations that cannot wait fail, in all contexts: nothing is lost")
+	  "no page is lost while half of the allocations that cannot wait fail")
 {
 	churn("50", false);
 }

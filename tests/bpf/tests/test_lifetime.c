@@ -39,7 +39,7 @@ static bool refused(void)
 	return false;
 }
 
-TEST(lifetime, in_use, "the module cannot be removed while an arena is, in whatever form, in use")
+TEST(lifetime, in_use, "rmmod fails while an arena is in use in any form")
 {
 	struct arena a, keep;
 
@@ -70,7 +70,7 @@ TEST(lifetime, in_use, "the module cannot be removed while an arena is, in whate
 }
 
 TEST(lifetime, program_alone,
-     "the module cannot be removed while a program calls it, even without an arena")
+     "rmmod fails while a program that calls the kfuncs is loaded, even without an arena")
 {
 	struct odd_bpf *skel = odd_bpf__open();
 
@@ -86,7 +86,7 @@ TEST(lifetime, program_alone,
 	ASSERT_EQ(mod_load(""), 0, "load");
 }
 
-TEST(lifetime, killed_user, "a user of an arena that is killed does not keep the module")
+TEST(lifetime, killed_user, "rmmod works after the user of an arena was killed")
 {
 	int status, pipefd[2];
 	struct arena a;
@@ -114,7 +114,7 @@ TEST(lifetime, killed_user, "a user of an arena that is killed does not keep the
 }
 
 TEST(lifetime, unload_after_frees,
-     "an arena closed right after frees under rcu does not keep the module")
+     "rmmod works after an arena was closed right after frees under RCU")
 {
 	struct arena a;
 	int round;
@@ -184,7 +184,7 @@ static void one_life(void)
  * that were freed for a while.
  */
 TEST_LONG(lifetime, again_and_again, 90,
-	  "after each load, use and removal of the module, memory is back where it started")
+	  "loading, using and removing the module many times leaks no memory")
 {
 	struct usage u[LIVES], *first = &u[WARM_UP], *last = &u[LIVES - 1];
 	long lost[LIVES - 1 - WARM_UP];
@@ -221,7 +221,7 @@ static void reload(void)
 		mod_load("");
 }
 
-TEST(lifetime, quiet, "loading, using and removing the module says nothing in the log")
+TEST(lifetime, quiet, "loading, using and removing the module prints nothing to the log")
 {
 	long mark;
 

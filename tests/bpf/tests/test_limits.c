@@ -51,12 +51,13 @@ static void charged(const char *name, enum context ctx)
 	arena_close(&a);
 }
 
-TEST(limits, charged_sleepable, "pages are charged to the cgroup that created the map, sleepable")
+TEST(limits, charged_sleepable,
+     "a sleepable allocation is charged to the cgroup that created the map")
 {
 	charged("charged_sys", SLEEPABLE);
 }
 
-TEST(limits, charged_rcu, "pages are charged to the cgroup that created the map, under rcu")
+TEST(limits, charged_rcu, "an allocation under RCU is charged to the cgroup that created the map")
 {
 	charged("charged_rcu", UNDER_RCU);
 }
@@ -108,17 +109,20 @@ static void limited(const char *name, enum context ctx)
 	arena_close(&a);
 }
 
-TEST(limits, null_sleepable, "a cgroup at its limit gives NULL and kills nobody, sleepable")
+TEST(limits, null_sleepable,
+     "a sleepable allocation beyond the cgroup's limit returns NULL and kills no process")
 {
 	limited("null_sys", SLEEPABLE);
 }
 
-TEST(limits, null_rcu, "a cgroup at its limit gives NULL and kills nobody, under rcu")
+TEST(limits, null_rcu,
+     "an allocation under RCU beyond the cgroup's limit returns NULL and kills no process")
 {
 	limited("null_rcu", UNDER_RCU);
 }
 
-TEST(limits, null_irq, "a cgroup at its limit gives NULL and kills nobody, in interrupts")
+TEST(limits, null_irq,
+     "an allocation in an interrupt beyond the cgroup's limit returns NULL and kills no process")
 {
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
@@ -174,19 +178,19 @@ static void fault_limited(const char *name, const char *cgroup)
 }
 
 TEST(limits, fault_inside,
-     "a user fault over the limit: the process is killed or gets SIGBUS, not SIGSEGV")
+     "a user fault beyond the cgroup's limit kills the process or raises SIGBUS, not SIGSEGV")
 {
 	fault_limited("fault_in", "fault_in");
 }
 
 TEST(limits, fault_outside,
-     "a user fault over the limit of somebody else's cgroup is SIGBUS, not SIGSEGV")
+     "a user fault beyond the limit of a cgroup that the task is not in raises SIGBUS, not SIGSEGV")
 {
 	fault_limited("fault_out", "");
 }
 
 TEST(limits, fault_spares_creator,
-     "faults of a task elsewhere have no process of the creator's cgroup killed")
+     "a user fault kills no process of the creator's cgroup if the task is not in that cgroup")
 {
 	int status = 0, victim_status = 0;
 	pid_t pid, victim;

@@ -179,12 +179,12 @@ static void module_keeps(bool queued)
 	lost_close(&l);
 }
 
-TEST(lost, sleepable, "a page freed by a program that can sleep is not written to by its next owner")
+TEST(lost, sleepable, "a write to a new page is not lost after a sleepable free of its address")
 {
 	module_keeps(false);
 }
 
-TEST(lost, queued, "a page freed by a program that cannot sleep is not written to by its next owner")
+TEST(lost, queued, "a write to a new page is not lost after a deferred free of its address")
 {
 	module_keeps(true);
 }
@@ -211,12 +211,13 @@ static void intree_loses(bool queued)
 		SKIP("the kernel's own arena has lost nothing here");
 }
 
-TEST(lost, sleepable_intree, "the test can see a lost write: the kernel's own arena loses some")
+TEST(lost, sleepable_intree, "the test detects lost writes: the kernel's own arena loses some")
 {
 	intree_loses(false);
 }
 
-TEST(lost, queued_intree, "the test can see a lost write after a free that was deferred")
+TEST(lost, queued_intree,
+     "the test detects lost writes after deferred frees in the kernel's own arena")
 {
 	intree_loses(true);
 }
@@ -344,12 +345,12 @@ static void module_shows(bool queued)
 	ASSERT_EQ(s.lost, 0, "rounds in which user space and program saw different pages");
 }
 
-TEST(lost, user_sleepable, "no user mapping survives a free of a program that can sleep")
+TEST(lost, user_sleepable, "no user mapping of a page survives a sleepable free")
 {
 	module_shows(false);
 }
 
-TEST(lost, user_queued, "no user mapping survives a free of a program that cannot sleep")
+TEST(lost, user_queued, "no user mapping of a page survives a deferred free")
 {
 	module_shows(true);
 }
@@ -358,7 +359,8 @@ TEST(lost, user_queued, "no user mapping survives a free of a program that canno
  * The kernel's handler returns a page that a free may have given away meanwhile. What
  * then holds that page may have locked it, and the process waits for ever.
  */
-TEST(lost, user_intree, "the test can see a user mapping that survives a free, if the kernel has one")
+TEST(lost, user_intree,
+     "the test detects user mappings that survive a free, if the kernel's own arena has one")
 {
 	struct score s;
 

@@ -147,7 +147,7 @@ static void refused(struct image *im, int err, const char *says)
 }
 
 /* Where symbols have versions, the kernel leaves it at these and does not compare releases. */
-TEST(misfit, vermagic, "a module of a kernel configured in another way is refused")
+TEST(misfit, vermagic, "the kernel refuses a module built for another configuration")
 {
 	struct image im;
 
@@ -156,7 +156,7 @@ TEST(misfit, vermagic, "a module of a kernel configured in another way is refuse
 	refused(&im, -ENOEXEC, "version magic");
 }
 
-TEST(misfit, release, "a module of another release is refused even where its vermagic fits")
+TEST(misfit, release, "the module refuses another release even if its vermagic fits")
 {
 	struct utsname uts;
 	char other[65];
@@ -170,7 +170,8 @@ TEST(misfit, release, "a module of another release is refused even where its ver
 	refused(&im, -ENOEXEC, "arena_nolock: built for kernel ");
 }
 
-TEST(misfit, offset, "a kernel of the same release whose arena has a member elsewhere is refused")
+TEST(misfit, offset,
+     "the module refuses a kernel of the same release whose arena has a member at another offset")
 {
 	struct image im;
 	char *pos;
@@ -182,7 +183,7 @@ TEST(misfit, offset, "a kernel of the same release whose arena has a member else
 	refused(&im, -ENOEXEC, "struct bpf_arena of this kernel has user_vm_end at ");
 }
 
-TEST(misfit, member, "a kernel of the same release whose arena lacks a member is refused")
+TEST(misfit, member, "the module refuses a kernel of the same release whose arena lacks a member")
 {
 	struct image im;
 
@@ -191,8 +192,7 @@ TEST(misfit, member, "a kernel of the same release whose arena lacks a member is
 	refused(&im, -ENOEXEC, "struct bpf_arena of this kernel has no kern_wm");
 }
 
-TEST(misfit, struct_gone,
-     "a kernel of the same release without a struct that the module uses is refused")
+TEST(misfit, struct_gone, "the module refuses a kernel of the same release that lacks a struct")
 {
 	struct image im;
 
@@ -201,7 +201,7 @@ TEST(misfit, struct_gone,
 	refused(&im, -ENOEXEC, "struct vma_lost of this kernel has no head");
 }
 
-TEST(misfit, no_kernel_btf, "a kernel that does not show its BTF is refused")
+TEST(misfit, no_kernel_btf, "the module refuses a kernel that does not show its BTF")
 {
 	struct image im;
 
@@ -210,7 +210,7 @@ TEST(misfit, no_kernel_btf, "a kernel that does not show its BTF is refused")
 	refused(&im, -ENOENT, "arena_nolock: cannot read kernel/btf/");
 }
 
-TEST(misfit, odd_kernel_btf, "a kernel whose BTF is not understood is refused")
+TEST(misfit, odd_kernel_btf, "the module refuses a kernel whose BTF it cannot parse")
 {
 	struct image im;
 
@@ -281,7 +281,7 @@ TEST(insmod, other_net, "the module loads in a network namespace that has no sys
 	check_load_in(CLONE_NEWNS | CLONE_NEWNET, false, "a network namespace");
 }
 
-TEST(misfit, no_btf, "a module without BTF is refused")
+TEST(misfit, no_btf, "the module refuses to load without BTF of its own")
 {
 	struct image im;
 
@@ -290,7 +290,7 @@ TEST(misfit, no_btf, "a module without BTF is refused")
 	refused(&im, -ENOEXEC, "arena_nolock: the module has no BTF");
 }
 
-TEST(misfit, no_init_mm, "a kernel without KALLSYMS_ALL is refused")
+TEST(misfit, no_init_mm, "the module refuses a kernel without KALLSYMS_ALL")
 {
 	struct image im;
 
@@ -300,7 +300,7 @@ TEST(misfit, no_init_mm, "a kernel without KALLSYMS_ALL is refused")
 		"arena_nolock: cannot find init_mm; the kernel needs CONFIG_KALLSYMS_ALL");
 }
 
-TEST(misfit, no_flush, "a kernel that has no function to flush the TLB is refused")
+TEST(misfit, no_flush, "the module refuses a kernel that has no function to flush the TLB")
 {
 	struct image im;
 
@@ -310,7 +310,7 @@ TEST(misfit, no_flush, "a kernel that has no function to flush the TLB is refuse
 	refused(&im, -ENOENT, "arena_nolock: cannot find flush_tlb_kernel_range");
 }
 
-TEST(misfit, no_kprobes, "a kernel without KPROBES is refused")
+TEST(misfit, no_kprobes, "the module refuses a kernel without KPROBES")
 {
 	struct image im;
 

@@ -110,7 +110,7 @@ static void named(struct arena *a, enum context ctx)
 	check_node(a, ctx, 1, 2);
 }
 
-TEST_LONG(numa, named, 120, "a page comes from the node that the caller names")
+TEST_LONG(numa, named, 120, "an allocation gets a page of the node that the caller names")
 {
 	needs_nodes();
 	run_in_contexts(4096, 0, ALL_CONTEXTS, named);
@@ -122,7 +122,7 @@ static long refills(const struct arena *a)
 	return arena_stat(a, "refills", NULL);
 }
 
-TEST(numa, ready, "pages of a node are kept ready once a caller has wanted one")
+TEST(numa, ready, "the pool has pages of a node once a caller has requested one")
 {
 	struct arena a;
 	long before;
@@ -160,7 +160,8 @@ static void local(struct arena *a, enum context ctx)
 	}
 }
 
-TEST_LONG(numa, local, 120, "without a node it comes from the node that is nearest to the CPU")
+TEST_LONG(numa, local, 120,
+	  "an allocation without a node gets a page of the node nearest to its CPU")
 {
 	needs_nodes();
 	run_in_contexts(4096, 0, ALL_CONTEXTS, local);
@@ -180,13 +181,13 @@ static void many(struct arena *a, enum context ctx)
 	}
 }
 
-TEST(numa, many, "many pages at once come from the node that the caller names")
+TEST(numa, many, "an allocation of many pages gets them from the node that the caller names")
 {
 	needs_nodes();
 	run_in_contexts(4096, 0, 1U << SLEEPABLE | (is_rt() ? 0 : 1U << UNDER_RCU), many);
 }
 
-TEST(numa, no_such_node, "a node that does not exist or is offline gives NULL")
+TEST(numa, no_such_node, "an allocation from a node that does not exist or is offline returns NULL")
 {
 	static const int nodes[] = { 3, 1023, 1 << 20, -2, -1000, -1 };
 	enum context ctx;
@@ -266,7 +267,8 @@ static int use_up(struct arena *a, enum context ctx, int node)
 	return a->pages;
 }
 
-TEST_LONG(numa, fallback, 180, "a node without free memory is no reason to fail")
+TEST_LONG(numa, fallback, 180,
+	  "an allocation from a node without free memory gets pages of other nodes")
 {
 	long kib = read_meminfo("MemTotal") / 16;
 	struct arena a;

@@ -72,7 +72,7 @@ TEST(oracle, counts, "the oracle sees pages, reservations and user mappings of a
 	arena_close(&a);
 }
 
-TEST(oracle, stock, "the oracle tells an arena that the module has not adopted")
+TEST(oracle, stock, "the oracle recognises an arena that the module has not adopted")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARENA, "stock", 0, 0, 10, &opts), hash;
@@ -134,7 +134,8 @@ static void *busy_fault(void *arg)
 
 #define BUSY_ASKED 100
 
-TEST(oracle, under_load, "the oracle raises no false alarm while an arena is in use from all sides")
+TEST(oracle, under_load,
+     "the oracle raises no false alarm while an arena is in use from all contexts")
 {
 	atomic_bool stop = false;
 	struct busy b[] = {

@@ -141,18 +141,19 @@ static void poison_live(const char *how, bool by_madvise)
 	arena_close(&a);
 }
 
-TEST(poison, live_hard, "a live page with a memory error raises its signal and is not used again")
+TEST(poison, live_hard,
+     "an access to a page with a memory error raises SIGBUS, and the page is not reused")
 {
 	poison_live(HARD_OFFLINE, false);
 }
 
 TEST(poison, live_madvise,
-     "a live page poisoned by madvise raises its signal and is not used again")
+     "an access to a page poisoned by madvise() raises SIGBUS, and the page is not reused")
 {
 	poison_live(NULL, true);
 }
 
-TEST(poison, live_soft, "a page that cannot be moved is not taken offline, and works on")
+TEST(poison, live_soft, "an arena page cannot be taken offline softly, and keeps working")
 {
 	struct arena a;
 	__u64 pfn;
@@ -193,7 +194,7 @@ static bool pooled(struct arena *a, __u64 *pfn)
 	return arena_settle(a, 0);
 }
 
-TEST(poison, pooled, "a page that is kept ready and has a memory error is not handed out")
+TEST(poison, pooled, "an allocation gets no page of the pool that has a memory error")
 {
 	__u64 pfn[POOLED];
 	struct arena a;
@@ -216,7 +217,7 @@ static bool open_limited(struct arena *a, __u32 pages, long mib)
 	return arena_open_in("poison", a, pages) && cg_limit("poison", mib * 1024 * 1024);
 }
 
-TEST(poison, unused, "a failed allocation does not bring a page with a memory error back")
+TEST(poison, unused, "a failed allocation returns no page with a memory error to the pool")
 {
 	__u64 pfn[POOLED];
 	struct arena a;
@@ -238,7 +239,7 @@ TEST(poison, unused, "a failed allocation does not bring a page with a memory er
 	arena_close(&a);
 }
 
-TEST(poison, queued, "a page that gets a memory error on its way out is not used again")
+TEST(poison, queued, "a page that gets a memory error while its free is queued is not reused")
 {
 	__u64 pfn[POOLED];
 	struct arena a;
@@ -263,7 +264,7 @@ TEST(poison, queued, "a page that gets a memory error on its way out is not used
 	arena_close(&a);
 }
 
-TEST(poison, adopted, "a page that had a memory error before the adoption is not used again")
+TEST(poison, adopted, "a page that had a memory error before the adoption is not reused")
 {
 	struct arena a, own;
 	__u64 pfn;

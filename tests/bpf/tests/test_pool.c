@@ -51,7 +51,7 @@ static long burst(struct arena *a, __u32 cnt)
 	return arena_run(a, HARDIRQ, 0, &r) ? (long)r.ret : -1;
 }
 
-TEST(pool, grows, "pages kept ready follow the demand, and give way when memory is short")
+TEST(pool, grows, "the pool grows with demand and shrinks when memory is short")
 {
 	struct arena a;
 	long before;
@@ -73,8 +73,7 @@ TEST(pool, grows, "pages kept ready follow the demand, and give way when memory 
 	arena_close(&a);
 }
 
-TEST(pool, lent,
-     "a caller without memory of its own gets what is ready beyond the promise")
+TEST(pool, lent, "an allocation at the limit gets the pool's pages beyond the promised number")
 {
 	struct arena a;
 	long before;
@@ -92,7 +91,7 @@ TEST(pool, lent,
 	arena_close(&a);
 }
 
-TEST(pool, shrinks, "pages kept ready that nobody needs are given back after a while")
+TEST(pool, shrinks, "the pool releases its excess some time after the demand has ended")
 {
 	struct arena a;
 	long before, most;
@@ -109,8 +108,7 @@ TEST(pool, shrinks, "pages kept ready that nobody needs are given back after a w
 	arena_close(&a);
 }
 
-TEST(pool, reclaimed,
-     "pages kept ready beyond the promise are reclaimed for their cgroup alone")
+TEST(pool, reclaimed, "reclaim of a cgroup takes the excess of that cgroup's pools alone")
 {
 	struct arena a, other;
 	long before, most, others, left;
@@ -143,7 +141,8 @@ TEST(pool, reclaimed,
 #define FAIL_MS 3000
 #define FAIL_CALLS 100
 
-TEST(pool, refill_backoff, "a program that fails at the limit does not start a refill each time")
+TEST(pool, refill_backoff,
+     "a program that fails at the limit does not start a refill with each call")
 {
 	long refills, calls = 0, got = 0, begin, ms;
 	struct arena a;
@@ -239,7 +238,7 @@ TEST(pool, refill_spares_cache,
 	arena_close(&a);
 }
 
-TEST(pool, parameters, "the parameters of the reserve take what is documented")
+TEST(pool, parameters, "the parameters of the pool accept the documented range and nothing else")
 {
 	static const char *const names[] = { "pool_pages", "pool_max" };
 	char path[96], old[16];
@@ -276,7 +275,7 @@ static void without_pool(void)
 	munmap(a.base, 16384 * PAGE);
 }
 
-TEST(pool, none, "without any reserve, what a failed call has got is given back")
+TEST(pool, none, "without a pool, a failed call releases the pages that it got")
 {
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	ASSERT_EQ(mod_load("pool_pages=0 pool_max=0"), 0, "load");
@@ -315,25 +314,25 @@ static void reload(void)
 		mod_load("");
 }
 
-TEST(pool, pages_default, "256 pages are kept ready by default")
+TEST(pool, pages_default, "the pool has 256 pages by default")
 {
 	with_pool("", "256\n", 256);
 	reload();
 }
 
-TEST(pool, pages_0, "the module works with nothing kept ready")
+TEST(pool, pages_0, "the module works with an empty pool")
 {
 	with_pool("pool_pages=0", "0\n", 0);
 	reload();
 }
 
-TEST(pool, pages_most, "4096 pages can be kept ready")
+TEST(pool, pages_most, "the pool can have 4096 pages")
 {
 	with_pool("pool_pages=4096", "4096\n", 4096);
 	reload();
 }
 
-TEST(pool, pages_bad, "a bad number of pages to keep ready is refused")
+TEST(pool, pages_bad, "the module refuses an invalid number of pages for the pool")
 {
 	static const char *const bad[] = { "4097", "-1", "many", "4294967296", "" };
 	char param[64];

@@ -88,7 +88,8 @@ static void works(bool module)
 	portable_bpf__destroy(skel);
 }
 
-TEST(nomod, portable, "without the module: works on 7.x, says what is missing before")
+TEST(nomod, portable,
+     "without the module, a portable object works on 7.x and names what is missing on 6.12")
 {
 	struct portable_bpf *skel;
 	const char *why;
@@ -111,14 +112,14 @@ TEST(nomod, portable, "without the module: works on 7.x, says what is missing be
 	printf("# the user reads: %.*s\n", (int)strcspn(why, "\n"), why);
 }
 
-TEST(portable, module, "the same object works through the module when it is loaded")
+TEST(portable, module, "a portable object uses the module when it is loaded")
 {
 	ASSERT(mod_loaded(), "the module is not loaded");
 	works(true);
 }
 
 /* What the module serves, the kernel's own kfuncs must not: the arena is adopted. */
-TEST(portable, rmmod_between, "the same file loads through the module, then without it")
+TEST(portable, rmmod_between, "a portable object loads with the module, and again after rmmod")
 {
 	if (!has_intree_nonsleepable)
 		SKIP("before 7.0 there is nothing to fall back to");

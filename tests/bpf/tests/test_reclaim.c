@@ -405,7 +405,8 @@ static void act_fault(struct stage *st, int round)
 	arena_free(a, SLEEPABLE, a->base, a->pages);
 }
 
-TEST_LONG(reclaim, fault, 120, "an LSM program uses an arena in reclaim of a user fault on it")
+TEST_LONG(reclaim, fault, 120,
+	  "an LSM program can use an arena in reclaim by a user fault on that arena")
 {
 	struct stage st;
 
@@ -433,7 +434,7 @@ static void act_populate(struct stage *st, int round)
 }
 
 TEST_LONG(reclaim, populate, 120,
-	  "an LSM program uses an arena in reclaim of an allocation from it")
+	  "an LSM program can use an arena in reclaim by an allocation from that arena")
 {
 	struct stage st;
 
@@ -461,7 +462,7 @@ static void act_refill(struct stage *st, int round)
 }
 
 TEST_LONG(reclaim, refill, 120,
-	  "an LSM program uses an arena in reclaim of the worker that fills its pool")
+	  "an LSM program can use an arena in reclaim by the worker that fills that arena's pool")
 {
 	struct stage st;
 
@@ -496,7 +497,7 @@ static void act_adopt(struct stage *st, int round)
 }
 
 TEST_LONG(reclaim, adopt, 120,
-	  "an LSM program uses arenas in reclaim of the adoption of another one")
+	  "an LSM program can use arenas in reclaim by the adoption of another arena")
 {
 	struct stage st;
 
@@ -538,7 +539,7 @@ static bool in_mmap_load(struct stage *st, int i)
 #define IN_MMAP_ROUNDS 20
 
 TEST_LONG(reclaim, in_mmap, 120,
-	  "a program uses arenas with mmap_lock held for write, as in reclaim of mmap and fork")
+	  "a program can use arenas while mmap_lock is held for write, as in reclaim by mmap and fork")
 {
 	long worst = 0, took;
 	struct stage st = {};

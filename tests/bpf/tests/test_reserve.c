@@ -12,7 +12,7 @@
 #include "arena.h"
 
 TEST_EACH(reserve, results, 64, 0,
-	  "0 inside the arena, -EINVAL outside, -EBUSY for what is taken")
+	  "a reservation returns 0 inside the arena, -EINVAL outside, and -EBUSY if a page is taken")
 {
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 8), 8), 0, "reserve");
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 63), 1), 0, "reserve the last page");
@@ -43,7 +43,7 @@ TEST_EACH(reserve, results, 64, 0,
 }
 
 TEST_EACH(reserve, none, 64, 0,
-	  "reserving no page is fine anywhere and changes nothing")
+	  "a reservation of no page succeeds anywhere and changes nothing")
 {
 	ASSERT_EQ(arena_reserve(a, ctx, a->base, 0), 0, "inside");
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 64), 0), 0, "outside");
@@ -63,7 +63,7 @@ TEST_EACH(reserve, whole_arena, 1000, 0,
 }
 
 TEST_EACH(reserve, avoided, 64, 0,
-	  "allocations leave reservations out")
+	  "allocations avoid reservations")
 {
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 2), 2), 0, "reserve");
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 6), 1), 0, "reserve");
@@ -76,7 +76,7 @@ TEST_EACH(reserve, avoided, 64, 0,
 }
 
 TEST_EACH(reserve, user_fault, 64, 0,
-	  "a user access to a reserved page is SIGSEGV, next to it is not")
+	  "a user access to a reserved page raises SIGSEGV, and works next to it")
 {
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 8), 2), 0, "reserve");
 	ASSERT_EQ(user_read_sig(arena_page(a, 8), NULL), SIGSEGV, "read");
@@ -88,7 +88,7 @@ TEST_EACH(reserve, user_fault, 64, 0,
 }
 
 TEST_EACH(reserve, freed, 64, 0,
-	  "a free ends the reservation, as far as it reaches")
+	  "a free ends the reservation of the pages that it covers")
 {
 	ASSERT_EQ(arena_reserve(a, ctx, a->base, 10), 0, "reserve");
 	arena_free(a, ctx, arena_page(a, 2), 3);
@@ -102,7 +102,7 @@ TEST_EACH(reserve, freed, 64, 0,
 }
 
 TEST(reserve, freed_at_once,
-     "after a sleepable free of a reservation its addresses are free at once")
+     "a sleepable free of a reservation frees its addresses before it returns")
 {
 	struct arena a;
 	int round;
@@ -128,7 +128,7 @@ TEST_EACH(reserve, after_free, 64, 0,
 }
 
 TEST_EACH(reserve, faulted, 64, 0,
-	  "a page that user space brought in cannot be reserved")
+	  "a reservation of a page that a user fault populated fails")
 {
 	ASSERT_EQ(user_write_sig(arena_page(a, 5), 7), 0, "user write");
 	ASSERT_EQ(arena_reserve(a, ctx, arena_page(a, 4), 3), -EBUSY, "reserve");

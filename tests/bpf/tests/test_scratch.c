@@ -83,7 +83,7 @@ static bool kernel_poke(struct scratch *x, long pgoff, __u64 val)
 	return scratch_run(x, false);
 }
 
-TEST(scratch, kernel_view, "a kernel access through the arena's kernel address meets the page")
+TEST(scratch, kernel_view, "a kernel access through the arena's kernel address reaches the page")
 {
 	struct scratch x = {};
 
@@ -143,25 +143,27 @@ static void scratch_alloc(enum context ctx)
 	scratch_close(&x);
 }
 
-TEST(scratch, alloc_sleepable, "allocations over the scratch page: every CPU sees the new page")
+TEST(scratch, alloc_sleepable,
+     "every CPU sees the new page after an allocation over the scratch page")
 {
 	scratch_alloc(SLEEPABLE);
 }
 
-TEST(scratch, alloc_rcu, "allocations under rcu over the scratch page: every CPU sees the new page")
+TEST(scratch, alloc_rcu,
+     "every CPU sees the new page after an allocation under RCU over the scratch page")
 {
 	scratch_alloc(UNDER_RCU);
 }
 
 TEST(scratch, alloc_irq,
-     "allocations in interrupts over the scratch page: every CPU sees the new page")
+     "every CPU sees the new page after an allocation in an interrupt over the scratch page")
 {
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
 	scratch_alloc(HARDIRQ);
 }
 
-TEST(scratch, fixed, "a fixed address under the scratch page can be had")
+TEST(scratch, fixed, "an allocation at a fixed address under the scratch page succeeds")
 {
 	struct scratch x = {};
 	int i;
@@ -179,7 +181,8 @@ TEST(scratch, fixed, "a fixed address under the scratch page can be had")
 	scratch_close(&x);
 }
 
-TEST(scratch, freed, "frees over the scratch page free the pages and leave the scratch page alone")
+TEST(scratch, freed,
+     "a free of a range with the scratch page frees the pages and keeps the scratch page")
 {
 	struct scratch x = {};
 	int round, i;
@@ -205,7 +208,7 @@ TEST(scratch, freed, "frees over the scratch page free the pages and leave the s
 	scratch_close(&x);
 }
 
-TEST(scratch, user_fault, "a user access to a page under the scratch page brings a page in")
+TEST(scratch, user_fault, "a user access under the scratch page populates a page")
 {
 	struct scratch x = {};
 	__u64 val = 1;
@@ -222,7 +225,7 @@ TEST(scratch, user_fault, "a user access to a page under the scratch page brings
 	scratch_close(&x);
 }
 
-TEST(scratch, reserved, "an access to a reserved page leaves the reservation as it is")
+TEST(scratch, reserved, "a kernel access to a reserved page keeps the reservation")
 {
 	struct scratch x = {};
 
@@ -239,7 +242,7 @@ TEST(scratch, reserved, "an access to a reserved page leaves the reservation as 
 	scratch_close(&x);
 }
 
-TEST(scratch, adopted, "an arena that has the scratch page mapped already is adopted")
+TEST(scratch, adopted, "an arena that already has the scratch page mapped can be adopted")
 {
 	struct scratch x = {};
 	__u64 val;

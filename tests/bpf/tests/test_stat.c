@@ -29,7 +29,7 @@ static const char *name_of(enum context ctx)
 	return ctx == BH_OFF ? "atomic" : cx_names[ctx == HARDIRQ ? 3 : ctx];
 }
 
-TEST_EACH(stat, counts, 64, 0, "allocations, frees and reservations are counted by context")
+TEST_EACH(stat, counts, 64, 0, "the file counts allocations, frees and reservations by context")
 {
 	const char *where = name_of(ctx);
 	long long allocs = arena_stat(a, "allocs", where), frees = arena_stat(a, "frees", where);
@@ -57,7 +57,7 @@ TEST_EACH(stat, counts, 64, 0, "allocations, frees and reservations are counted 
 	ASSERT_EQ(arena_stat(a, "queued_pages", NULL), 0, "pages in the queue");
 }
 
-TEST_EACH(stat, failures, 64, 0, "what failed is counted by cause and context")
+TEST_EACH(stat, failures, 64, 0, "the file counts failures by cause and context")
 {
 	const char *where = name_of(ctx);
 	long long args = arena_stat(a, "alloc_failed.args", where);
@@ -84,7 +84,7 @@ TEST_EACH(stat, failures, 64, 0, "what failed is counted by cause and context")
 	ASSERT_EQ(arena_stat(a, "allocs", where), all, "successes");
 }
 
-TEST(stat, faults, "page faults of user space are counted by what came of them")
+TEST(stat, faults, "the file counts user faults by outcome")
 {
 	struct arena a;
 	__u64 val;
@@ -101,7 +101,7 @@ TEST(stat, faults, "page faults of user space are counted by what came of them")
 	arena_close(&a);
 }
 
-TEST(stat, queue, "the queue's work and its worst delay show")
+TEST(stat, queue, "the file has the queue's work and its longest delay")
 {
 	long long us;
 	struct arena a;
@@ -134,7 +134,7 @@ TEST(stat, pool, "the file has the size of the pool, its minimum and its target"
 	arena_close(&a);
 }
 
-TEST(stat, file, "the file has the map's id and name, and goes with the map")
+TEST(stat, file, "the file has the map's id and name, and disappears with the map")
 {
 	struct stat_file f;
 	char path[64];
@@ -174,7 +174,7 @@ static void *read_all(void *arg)
 	return (void *)reads;
 }
 
-TEST(stat, readers, "arenas come and go while their files are read")
+TEST(stat, readers, "arenas can be created and destroyed while their files are read")
 {
 	pthread_t t[2];
 	struct arena a;
@@ -246,7 +246,7 @@ TEST(stat, top, "arena_nolock-top shows an arena, as a table and as JSON")
 	ASSERT(!run_tool("--interval x", out, sizeof(out)), "takes what is no number: %s", out);
 }
 
-TEST(stat, bpftool, "bpftool map show has the memory of an arena right")
+TEST(stat, bpftool, "bpftool map show reports an arena's memory exactly")
 {
 	char cmd[80], out[1024] = "";
 	struct arena a;
@@ -340,7 +340,7 @@ static void all_events(struct arena *a)
 	ASSERT_EVENT("refill", "map=%u from=", id);
 }
 
-TEST(trace, events, "each tracepoint fires, with what happened in its fields")
+TEST(trace, events, "each tracepoint fires with the event's values in its fields")
 {
 	struct arena a;
 
@@ -354,7 +354,7 @@ TEST(trace, events, "each tracepoint fires, with what happened in its fields")
 	events_off();
 }
 
-TEST(trace, programs, "a program on a tracepoint sees its arguments, and calls a kfunc")
+TEST(trace, programs, "a program on a tracepoint can read its arguments and call a kfunc")
 {
 	struct trace_bpf *t = trace_bpf__open_and_load();
 	struct arena a;

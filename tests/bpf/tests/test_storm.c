@@ -669,7 +669,8 @@ static void check_usage(const struct usage *u, int rounds)
 	       u[rounds - 1].pagetables - u[1].pagetables);
 }
 
-TEST_LONG(storm, all, 300, "everything at once at random breaks nothing and loses nothing")
+TEST_LONG(storm, all, 300,
+	  "random operations from every context at once break nothing and leak nothing")
 {
 	struct storm_hold_bpf *hold[2];
 	static struct usage u[4096];

@@ -220,7 +220,7 @@ static long near_low(void)
 	return watermark("high") + min_watermark() / 4 + 1024;
 }
 
-TEST_LONG(watermark, kswapd, 180, "a program in kswapd leaves the emergency reserves alone")
+TEST_LONG(watermark, kswapd, 180, "a program in kswapd does not use the emergency reserves")
 {
 	struct watermark_bpf *skel = load();
 	pid_t held, pid;
@@ -245,7 +245,8 @@ TEST_LONG(watermark, kswapd, 180, "a program in kswapd leaves the emergency rese
 	watermark_bpf__destroy(skel);
 }
 
-TEST_LONG(watermark, reclaim, 180, "a program in direct reclaim leaves the emergency reserves alone")
+TEST_LONG(watermark, reclaim, 180,
+	  "a program in direct reclaim does not use the emergency reserves")
 {
 	struct watermark_bpf *skel = load();
 	pid_t held;
@@ -281,12 +282,14 @@ static void interrupt(const char *which)
 	watermark_bpf__destroy(skel);
 }
 
-TEST_LONG(watermark, softirq, 180, "a program in a softirq with PF_MEMALLOC leaves the emergency reserves alone")
+TEST_LONG(watermark, softirq, 180,
+	  "a program in a softirq with PF_MEMALLOC does not use the emergency reserves")
 {
 	interrupt("0");
 }
 
-TEST_LONG(watermark, hardirq, 180, "a program in an interrupt with PF_MEMALLOC leaves the emergency reserves alone")
+TEST_LONG(watermark, hardirq, 180,
+	  "a program in an interrupt with PF_MEMALLOC does not use the emergency reserves")
 {
 	interrupt("1");
 }
@@ -300,7 +303,8 @@ static void *run_victim(void *arg)
 	return NULL;
 }
 
-TEST_LONG(watermark, oom_victim, 180, "a program and user faults in an OOM victim leave the emergency reserves alone")
+TEST_LONG(watermark, oom_victim, 180,
+	  "a program and user faults in an OOM victim do not use the emergency reserves")
 {
 	struct watermark_bpf *skel = load();
 	pid_t held, pid;
