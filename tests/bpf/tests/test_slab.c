@@ -42,12 +42,17 @@ static void put(struct slab_bpf *s, __u64 obj)
 
 #define BASE 0x100010000000		/* where slab.bpf.c has its arena */
 
-static struct slab_bpf *slab_open_at(__u64 size, __u64 base)
+/* Without the programs of the storm, which take the verifier long. */
+static struct slab_bpf *slab_open_at(__u64 size, __u64 base, bool with_storm)
 {
 	struct slab_bpf *s = slab_bpf__open();
+	struct bpf_program *p;
 
 	if (!s)
 		return NULL;
+	bpf_object__for_each_program(p, s->obj)
+		bpf_program__set_autoload(p, with_storm || p == s->progs.slab_get ||
+					  p == s->progs.slab_put);
 	bpf_map__set_map_extra(s->maps.arena, base);
 	s->data->slab.size = size;
 	s->bss->tgid = getpid();
@@ -60,7 +65,7 @@ static struct slab_bpf *slab_open_at(__u64 size, __u64 base)
 
 static struct slab_bpf *slab_open(__u64 size)
 {
-	return slab_open_at(size, BASE);
+	return slab_open_at(size, BASE, false);
 }
 
 static long slab_pages(struct slab_bpf *s)
@@ -124,24 +129,24 @@ TEST(slab, sizes, "objects of a slab are zeroed, do not overlap, and fill their 
 	}
 }
 
-TEST(slab, bad_sizes, "a slab with a size that cannot be gives no objects and takes no pages")
+TEST(slab, bad_sizes, "a slab of an invalid object size has no objects and takes no pages")
 {
 	static const __u64 sizes[] = { 0, 1, 7, 12, 2056, 4096, 1ull << 32, ~0ull };
-	struct slab_bpf *s;
+	struct slab_bpf *s = slab_open(64);
 	size_t i;
 
+	ASSERT(s, "load: %s", strerror(errno));
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		s = slab_open(sizes[i]);
-		ASSERT(s, "load: %s", strerror(errno));
+		s->data->slab.size = sizes[i];
 		ASSERT(!get(s), "an object of %llu bytes", (unsigned long long)sizes[i]);
 		put(s, 0);
 		ASSERT_EQ(slab_pages(s), 0, "pages of the arena");
 		ASSERT_EQ(s->data->slab.objects, 0, "objects");
-		slab_bpf__destroy(s);
 	}
+	slab_bpf__destroy(s);
 }
 
-TEST(slab, full, "a slab in a full arena gives NULL, and goes on when objects come back")
+TEST(slab, full, "a slab in a full arena returns NULL until objects are freed")
 {
 	__u64 n, i, *objs = calloc(256 * 2 + 1, sizeof(*objs));
 	struct slab_bpf *s = slab_open(2048);
@@ -171,7 +176,7 @@ TEST(slab, null, "a slab has no object at an address that looks like NULL")
 	size_t i;
 
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		s = slab_open_at(sizes[i], base);
+		s = slab_open_at(sizes[i], base, false);
 		ASSERT(s, "load: %s", strerror(errno));
 		for (n = 0; (obj = get(s)); n++)
 			ASSERT(obj >= base + sizes[i] && obj + sizes[i] <= base + 256 * PAGE,
@@ -210,9 +215,10 @@ static bool attach_timers(struct slab_bpf *s)
 	return true;
 }
 
-TEST_LONG(slab, storm, 120, "objects pass between tasks, timers and NMIs, and have one owner each")
+TEST_LONG(slab, storm, 120,
+	  "an object has one owner at a time while tasks, timers and NMIs allocate and free")
 {
-	struct slab_bpf *s = slab_open(SLAB_WORDS * 8);
+	struct slab_bpf *s = slab_open_at(SLAB_WORDS * 8, BASE, true);
 	long end = now_ms() + 2000 * patience;
 	volatile __u64 *rounds;
 	pthread_t thread[4];
