@@ -33,7 +33,7 @@ struct bench_slot {
 	__u32 step;
 	__u64 addr;
 
-	/* Results, reset by whoever sets op. */
+	/* Results, reset with op. */
 	__u64 alloc_ns;
 	__u64 free_ns;
 	__u64 done;

@@ -15,7 +15,7 @@ build_bench() {
 		die_log "$log" "the bench does not build for $rel"
 }
 
-# Progress, as far as it is for people. The log has all of it.
+# Progress for the terminal; the log has all lines.
 show_bench() {
 	sed -un -e 's/^# /        /p' -e 's/^RESULT\t\([^\t]*\)\t.*/        \1/p' | cut -c1-110
 }
@@ -39,7 +39,7 @@ boot_bench() {
 	}
 }
 
-# A kernel may complain of its own arena, which is for people to see.
+# The kernel may report faults of its own arena; these are shown, not judged.
 bench_judge() {
 	local dir=$1
 	[ "$qemu_code" -ne 124 ] || echo "no end after $boot_time s: a hang"

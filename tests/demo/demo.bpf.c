@@ -12,8 +12,8 @@
 #include "demo.h"
 #include "preempt.h"
 
-#define EVERY 4		/* of so many slab allocations one is sampled */
-#define SCRATCH_EVERY 8	/* so many interrupts and NMIs take a page for a moment */
+#define EVERY 4		/* one of this many slab allocations is sampled */
+#define SCRATCH_EVERY 8	/* one of this many interrupts and NMIs uses a page */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -26,7 +26,7 @@ struct {
 const volatile struct pc_layout pc;
 
 struct demo_stats stats[DEMO_CTXS];
-__u64 shared[DEMO_CTXS];	/* pages that somebody else wrote to */
+__u64 shared[DEMO_CTXS];	/* pages that another context wrote to */
 __u64 roots[DEMO_CTXS];
 struct demo_log logs[DEMO_CTXS * DEMO_CPUS];
 
@@ -78,7 +78,7 @@ static __noinline int free_page(__u64 addr, __u32 ctx)
 	return 0;
 }
 
-/* The node below a slot. Whoever fills an empty slot first wins. */
+/* The node below a slot. The first to fill an empty slot wins. */
 static __noinline __u64 child_of(__u64 __arena *slot, __u32 ctx)
 {
 	__u64 child = *slot, old;
@@ -147,7 +147,7 @@ static __noinline int write_record(struct demo_record __arena *r, __u64 ip, __u6
 	return 0;
 }
 
-/* A page for a moment. If somebody else has it too, what is written does not stay. */
+/* Use a page for a moment. If another context has it as well, its contents change. */
 static __noinline int use_scratch(__u64 seq, __u32 ctx)
 {
 	__u64 addr, wrong = 0;
@@ -245,7 +245,7 @@ int on_timer(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Any context, mostly tasks and softirqs: who allocates kernel objects? */
+/* Any context, mostly tasks and softirqs: samples allocations of kernel objects. */
 SEC("raw_tp/kmem_cache_alloc")
 int on_slab(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -290,7 +290,7 @@ static void load_packets(void)
 				;
 	close(fd);
 
-	/* Nobody listens, and a softirq says so. */
+	/* No socket listens, so a softirq answers. */
 	for (i = 0; i < 100; i++) {
 		fd = socket(AF_INET, SOCK_STREAM, 0);
 		if (fd < 0)

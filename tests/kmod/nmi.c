@@ -8,9 +8,9 @@
  *	write ""	stop
  *	read		how many have been handled
  *
- * A kernel thread sends those that repeat. An NMI is claimed by the CPU that expects one: two that
- * meet are one, and the other would be nobody's, so a CPU gets the next one when it
- * has had the last.
+ * A kernel thread sends those that repeat. The CPU that expects an NMI claims it. Two that
+ * arrive together become one, and the second would stay unclaimed; so a CPU gets the next
+ * one after it has handled the last.
  */
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
@@ -50,7 +50,7 @@ static void nmi_send(int cpu)
 		apic->send_IPI(cpu, NMI_VECTOR);
 }
 
-/* To the CPU asked for, or to the one after @cpu. What went offline has lost its own. */
+/* To the requested CPU, or to the one after @cpu. A CPU that went offline has lost its own. */
 static int nmi_send_next(int cpu)
 {
 	int i;

@@ -5,9 +5,9 @@
  * A write of "FD REST" to /proc/anl_oracle checks the arena behind a map's file
  * descriptor, and a read of the same open file gives the verdict: "ok" with counts,
  * "bad" with the violations, one a line, "stock" for an arena that was never adopted,
- * or "busy" while it is being adopted. REST is 1 if nobody works on the arena and
- * its queue is empty; then each slot has to be in one of the states that last, and all
- * counts are exact. With 0 only that is checked which holds at any instant.
+ * or "busy" while it is being adopted. REST is 1 if no call runs on the arena and
+ * its queue is empty; then each slot is in a lasting state, and all counts are exact.
+ * With 0 the oracle checks only what holds at any instant.
  *
  * All CPUs are stopped while the arena's books are copied and compared with page
  * tables and pages. So whatever an operation does with interrupts off is done or not
@@ -275,8 +275,8 @@ static void oracle_take_users(struct oracle *o, struct mm_struct *mm)
 }
 
 /*
- * The arena's mapping in a process. Who has just taken it out of the tree has not
- * yet freed it.
+ * The arena's mapping in a process. A mapping that was just removed from the tree is
+ * not freed yet.
  */
 static struct vm_area_struct *oracle_vma(const struct oracle *o, struct mm_struct *mm)
 {
@@ -289,7 +289,7 @@ static struct vm_area_struct *oracle_vma(const struct oracle *o, struct mm_struc
 	return vma;
 }
 
-/* How often the pages are referred to; exact only if nobody is at work. */
+/* References to the pages; exact only at rest. */
 static void oracle_take_refs(struct oracle *o)
 {
 	u32 slot;
@@ -450,7 +450,7 @@ static void oracle_check_spares(struct oracle *o)
 	}
 }
 
-/* What a slot may be at any instant, and what it must be when nobody is at work. */
+/* The states that a slot may be in at any instant, and at rest. */
 static void oracle_check_slot(struct oracle *o, u32 slot)
 {
 	bool inside = slot < o->a->nr_limit;
@@ -475,7 +475,7 @@ static void oracle_check_slot(struct oracle *o, u32 slot)
 		return;
 
 	if (inside && !states)
-		bad(o, "slot %u is lost: taken, and nobody's", slot);
+		bad(o, "slot %u is lost: taken, without an owner", slot);
 	if (dying)
 		bad(o, "slot %u is still in the queue", slot);
 	if (page && !live)
@@ -519,7 +519,7 @@ static bool oracle_check_places(struct oracle *o, u32 nr_pages)
 	return true;
 }
 
-/* The books of the pool, which are exact only if nobody is at work. */
+/* The books of the pool, which are exact only at rest. */
 static void oracle_check_pool(struct oracle *o)
 {
 	bool numa = num_node_state(N_NORMAL_MEMORY) > 1;
@@ -610,7 +610,7 @@ static bool oracle_judge(struct oracle *o)
 			bad(o, "%ld pages are counted, and %u are mapped", o->nr_populated,
 			    nr_pages);
 		if (o->kicked || o->draining)
-			bad(o, "work %#x was asked for and has not begun, %d drains go on",
+			bad(o, "work %#x was requested and has not begun, %d drains run",
 			    o->kicked, o->draining);
 		if (o->nr_discard)
 			bad(o, "%u pages wait to be freed", o->nr_discard);

@@ -2,7 +2,7 @@
 /*
  * A page in an adopted arena that the arena does not know, as a bug of the module or of
  * the kernel could leave one: "FD PGOFF", written to /proc/anl_stray, maps a page there
- * behind the module's back. Its words are STRAY_WORD. The slot has to be free.
+ * behind the module's back. Its words are STRAY_WORD. The slot must be free.
  */
 #include <linux/bpf.h>
 #include <linux/fs.h>

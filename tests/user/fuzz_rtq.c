@@ -108,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			require(pair_release(&p, pgoff, number(&in, n), &ret));
 			break;
 		default:
-			/* Often one page: that is what most programs ask for. */
+			/* Often one page, as most programs request. */
 			if (op & 4)
 				require(pair_release(&p, number(&in, n) % n, 1, &ret));
 			else

@@ -424,7 +424,7 @@ static void random_small(void **state)
 	FOR_EACH_SIZE(n)
 		if (n <= 4097)
 			random_ops(n, 30000, 1 + n * 4);
-	/* And sizes that nobody thought of. */
+	/* And random sizes. */
 	for (i = 0; i < 400; i++)
 		random_ops(1 + below(4096), 1000, 500);
 }

@@ -2,7 +2,7 @@
 /*
  * What src/range_tree_rqs.c needs of the kernel, for user space: types, bit
  * operations, and a lock that only one thread uses. The lock aborts when it is
- * taken twice or given back unheld, and fails when a test asks it to.
+ * taken twice or released unheld, and fails when a test asks it to.
  */
 #ifndef ANL_USER_SHIM_H
 #define ANL_USER_SHIM_H

@@ -111,7 +111,7 @@ void settle(void)
 		b = busy_us() - b;
 	} while (b > t * 0.2 && now_us() < end);
 	if (now_us() >= end)
-		note("the system has not come to rest in a minute");
+		note("the CPUs were not idle within a minute");
 }
 
 static int by_value(const void *a, const void *b)

@@ -6,7 +6,7 @@
  *	idle_us		read: how long all CPUs together have been idle
  *	timer		write "CPU US": a hard timer on that CPU every US us; "" stops it;
  *			read: "FIRED WORST MEAN WAIT", how late it was, in ns, and how long
- *			who comes at a random moment waits for such delays, on average
+ *			an event at a random moment waits for such delays, on average
  *	hook		write anything: call anl_bench_hook(), for programs attached to it,
  *			with interrupts off
  *	hog		write anything: the same while all free memory is taken, down to the

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * User-space side of requests.bpf.c: an arena with its programs, one call per kfunc
- * and context, and what tests of arenas keep asking: how many pages are
- * populated, what does a user access do, how does another process see it.
+ * User-space side of requests.bpf.c: an arena with its programs, a call for each kfunc
+ * in each context, and what many tests need: the number of populated pages, the
+ * result of a user access, the view of another process.
  *
  * Calls report failure in their result. None of them is an assertion.
  */
@@ -58,11 +58,11 @@ void *arena_alloc_args(struct arena *a, enum context ctx, void *addr, __u32 cnt,
 		       __u64 flags);
 /* One try. */
 void *arena_alloc_once(struct arena *a, enum context ctx, void *addr, __u32 cnt);
-/* Tried again for a bounded time: something queued has to finish first. */
+/* Retried for a bounded time, for queued frees to complete. */
 void *arena_alloc_wait(struct arena *a, enum context ctx, void *addr, __u32 cnt);
 /*
- * An allocation that has to succeed: at once for a caller that can sleep, and
- * for others when the pages kept for them have been filled up.
+ * An allocation that must succeed: at once if the caller can sleep, otherwise once the
+ * pool has been refilled.
  */
 void *arena_alloc(struct arena *a, enum context ctx, void *addr, __u32 cnt);
 void arena_free(struct arena *a, enum context ctx, void *addr, __u32 cnt);
@@ -98,7 +98,7 @@ long long arena_stat(const struct arena *a, const char *key, const char *name);
 /* Free memory in KiB with that on the lists of the CPUs, which is not in MemFree. */
 long free_kib(void);
 
-/* Wait until the kernel reports @pages: what was queued is out of reach. */
+/* Wait until the kernel reports @pages: queued pages are then out of reach. */
 bool arena_settle(struct arena *a, long pages);
 /*
  * Wait until a range that was freed in context @ctx can be allocated again,
@@ -113,7 +113,7 @@ int user_write_sig(void *addr, __u64 val);
 /* All processes have to map an arena at the same address. */
 bool map_at(int map_fd, void *addr, __u32 pages);
 
-/* The kernel reports what it does about a full cgroup or machine; the host has to know. */
+/* Tell the host that the kernel may report a full cgroup or machine from now on, or not. */
 void oom_expected(bool begin);
 
 /* Does this kernel run LSM programs? */

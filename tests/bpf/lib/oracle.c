@@ -14,7 +14,7 @@
 #include "oracle.h"
 #include "runner.h"
 
-/* How long an arena may take to come to rest: emulation on a busy host is slow. */
+/* How long an arena may take to come to rest, under emulation on a busy host. */
 #define REST_MS 15000
 
 static char text[8192];
@@ -117,8 +117,8 @@ void oracle_check(void)
 }
 
 /*
- * An arena that is closed is freed by a worker. Where KASAN has half a GiB of shadow for
- * each, who opens one after the other could have no memory left.
+ * A worker frees closed arenas. KASAN has half a GiB of shadow for each, so a test that
+ * opens one after the other could run out of memory.
  */
 static void await_memory(void)
 {

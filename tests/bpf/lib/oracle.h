@@ -18,25 +18,25 @@ enum oracle_verdict {
 };
 
 /*
- * Ask once. @rest: nobody works on the arena, and its queue is empty. The text, in
+ * Ask once. @rest: no call runs on the arena, and its queue is empty. The text, in
  * a static buffer, is good until the next call.
  */
 enum oracle_verdict oracle_ask(int map_fd, bool rest);
 const char *oracle_text(void);
 
 /*
- * Wait for an arena on which nobody works to come to rest, and fail the test if it
- * does not, or not in order.
+ * Wait until an arena that no call runs on comes to rest, and fail the test if it does
+ * not, or if its books are wrong.
  */
 bool oracle_rest(int map_fd);
-/* Fail the test if anything about an arena in use is not as it always has to be. */
+/* Fail the test if an arena in use breaks an invariant. */
 bool oracle_load(int map_fd);
 
 /* The same for all adopted arenas of the system. */
 void oracle_check(void);
-/* From now on arenas of this test need not come to rest when they are closed. */
+/* Arenas of this test need not come to rest before they are closed. */
 void oracle_no_rest(void);
-/* Whether skeletons may go without being asked about: for tests with many arenas. */
+/* Do not check when skeletons are destroyed: for tests with many arenas. */
 void oracle_pause(bool pause);
 
 #endif

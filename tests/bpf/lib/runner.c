@@ -348,10 +348,10 @@ static void load_module(void)
 	err = mod_load_file("/anl_test.ko", "");
 	if (err)
 		test_fail(__FILE__, __LINE__, "/anl_test.ko: %s", strerror(-err));
-	print_result("load", "oracle", "the test module with the oracle can be loaded");
+	print_result("load", "oracle", "insmod works for the test module with the oracle");
 }
 
-/* Maps are freed from a work queue, so their references end a little later. */
+/* A worker frees maps, so their references end a little later. */
 static void unload_module(void)
 {
 	int err = 0;
@@ -360,18 +360,18 @@ static void unload_module(void)
 	if (!wait_for(!(err = mod_unload()), 10000))
 		test_fail(__FILE__, __LINE__, "rmmod: %s, references: %s", strerror(-err),
 			  read_file("/sys/module/arena_nolock/refcnt"));
-	print_result("unload", "module", "rmmod works when nobody uses the module");
+	print_result("unload", "module", "rmmod works when the module is not in use");
 }
 
-/* Of a module that is gone, the functions have no names. */
+/* Functions of a removed module have no names. */
 static bool module_leaks(const char *leaks)
 {
 	return strstr(leaks, "anl_") || strstr(leaks, "arena_nolock") || strstr(leaks, "\n    0x");
 }
 
 /*
- * What nothing points to any more, on kernels that can tell. The first scan finds
- * some that are on their way, so that only what the second one finds counts.
+ * Memory without a reference, on kernels with kmemleak. The first scan may report
+ * objects that are about to be freed, so only the second one counts.
  */
 static void check_leaks(void)
 {
@@ -392,10 +392,10 @@ static void check_leaks(void)
 		else if (module_leaks(p))
 			test_fail(__FILE__, __LINE__, "kmemleak:\n%s", p);
 	}
-	print_result("unload", "no_leaks", "kmemleak finds nothing that the module has lost");
+	print_result("unload", "no_leaks", "kmemleak finds no memory that the module leaked");
 }
 
-/* After its first complaint, about whomever, lockdep says nothing any more. */
+/* Lockdep switches itself off after its first report, about any code. */
 static void check_lockdep(void)
 {
 	const char *p = read_file(LOCKDEP);
@@ -405,7 +405,7 @@ static void check_lockdep(void)
 	p = p ? strstr(p, "debug_locks:") : NULL;
 	if (!p || sscanf(p, "debug_locks: %d", &on) != 1 || !on)
 		test_fail(__FILE__, __LINE__, "lockdep has switched itself off");
-	print_result("unload", "lockdep", "lockdep has watched to the end");
+	print_result("unload", "lockdep", "lockdep was active until the end");
 }
 
 static void usage(const char *self)

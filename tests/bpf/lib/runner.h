@@ -42,7 +42,7 @@ void test_register(struct test *t);
 	}									\
 	static void test_##group_##_##name_(void)
 
-/* @desc says in one line what a user would notice. */
+/* @desc says in one line what holds: subject, verb, condition. */
 #define TEST(group, name, desc) TEST_LONG(group, name, TEST_SECONDS, desc)
 
 /* Mark the running test as failed and say why. */
@@ -54,7 +54,7 @@ bool test_failed(void);
 
 #define SKIP(why) test_skip(why)
 
-/* Was this very test asked for, by its full name? */
+/* Was a test selected by its full name? */
 bool test_named(const char *name);
 
 /* These end a function that returns nothing. */
@@ -109,7 +109,7 @@ extern int nr_cpus;
 extern int kver;
 /* The module. */
 extern const char *module_path;
-/* How many times slower than usual this kernel may be. */
+/* Time limits are this many times as long. */
 extern int patience;
 /* How long a storm lasts, 0 for a short one, and what its numbers come from. */
 extern int soak_minutes;
@@ -147,8 +147,8 @@ const char *klog_since(long mark);
 bool pin_cpu(int cpu);
 
 /*
- * No CPU idles any more in this test. An idle one runs what another asks of it without
- * an interrupt if it has not gone to sleep yet.
+ * No CPU idles from now on in this test: one that polls in its idle loop runs the
+ * functions that another CPU sends without an interrupt.
  */
 void keep_busy(void);
 

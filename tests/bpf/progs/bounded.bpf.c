@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The shortest program that frees a page without sleeping. test_bounded.c loads its
- * instructions for hundreds of arenas, without what libbpf does for each object.
+ * instructions for hundreds of arenas, without libbpf's work for each object.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

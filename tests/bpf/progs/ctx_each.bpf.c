@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The same use of an arena from every context: see ctx_each.h for the protocol.
- * Each program is one way into the kernel; the context that it runs in is not
- * believed but read from preempt_count.
+ * The same use of an arena from every context; see ctx_each.h for the protocol. Each program
+ * is one way into the kernel and reads its context from preempt_count.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

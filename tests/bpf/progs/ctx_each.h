@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What ctx_each.bpf.c and test_ctx_each.c share: user space gives a command, and
- * the next time that the program runs in the context asked for, it obeys and
- * reports.
+ * the program executes it the next time that it runs in the requested context.
  */
 #ifndef CONTEXTS_H
 #define CONTEXTS_H
@@ -30,7 +29,7 @@ struct ctx_shared {
 
 	/* from the program */
 	__u32 done;	/* commands obeyed */
-	__u32 elsewhere; /* runs in another context than asked for */
+	__u32 elsewhere; /* runs in another context than requested */
 	__u32 pc;	/* preempt_count at the last command */
 	__u64 page;
 	__u64 many;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What ctx_each.bpf.c leaves out: more ways into the kernel, many pages at once
- * from an NMI, and allocations on top of one that was interrupted while it held
- * the lock of the same arena.
+ * More ways into the kernel than in ctx_each.bpf.c, many pages in one NMI, and allocations
+ * that interrupt a call on the same arena while it holds the tree's lock.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>

@@ -12,7 +12,7 @@ enum {
 	CTX_OP_NONE,
 	CTX_OP_GRAB,	/* cnt single pages and a block, kept; once */
 	CTX_OP_DROP,	/* free what GRAB got; once */
-	CTX_OP_AGAIN,	/* free a page and ask for the same at once, many times; once */
+	CTX_OP_AGAIN,	/* free a page and allocate it again at once, many times; once */
 	CTX_OP_ROUND,	/* a page and a few pages, used and freed; every time */
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Variables in an arena. libbpf fills them in before the program is verified,
- * and with that before the arena is adopted.
+ * Variables in an arena. libbpf writes their values before it loads the program, which is
+ * before the adoption.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

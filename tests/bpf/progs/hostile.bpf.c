@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kfuncs on every map that there is in the system, whatever it is and whoever it
- * belongs to, from an iterator over maps.
+ * The kfuncs on every map of the system, of any type and owner, from an iterator over
+ * maps.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

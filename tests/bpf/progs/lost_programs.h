@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The programs of lost.bpf.c, for the module, and of lost_intree.bpf.c, for the
- * kernel's own kfuncs. Whoever includes this defines alloc_page_at() and
- * free_page_at().
+ * kernel's own kfuncs. Both define alloc_page_at() and free_page_at() first.
  *
  * The taker runs in a hard interrupt, so its CPU flushes no TLB for others before it
  * is done. If the address can be had while it hunts, it writes through the

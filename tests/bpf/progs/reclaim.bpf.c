@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A program that the kernel runs when it destroys an inode, and that does all an arena
- * allows if this happens in direct reclaim of a victim; see reclaim.h.
+ * A program that the kernel runs when it destroys an inode. In direct reclaim of a victim it
+ * makes every call that an arena allows; see reclaim.h.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

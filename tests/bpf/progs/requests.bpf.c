@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * One operation on an arena per run, as told by a request block. The same body
+ * One operation on an arena per run, given by a request block. The same body
  * runs as a sleepable program, under rcu_read_lock(), which on another CPU than the
  * caller's becomes hard interrupt context, and with bottom halves disabled.
  */
@@ -65,10 +65,10 @@ static __always_inline void free_each(struct arena_req *r)
 }
 
 /*
- * A page must come zeroed, keep what this program wrote while it owns it, and
- * go away. An allocation may fail; that is counted in r->addr. What is at or above
- * the address there, if any, others use and free: who allocates faster than the queue
- * is drained gets that far, and leaves such a page alone.
+ * A page must come zeroed and keep what this program wrote while it owns it. Failed
+ * allocations are counted in r->addr. If r->addr is set, others use and free the pages
+ * from that address on; a program that allocates faster than the queue is drained gets
+ * there and does not touch such a page.
  */
 static __always_inline __u64 churn(struct arena_req *r)
 {

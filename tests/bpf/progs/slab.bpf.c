@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Objects of arena_nolock_slab.h: by request, and in a storm in which programs in
- * tasks, timers and NMIs exchange objects through a table. An object is marked by who
- * allocates it; who takes it out of the table has to find the mark, and frees it.
+ * Objects of arena_nolock_slab.h: by request, and in a storm in which programs in tasks,
+ * timers and NMIs exchange objects through a table. A program marks the object that it
+ * allocates. The program that takes it from the table checks the mark and frees it.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -53,7 +53,7 @@ static __noinline int exchange(__u32 ctx)
 		return 0;
 	}
 	mark = (__u64)p;
-	/* Nobody else may have it: each word is zero until it is written here. */
+	/* No other program has it: each word is zero until it is written here. */
 	for (i = 0; i < SLAB_WORDS; i++)
 		if (__sync_val_compare_and_swap(&p[i], 0, mark + i))
 			__sync_fetch_and_add(&dirty, 1);
@@ -98,7 +98,7 @@ int slab_in_nmi(void *ctx)
 	return 0;
 }
 
-/* Everything in the table goes back. */
+/* Free every object in the table. */
 SEC("syscall")
 int slab_empty(void *ctx)
 {

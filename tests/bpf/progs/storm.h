@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What storm.bpf.c and test_storm.c share. An arena in a storm is either wild, where
- * everybody frees whatever they like, or owned: there each allocation is in one
- * entry of a table, who takes the entry out has the pages to himself, and what was
- * written there has to be there still.
+ * What storm.bpf.c and test_storm.c share. An arena in a storm is wild or owned. In a
+ * wild one every program frees any page. In an owned one each allocation is in one entry
+ * of a table; the program that takes the entry out owns the pages and finds in them what
+ * was written there.
  */
 #ifndef STORM_H
 #define STORM_H

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Programs that do nothing. The kernel patches the code of a tracepoint when its first
- * or second program comes or goes, and an emulated CPU may run into the breakpoint of it
- * when it is gone; see emulator_fault() in run_qemu.sh. With two of these there all the
- * time, storms come and go without it.
+ * Programs that do nothing. The kernel patches the code of a tracepoint when its first or
+ * second program is attached or detached. An emulated CPU may then execute the breakpoint
+ * after it is gone, see emulator_fault() in the harness. With two programs attached all the
+ * time, storms attach and detach theirs without such a patch.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A program that allocates, one page after the other, in a task or an interrupt that the
- * kernel lets use its emergency reserves. See watermark.h.
+ * A program that allocates one page after the other in a task or an interrupt that may use
+ * the kernel's emergency reserves. See watermark.h.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>

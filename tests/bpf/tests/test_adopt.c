@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Adoption: a stock arena that is in use becomes one of the module's. What it
- * held is still there, who had it mapped still has it, and the kernel's own
- * kfuncs do no harm to it any more.
+ * Adoption: the module takes a stock arena that is in use. The arena keeps its pages,
+ * reservations and mappings, and the kernel's own kfuncs can no longer change it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -652,7 +651,7 @@ TEST_LONG(adopt, frees_delayed, 120,
 		stock_call(stock, true, REQ_FREE, raw.base, 60);
 		ASSERT(wait_for(adopt(&a, &raw), 20000), "load");
 		pthread_join(t, NULL);
-		ASSERT_EQ(k.err, 0, "error of who held the lock");
+		ASSERT_EQ(k.err, 0, "error of the lock's holder");
 		ASSERT_EQ(arena_pages(&a), 4, "populated pages");
 		ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, arena_page(&a, 60), 4, 61), 0,
 			  "pages that differ");

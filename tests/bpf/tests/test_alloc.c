@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Allocation: which addresses, which pages, which arguments are refused, and
- * that a failure leaves nothing behind.
+ * Allocation: which addresses and pages a call gets, which arguments it refuses, and that
+ * a failed call leaves nothing behind.
  */
 #define _GNU_SOURCE
 #include <errno.h>

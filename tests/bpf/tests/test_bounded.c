@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A process that has no more than an arena's descriptor can map the arena and then
- * stand still: throttled, short of memory, or stuck behind a filesystem with its
- * mmap_lock held. Frees and allocations of pages that it does not map must not wait
- * for it, queued ones included, nor must those of other arenas.
+ * A process that only has an arena's descriptor can map the arena and then stand still:
+ * throttled, short of memory, or blocked by a filesystem with its mmap_lock held. Frees and
+ * allocations of pages that it does not map must not wait for it. Neither must queued frees,
+ * nor calls on other arenas.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,9 +35,9 @@
 #define PAGES (TABLES * TABLE_PAGES)
 
 /*
- * How long it is measured, and what calls may take. The module sleeps some 10 ms at
- * most. The rest is for an emulator on a machine with other work. A process throttled
- * by memory.high sleeps for 2 s.
+ * How long the tests measure, and how long calls may take. The module sleeps some 10 ms
+ * at most; the rest is for an emulator on a busy machine. A process throttled by
+ * memory.high sleeps for 2 s.
  */
 #define MEASURE_MS 2000L
 #define CONTROL_MS 700L
@@ -56,7 +56,7 @@ struct room {
 
 typedef void hostile_fn(struct room *r);
 
-/* Processes, as many as there are, that live as long as the test wants. */
+/* A process that runs @fn until stop_all(). */
 static bool start(struct room *r, hostile_fn *fn)
 {
 	pid_t pid;
@@ -122,7 +122,7 @@ static struct took measure(struct arena *a, long ms)
 	return took_of(us, n);
 }
 
-/* Does what was queued get free? Each try may wait for the queue. */
+/* Does a queued range get free? Each try drains the queue. */
 static bool range_freed(struct arena *a, char *page)
 {
 	if (!wait_for(!arena_reserve(a, SLEEPABLE, page, 1), 5000))
@@ -157,12 +157,12 @@ static bool queued_free(struct arena *a, long pgoff)
 	return freed;
 }
 
-/* All that has to work while another process stands still. */
+/* Calls that must work while another process stands still. */
 static void check_others(struct room *r)
 {
 	struct took c, t;
 
-	/* What the process costs all others, by the CPUs that it uses. */
+	/* The control: the hostile process also uses CPU time. */
 	c = measure(&r->apart, CONTROL_MS);
 	took_print("the same in an arena that it does not map", c);
 	t = measure(&r->arena, MEASURE_MS);
@@ -274,7 +274,7 @@ TEST_LONG(bounded, throttled, 120,
 	against(be_throttled, NULL);
 }
 
-/* Memory that can be reclaimed, and page tables for which it has to be. */
+/* Reclaimable memory, and page tables for which the kernel must reclaim it. */
 static void be_limited(struct room *r)
 {
 	const long bytes = 6 << 20;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kfuncs from every context (ctx_each.bpf.c). The same story each time: a
- * program gets pages and reservations, user space finds in its mapping what the
- * program wrote and changes it, the program sees that and frees everything, and
- * the addresses come back with zeroed pages. Then many rounds of getting, using
- * and freeing a page.
+ * The kfuncs from each context (ctx_each.bpf.c). Every test takes the same steps: a program
+ * allocates and reserves; user space finds what the program wrote and changes it; the
+ * program finds the changes and frees everything; the addresses come back with zeroed
+ * pages. Then the program allocates, uses and frees a page many times.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,7 +31,7 @@
 #define PORT 7311
 
 static struct pc_layout pc;
-/* What the verifier says, if somebody wants to know. */
+/* The log of the verifier, if a test requests it. */
 static char verifier_log[1 << 16];
 static bool want_log;
 
@@ -320,7 +319,7 @@ static void story(struct env *e, const struct way *way)
 		check_alloc(e, sh->pattern);
 		ASSERT_OK();
 		COMMAND(e, way, CTX_FREE);
-		ASSERT_EQ(sh->wrong, 0, "words that user space wrote and the program missed");
+		ASSERT_EQ(sh->wrong, 0, "words of user space that the program did not find");
 		check_freed(e, way);
 		ASSERT_OK();
 	}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Contexts that test_ctx_each.c leaves out, and what is special about them: a
- * sleepable program that may not sleep, many pages from one NMI, and allocations
- * on top of one that was stopped while it held the lock of the same arena.
+ * Contexts that test_ctx_each.c leaves out: sections of a sleepable program that cannot
+ * sleep, many pages in one NMI, and allocations that interrupt a call on the same arena
+ * while it holds the tree's lock.
  */
 #define _GNU_SOURCE
 #include <errno.h>

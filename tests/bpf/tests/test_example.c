@@ -30,7 +30,7 @@ static pid_t start(const char *const *argv)
 	pid_t pid;
 	int fd;
 
-	/* The file of before is somebody else's, even if that one writes still. */
+	/* An earlier process may still write to the old file. */
 	unlink(OUT);
 	pid = fork();
 	if (pid)
@@ -260,7 +260,7 @@ TEST_LONG(example, flows, 120,
 	ASSERT(wait_for(number_before(" flows in") >= 0, 30000), "%s", output());
 	send_packets(AF_INET, 20000, 300, 3);
 	ASSERT_OK();
-	/* Each packet is 8 bytes of data, 42 of headers. Nobody listens, and ICMP tells. */
+	/* Each packet is 8 bytes of data, 42 of headers. No socket listens, so ICMP errors follow. */
 	ASSERT(wait_for(line_with("127.0.0.1:20299 ", "          3          150"), 20000),
 	       "flow 299: %.1500s", output());
 	ASSERT(number_before(" flows in") >= 300, "%ld flows", number_before(" flows in"));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Accesses to pages that were not allocated by a program: from user space,
- * which brings them in, and from BPF, which reads zero and writes nothing.
+ * Accesses to pages that no program allocated: user space populates them, BPF reads zero
+ * and writes nothing.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -322,8 +322,8 @@ TEST(fault, exact_count,
 }
 
 /*
- * Who is in get_user_pages() for a page that is being freed, the drain, and who waits
- * to write to the address space, must not wait for each other in a ring.
+ * A task in get_user_pages() for a page that is being freed, the drain, and a writer of
+ * mmap_lock must not wait for each other in a circle.
  */
 struct gup {
 	char *addr;
@@ -344,7 +344,7 @@ static void *gup_read(void *arg)
 	return NULL;
 }
 
-/* ptrace() and /proc/pid/mem cannot give mmap_lock up meanwhile. */
+/* ptrace() and /proc/pid/mem cannot drop mmap_lock while they wait. */
 static void *gup_mem(void *arg)
 {
 	struct gup *g = arg;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Freeing: what is gone when, for whom, and that nonsense, repetition and
- * races do no harm.
+ * Freeing: when programs and processes lose the page, and that invalid, repeated and racing frees do no
+ * harm.
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -316,10 +316,12 @@ TEST(free, race_mixed, "two CPUs can free the same pages at once, only one of th
 	race_frees(SLEEPABLE, UNDER_RCU);
 }
 
+#define CHURN 1500
+
 static void race_churn(enum context cx0, enum context cx1)
 {
-	struct arena_req r0 = { .op = REQ_CHURN, .cnt = 3000, .node = -1, .val = 1ULL << 40 };
-	struct arena_req r1 = { .op = REQ_CHURN, .cnt = 3000, .node = -1, .val = 2ULL << 40 };
+	struct arena_req r0 = { .op = REQ_CHURN, .cnt = CHURN, .node = -1, .val = 1ULL << 40 };
+	struct arena_req r1 = { .op = REQ_CHURN, .cnt = CHURN, .node = -1, .val = 2ULL << 40 };
 	struct arena a;
 
 	if (nr_cpus < 2)
@@ -328,7 +330,7 @@ static void race_churn(enum context cx0, enum context cx1)
 	ASSERT(race(&a, cx0, cx1, &r0, &r1), "run");
 	ASSERT_EQ(r0.ret, 0, "rounds gone wrong on the first CPU");
 	ASSERT_EQ(r1.ret, 0, "rounds gone wrong on the second CPU");
-	ASSERT(r0.addr < 3000 || r1.addr < 3000, "no allocation succeeded");
+	ASSERT(r0.addr < CHURN || r1.addr < CHURN, "no allocation succeeded");
 	ASSERT(arena_settle(&a, 0), "%ld pages left", arena_pages(&a));
 	ASSERT(arena_alloc_wait(&a, SLEEPABLE, NULL, 256) == a.base, "the whole arena afterwards");
 	ASSERT_EQ(user_diff(a.base, 256, 0), 0, "words that are not zero");
@@ -408,7 +410,7 @@ static void race_faults(enum context ctx, bool write)
 	pin_cpu(0);
 	ASSERT(wait_for(atomic_load(&h.reads) > 0, 10000), "the other thread does not run");
 	for (round = 0; round < 400; round++) {
-		/* Whoever was first, the page is there afterwards. */
+		/* By allocation or by fault, the page is there afterwards. */
 		arena_alloc_once(&a, ctx, a.base, 1);
 		if (round % 8 == 7) {
 			/* A free that is still at work may come between the steps. */
@@ -520,8 +522,8 @@ static void *writer_main(void *arg)
 }
 
 /*
- * Frees @pages pages in each of @rounds iterations, in the last one with nobody else;
- * *@ns gets the longest free of the round that had the shortest one.
+ * Frees @pages pages in each of @rounds iterations, the last one without a writer;
+ * *@ns gets the shortest, over the rounds, of the longest free in a round.
  */
 static void free_in_iter(__u32 pages, int rounds, struct iter_bpf **skelp, __u64 *ns)
 {
@@ -555,7 +557,7 @@ static void free_in_iter(__u32 pages, int rounds, struct iter_bpf **skelp, __u64
 			atomic_store(&w.stop, 1);
 			pthread_join(t, NULL);
 		}
-		/* As many runs as there can be. */
+		/* As many spans as possible. */
 		for (i = 64; i < pages; i += 2)
 			user_mark(w.arena + i * PAGE, 1, 1);
 		fd = bpf_iter_create(bpf_link__fd(link));
@@ -563,7 +565,7 @@ static void free_in_iter(__u32 pages, int rounds, struct iter_bpf **skelp, __u64
 		while (read(fd, buf, sizeof(buf)) > 0)
 			;
 		close(fd);
-		/* Not all rounds find somebody waiting; with nobody, all of it is done at once. */
+		/* Some rounds meet no waiting writer; then the free completes at once. */
 		if (round < rounds - 1 && skel->bss->longest_ns < *ns)
 			*ns = skel->bss->longest_ns;
 		skel->bss->longest_ns = 0;

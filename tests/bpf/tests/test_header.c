@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Objects that were built from header/ and arena_nolock.h without vmlinux.h, and
- * with one that declares the kernel's own kfuncs, in both forms that bpftool is
- * known to give them. That they were built is half of the test; the other half
- * is that the calls still find their kfuncs.
+ * Objects built from progs/header/ and arena_nolock.h: without vmlinux.h, and with one that
+ * declares the kernel's own kfuncs in either of the two forms that bpftool is known to
+ * write. The build is half of the test; the other half is that the calls find their kfuncs.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What somebody who may load BPF programs, or who was handed an arena, can try on
- * others through the module: see docs/security.md. Arguments of all kinds, maps that
- * are none of theirs, old contents of pages, races around adoption and removal, and a
- * flood of messages.
+ * Attacks through the module by a user that may load BPF programs or got an arena's
+ * descriptor (docs/security.md): arguments of all kinds, maps of other users, old contents
+ * of pages, races with adoption and removal, and a flood of messages.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -54,7 +53,7 @@ enum page_state {
 	FREE,
 	PAGE_OURS,	/* allocated, with a mark in it */
 	RESERVED,
-	GOING,		/* freed by who cannot sleep: soon free */
+	GOING,		/* queued by a free that cannot sleep */
 };
 
 struct fuzz {
@@ -137,7 +136,7 @@ static bool fuzz_has_room(const struct fuzz *f, uint32_t cnt)
 	return false;
 }
 
-/* Others wait in their own time; who can sleep takes what is queued as free. */
+/* Callers that can sleep wait for queued slots. */
 static bool fuzz_may_be_free(const struct fuzz *f, uint32_t from, uint32_t cnt)
 {
 	return !fuzz_any(f, from, cnt, PAGE_OURS) && !fuzz_any(f, from, cnt, RESERVED);
@@ -155,7 +154,7 @@ static void fuzz_alloc(struct fuzz *f)
 	char *p = arena_alloc_args(&f->arena, f->ctx, (void *)addr, cnt, node, flags);
 
 	if (!p) {
-		/* Nothing was in the way of who can wait for memory. */
+		/* A caller that can sleep had no reason to fail. */
 		ASSERT(!sane || f->ctx != SLEEPABLE ||
 		       (addr ? !fuzz_all_free(f, pgoff, cnt) : !fuzz_has_room(f, cnt)),
 		       "no %u pages at %#llx, where they are free", cnt, (unsigned long long)addr);
@@ -360,7 +359,7 @@ static void *scribble_fn(void *arg)
 	return NULL;
 }
 
-/* Freed in one way while somebody writes to it, and looked at in all ways. */
+/* A thread writes to pages while a program frees them; then all views are checked. */
 static void stale_round(struct arena *a, enum context freed, enum context taken)
 {
 	struct scribble w = { .base = a->base };
@@ -409,7 +408,7 @@ TEST_LONG(hostile, stale, 120,
 
 		if (nr_cpus < 2 && (freed == HARDIRQ || taken == HARDIRQ))
 			continue;
-		/* With room left, freed pages are used again at once, in the reserve. */
+		/* With room left, the pool reuses freed pages at once. */
 		ASSERT(arena_open(&a, 2 * STALE_PAGES, BPF_F_SEGV_ON_FAULT), "load");
 		stale_round(&a, freed, taken);
 		ASSERT_OK();
@@ -441,7 +440,7 @@ struct shared_arena {
 	__u32 pages;
 };
 
-/* One of those who are after the same arena; what they do depends on who they are. */
+/* A process that uses a contested arena, in one of four ways. */
 static void intruder(const struct shared_arena *a, int who)
 {
 	struct reject_bpf *reject;
@@ -509,7 +508,7 @@ TEST_LONG(hostile, loaders, 90,
 				intruder(&a, i);
 			}
 		}
-		/* They die one after the other, wherever they are. */
+		/* Kill one after the other, at random moments. */
 		for (i = 0, alive = 0; i < 8; i++) {
 			usleep(rnd() % (100000 * patience));
 			alive += !waitpid(pids[i], NULL, WNOHANG);
@@ -714,7 +713,7 @@ TEST(hostile, user,
 }
 
 /*
- * Mappings that a child has inherited, which 6.12 allows to who asks for it
+ * Mappings that a child has inherited, which 6.12 allows after MADV_DOFORK
  */
 
 /* A child that has our mapping, and does what a byte tells it. */
@@ -783,7 +782,7 @@ static void heir_stop(struct heir *h)
 #define SKIP_WITHOUT_DOFORK(s)							\
 	do {									\
 		if (madvise((s)->base, (s)->pages * PAGE, MADV_DOFORK))		\
-			SKIP("the kernel lets nobody inherit the mapping");	\
+			SKIP("the kernel lets no child inherit the mapping");	\
 	} while (0)
 
 TEST(hostile, heir,
@@ -829,7 +828,7 @@ static bool stock_to_inherit(struct arena *raw)
 	return true;
 }
 
-/* The child has what it had, and nothing of that once it is freed. */
+/* The child keeps its pages until they are freed. */
 static void heir_loses(struct heir *h, struct arena *a)
 {
 	__u64 val = 0;
@@ -875,7 +874,7 @@ TEST(hostile, heir_alone,
 	adopt_inherited(true);
 }
 
-/* Adopts while somebody else forks. */
+/* Adopts while another thread forks. */
 struct heir_adopter {
 	struct arena raw, arena;
 	bool ok;
@@ -931,7 +930,7 @@ TEST(hostile, heir_meanwhile, "adoption finds the mappings of children that are 
 #define CHAINS 4
 
 struct chains {
-	pid_t owner;			/* nothing goes on without the test */
+	pid_t owner;			/* the test; without it the chains end */
 	volatile int stop;
 	volatile int ended;		/* chains whose last process waits */
 	volatile int look;

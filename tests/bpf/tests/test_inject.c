@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Allocations that fail: each in its turn, or a part of them, on kernels that have
- * fault injection.
+ * Allocations that fail, one at a time or a share of them, on kernels with fault injection.
  *
- * A walk does the same thing again and again, and the n-th time the n-th allocation
- * of this task fails, until there is no n-th any more. After each step the arena is
- * what it was, or what it should have become, the error is the documented one, and
- * trying again works. Allocations of workers and interrupts have no number; they fail
- * with a probability. What is forgotten on the way is for the runner to find, at the
- * end, with kmemleak.
+ * A walk repeats one operation. The n-th repetition makes the n-th allocation of this task
+ * fail, until an operation has fewer than n. After each step the arena is unchanged or as
+ * after success, the error is the documented one, and a retry works. Allocations of workers
+ * and interrupts have no number; they fail with a probability. The runner looks for leaks
+ * with kmemleak at the end.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -512,7 +510,7 @@ TEST_LONG(inject, adopt_again, 120,
  * In use
  */
 
-/* The arena of a walk, with so small a reserve that it is not enough. */
+/* The arena of a walk, with a pool that is too small for it. */
 static bool walk_open(struct arena *a, __u32 pages)
 {
 	inject_open("16");
@@ -603,9 +601,9 @@ TEST_LONG(inject, alloc_softirq_off, 180,
 #define RUN_TRIES 50
 
 /*
- * One allocation while none of this task's page allocations works. What the run itself
- * needs has been used and given back a moment before, so it is there; but KASAN keeps
- * what is given back, so that at times the kernel needs a page for it.
+ * One allocation while all page allocations of this task fail. A run just before has
+ * left the memory that a run needs on the free lists. KASAN delays such memory, so at
+ * times the run needs a new page and fails; then try again.
  */
 static char *starved_alloc(struct arena *a, enum context ctx, void *addr, __u32 cnt)
 {
@@ -630,8 +628,8 @@ static char *starved_alloc(struct arena *a, enum context ctx, void *addr, __u32 
 }
 
 /*
- * Has a caller nothing to turn to but what is kept ready? On 7.x who cannot sleep has the
- * no-lock allocator, and that takes no part in fault injection.
+ * Is the pool the only source of pages? On 7.x callers that cannot sleep have the no-lock
+ * allocator, which is exempt from fault injection.
  */
 static bool always_starves(enum context ctx)
 {
@@ -666,7 +664,7 @@ TEST_LONG(inject, starved, 60, "without free pages, callers get NULL or pages of
 			ASSERT(arena_settle(&a, 0), "%ld pages", arena_pages(&a));
 			ASSERT(oracle_rest(a.fd), "round %d in context %d", round, ctx);
 
-			/* Only who cannot sleep has pages kept for it. */
+			/* Only callers that cannot sleep get pages of the pool. */
 			p = starved_alloc(&a, ctx, NULL, 8);
 			ASSERT(ctx == SLEEPABLE ? !p : p == a.base, "8 pages in context %d: %p",
 			       ctx, p);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module's own life: when it can be removed, what it leaves behind, and its
- * parameter. These tests unload and load the module; they leave it loaded.
+ * The life of the module: when it can be removed, and what it leaves behind. These tests
+ * unload and load the module; they leave it loaded.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +25,7 @@ static bool unload(void)
 	return wait_for(!mod_unload(), 10000);
 }
 
-/* rmmod has to be refused, and at once. */
+/* rmmod must fail, and at once. */
 static bool refused(void)
 {
 	int err = mod_unload();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who pays for the pages of an arena, and what happens when that one has no
- * more: the memory cgroup that created the map is charged, whoever allocates. Also
- * what is kept ready for callers that cannot sleep, which is charged as well.
+ * Memory cgroups: an arena is charged to the cgroup that created the map, whichever task
+ * allocates, and calls fail cleanly at that cgroup's limit.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -44,7 +43,7 @@ static void charged(const char *name, enum context ctx)
 	before = cg_get(name, "memory.current");
 	arena_free(&a, ctx, p, 2048);
 	ASSERT(arena_settle(&a, 0), "free not finished");
-	/* What a reserve has grown to it gives back in steps of two seconds. */
+	/* The pool releases its excess in steps of two seconds. */
 	ASSERT(wait_for(before - cg_get(name, "memory.current") > 8 * MIB - SLACK, 20000),
 	       "the creator gets back %ld bytes of 8 MiB",
 	       before - cg_get(name, "memory.current"));
@@ -82,7 +81,7 @@ TEST(limits, charged_fault, "user faults are charged to the cgroup that created 
 static void limited(const char *name, enum context ctx)
 {
 	struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = 8192, .node = -1 };
-	/* There may be no more than what is kept ready. */
+	/* There may be no other pages than those of the pool. */
 	__u32 some = ctx == HARDIRQ || (ctx == UNDER_RCU && is_rt()) ? 64 : 512;
 	struct arena a;
 
@@ -169,7 +168,7 @@ static void fault_limited(const char *name, const char *cgroup)
 	else
 		ASSERT_EQ(WEXITSTATUS(status), SIGBUS, "signal that the access raised");
 
-	/* With room again, all goes on. */
+	/* With room again, allocations succeed. */
 	ASSERT(cg_set(name, "memory.max", 64 * MIB), "limit");
 	arena_free(&a, SLEEPABLE, a.base, 4096);
 	ASSERT(arena_settle(&a, 0), "free not finished");

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Writes after an allocation are never lost. A page is freed on one CPU and allocated
- * on another that has used it before, in an interrupt, and whose TLB therefore still
- * has a translation of the address. If the address is free before that translation is
- * gone, what the new owner writes ends in the old page.
+ * Writes after an allocation are never lost. One CPU frees a page and another allocates it
+ * in an interrupt. The second CPU has used the page before, so its TLB still has a
+ * translation of the address. If the address were free before that translation is gone, the
+ * new owner would write to the old page.
  *
- * The same with mappings in user space, which must not show the old page either.
+ * The same with mappings of user space, which must not show the old page either.
  *
- * On 7.x the kernel's own arena loses writes. It is tried the same way, so that the
- * tests are known to see it.
+ * On 7.x the kernel's own arena loses writes. The tests try it in the same way to show that
+ * they detect lost writes.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -144,7 +144,7 @@ static void round_of(struct lost *l, bool queued, struct score *s)
 	ASSERT(wait_for(sh->phase == LOST_HUNT, 5000), "the other CPU does not begin");
 	ASSERT(!run(queued ? l->free_queued : l->free), "free");
 	ASSERT(wait_for(sh->phase == LOST_GOT, 5000), "the other CPU does not get the page");
-	/* Its interrupt has to be over, and what waited for that. */
+	/* Let its interrupt end, and the flushes that waited for that. */
 	usleep(3000);
 	ASSERT(!run(l->read), "read");
 	s->rounds++;
@@ -367,7 +367,7 @@ TEST(lost, user_intree,
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel's own arena does not work in all contexts");
 	if (!test_named("lost.user_intree"))
-		SKIP("it may hang the kernel's own fault handler for good; run if named");
+		SKIP("it may hang the kernel's own fault handler permanently; run if named");
 	watch_rounds(true, false, ROUNDS, &s);
 	ASSERT_OK();
 	if (!s.lost)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A module and a kernel that do not fit each other: loading is refused, the log says
- * why, and nothing of the module stays behind.
+ * A module and a kernel that do not fit each other: the load fails, the log says why, and
+ * nothing of the module stays behind.
  *
- * The kernel is the one that runs; it is the module that is doctored, in a copy. A
- * string of it is replaced by another of the same length: the release that it was
- * built for, the name of a symbol that it looks for, or an offset in its list.
+ * The kernel is the running one. The test changes a copy of the module: it replaces a
+ * string by another of the same length, such as the release that the module was built for,
+ * the name of a symbol that it looks up, or an offset in its list.
  *
- * And a module that fits, loaded where /sys is missing: group insmod.
+ * The group insmod loads a module that fits where /sys is missing.
  */
 #define _GNU_SOURCE
 #include <ctype.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which memory node a page comes from. The guest of `run_qemu.sh --numa` has three: node
- * 0 with CPU 0 and memory, node 1 with the other CPUs and none, and node 2 with memory
- * and no CPU, which is the nearest to node 1.
+ * Memory nodes. The guest of `run_qemu.sh --numa` has three: node 0 with CPU 0 and memory,
+ * node 1 with the other CPUs and no memory, and node 2 with memory and no CPU. Node 2 is the
+ * nearest to node 1.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -64,7 +64,7 @@ static int others(void *p, __u32 cnt, int node)
 	return n;
 }
 
-/* One page of @node, tried again until the reserve has one. */
+/* One page of @node, retried until the pool has one. */
 static bool one_page(struct arena *a, enum context ctx, int ask, int node)
 {
 	void *p = arena_alloc_args(a, ctx, NULL, 1, ask, 0);
@@ -82,7 +82,7 @@ static void check_node(struct arena *a, enum context ctx, int ask, int node)
 	int i, wrong = 0, nulls = 0;
 	void *p;
 
-	/* What an interrupt can get at has to be filled for that node first. */
+	/* An interrupt gets pages of the pool, which the worker fills for that node first. */
 	ASSERT(ctx != HARDIRQ ? one_page(a, ctx, ask, node) :
 	       wait_for(one_page(a, ctx, ask, node),
 			10000), "no page of node %d for %d", node, ask);
@@ -90,7 +90,7 @@ static void check_node(struct arena *a, enum context ctx, int ask, int node)
 		p = arena_alloc_args(a, ctx, NULL, 1, ask, 0);
 		nulls += !p;
 		wrong += p && node_of(p) != node;
-		/* A caller that cannot sleep has no more than the worker has had time for. */
+		/* Give the worker time to refill the pool. */
 		if (ctx == HARDIRQ && i % 16 == 15)
 			usleep(20000);
 	}

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The oracle itself: it sees what there is, and raises no alarm while an arena is in
- * use from all sides. That it raises one when something is wrong is for
- * tests/mutants.sh to show.
+ * The oracle itself: it counts what an arena has, and raises no alarm while an arena is in
+ * use from all contexts. tests/mutants.sh shows that it raises one for a fault.
  */
 #define _GNU_SOURCE
 #include <stdatomic.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages with memory errors. The kernel marks such a page and does not take it away from
- * the arena, whose pages are not on its LRU lists. The page must not be handed out again,
- * an access that faults on it raises the signal of a memory error, and everything around
- * it works as before. The pages of these tests stay lost to the guest.
+ * Pages with memory errors. The kernel marks such a page and leaves it in the arena, whose
+ * pages are not on its LRU lists. The module must not hand the page out again, a fault on it
+ * raises the signal of a memory error, and everything else works as before. The guest loses
+ * the pages of these tests.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +25,7 @@
 #define MADV_SOFT_OFFLINE 101
 #endif
 
-/* More than a reserve holds at first. */
+/* More than a new pool holds. */
 #define MANY 700
 
 static void need_memory_failure(void)
@@ -177,7 +177,7 @@ TEST(poison, live_soft, "an arena page cannot be taken offline softly, and keeps
 
 #define POOLED 64
 
-/* Frames of pages that have just been freed; most are in the reserve now. */
+/* Frames of pages that have just been freed; most are in the pool now. */
 static bool pooled(struct arena *a, __u64 *pfn)
 {
 	int i;
@@ -252,7 +252,7 @@ TEST(poison, queued, "a page that gets a memory error while its free is queued i
 	user_mark(a.base, POOLED, 1);
 	for (i = 0; i < POOLED; i++)
 		pfn[i] = pfn_of(arena_page(&a, i));
-	/* Some of them are still in the queue, some in the reserve, some are free. */
+	/* Some of them are still in the queue, some in the pool, some are free. */
 	for (i = 0; i < POOLED; i++) {
 		arena_free(&a, pool_cx(), arena_page(&a, i), 1);
 		offline(HARD_OFFLINE, pfn[i]);

@@ -21,8 +21,8 @@
 #define SLACK (2 * MIB)
 
 /*
- * Bursts in interrupts, until the memory kept ready has grown by @bytes over
- * @before. Each takes all that is ready, and gives it back.
+ * Bursts in interrupts, until the pool has grown by @bytes over @before. Each burst takes
+ * the whole pool and frees it.
  */
 static bool grow_pool(struct arena *a, const char *name, long before, long bytes)
 {
@@ -65,7 +65,7 @@ TEST(pool, grows, "the pool grows with demand and shrinks when memory is short")
 	arena_free(&a, HARDIRQ, a.base, a.pages);
 	ASSERT(arena_settle(&a, 0), "free not finished");
 
-	/* This has all shrinkers give back what they can. */
+	/* Run all shrinkers. */
 	ASSERT(wait_for(write_file("/proc/sys/vm/drop_caches", "2") &&
 			cg_get("grows", "memory.current") - before < SLACK, 5000),
 	       "%ld bytes more than at first", cg_get("grows", "memory.current") - before);
@@ -125,7 +125,7 @@ TEST(pool, reclaimed, "reclaim of a cgroup takes the excess of that cgroup's poo
 	others = arena_stat(&other, "pool_nr", NULL);
 	ASSERT(others > 1024, "%ld pages ready in the other arena", others);
 
-	/* The kernel says whether it got all of that; what it got has to be enough. */
+	/* The kernel may reclaim less than requested; 4 MiB are enough. */
 	cg_set("reclaimed", "memory.reclaim", 8 * MIB);
 	ASSERT(cg_get("reclaimed", "memory.current") < most - 4 * MIB,
 	       "%ld KiB of %ld are still there", cg_get("reclaimed", "memory.current") / 1024,
@@ -137,7 +137,7 @@ TEST(pool, reclaimed, "reclaim of a cgroup takes the excess of that cgroup's poo
 	arena_close(&other);
 }
 
-/* How long a test lets a program fail, and how many calls fail at least. */
+/* How long a program keeps failing, and in how many calls at least. */
 #define FAIL_MS 3000
 #define FAIL_CALLS 100
 
@@ -151,7 +151,7 @@ TEST(pool, refill_backoff,
 		SKIP("needs two CPUs");
 	ASSERT(arena_open_in("backoff", &a, 16384), "load");
 	ASSERT(cg_limit("backoff", 0), "limit");
-	/* Until nothing is left, neither ready nor below the limit. */
+	/* Use up the pool and the room below the limit. */
 	ASSERT(wait_for(!arena_alloc_once(&a, HARDIRQ, NULL, 1) &&
 			!arena_alloc_once(&a, SLEEPABLE, NULL, 1), 20000), "no limit");
 
@@ -164,21 +164,21 @@ TEST(pool, refill_backoff,
 			calls++;
 		usleep(2000);
 	}
-	/* What was charged in advance on another CPU, or is freed in the cgroup meanwhile. */
+	/* Charges in advance on another CPU, and frees in the cgroup, allow a few. */
 	ASSERT(got < 128, "%ld pages at the limit", got);
 	ms = now_ms() - begin;
 	refills = arena_stat(&a, "refills", NULL) - refills;
 	printf("# %ld calls, %ld refills in %ld ms\n", calls, refills, ms);
-	/* Eight that double the time between two, and then one a second. */
+	/* The interval doubles eight times, then there is one refill a second. */
 	ASSERT(refills <= 10 + ms / 1000, "%ld refills in %ld ms", refills, ms);
 	ASSERT(refills > 0, "no refill at all");
 
-	/* At most a second later, and the time that it takes to run. */
+	/* The next refill comes within a second, plus the time to run. */
 	ASSERT(cg_set("backoff", "memory.max", 64 * MIB), "limit");
 	begin = now_ms();
 	ASSERT(wait_for(arena_alloc_once(&a, HARDIRQ, NULL, 1), 1000 + 1000), "no page again");
 	printf("# a page after %ld ms\n", now_ms() - begin);
-	/* And from then on without any delay: each burst finds what was promised. */
+	/* From then on without delay: each burst gets the promised pages. */
 	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 2000), "not filled again");
 	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
 	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 1000), "not filled at once");
@@ -210,7 +210,7 @@ TEST(pool, refill_spares_cache,
 		SKIP("needs two CPUs");
 	ASSERT(arena_open_in("cache", &a, 16384), "load");
 	ASSERT(cg_enter("cache"), "enter");
-	/* Memory that is given up like clean page cache, which needs a file system. */
+	/* Memory that the kernel drops like clean page cache, without a filesystem. */
 	cache = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		     0);
 	ASSERT(cache != MAP_FAILED, "mmap");
@@ -222,7 +222,7 @@ TEST(pool, refill_spares_cache,
 	ASSERT_EQ(kept(cache, pages), pages, "pages at first");
 	ASSERT(cg_limit("cache", 0), "limit");
 
-	/* More than the cgroup has. All that is ready is taken, and put back. */
+	/* More than the cgroup has: each call takes the whole pool and puts it back. */
 	for (i = 0; i < 100; i++) {
 		ASSERT(!arena_alloc_once(&a, HARDIRQ, NULL, 15000), "58 MiB");
 		usleep(10000);
@@ -231,7 +231,7 @@ TEST(pool, refill_spares_cache,
 	printf("# %ld pages of %ld left, %ld ready\n", left, pages, (long)arena_stat(&a, "pool_nr", NULL));
 	ASSERT(left * PAGE > pages * PAGE - 6 * MIB, "%ld pages of %ld left", left, pages);
 
-	/* What is promised is worth it. */
+	/* For the promised pages, reclaim is justified. */
 	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
 	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 5000), "not filled again");
 	munmap(cache, pages * PAGE);
@@ -263,11 +263,11 @@ static void without_pool(void)
 
 	ASSERT(arena_open_in("no_pool", &a, 16384), "load");
 	ASSERT(cg_limit("no_pool", 8 * MIB), "limit");
-	/* Half of them are there, and have to go somewhere. */
+	/* Half of them are there, and must be released. */
 	ASSERT(!arena_alloc_once(&a, UNDER_RCU, NULL, 4096), "16 MiB with 8 MiB left");
 	ASSERT(!arena_alloc_once(&a, BH_OFF, NULL, 4096), "16 MiB with 8 MiB left");
 	ASSERT(arena_settle(&a, 0), "%ld pages after the failure", arena_pages(&a));
-	/* They come back once a worker has run, not to a caller that does not wait. */
+	/* They are available once a worker has run. */
 	ASSERT(arena_alloc_wait(&a, UNDER_RCU, NULL, is_rt() ? 1 : 512) == a.base || is_rt(),
 	       "no pages afterwards");
 	ASSERT(arena_alloc_wait(&a, SLEEPABLE, a.base + 1024 * PAGE, 512), "no pages afterwards");

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The same BPF object with the module and without it. What is to happen:
+ * One BPF object with the module and without it:
  *
- *	kernel		without the module		with it
- *	6.12		refused, and told why		works, module
- *	7.x		works, the kernel's kfuncs	works, module
+ * 	kernel		without the module		with it
+ * 	6.12		refused, with a reason		works, module
+ * 	7.x		works, the kernel's kfuncs	works, module
  *
  * The group nomod runs before the module is loaded.
  */

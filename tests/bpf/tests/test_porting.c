@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A call of the kernel's own kfuncs that is left over in an object which uses the module
- * fails, and docs/porting.md has the command that finds it.
+ * A left-over call of the kernel's own kfuncs fails on an adopted arena. docs/porting.md
+ * has the command that finds it.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

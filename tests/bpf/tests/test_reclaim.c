@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the module allocates can make the kernel reclaim memory, in the same task.
- * Reclaim destroys inodes, and runs LSM programs that may use the very arena for
- * which the memory is meant. So no allocation may be made where such a program would
- * wait for its own task.
+ * An allocation by the module can make the kernel reclaim memory in the same task. Reclaim
+ * destroys inodes, and thereby runs LSM programs, which may use the arena for which the
+ * module allocates. So the module must not allocate where such a program would wait for its
+ * own task.
  *
- * Each test makes one path of the module allocate in a process of its own, the
- * victim, when memory is short and there are inodes to reclaim. A program attached to
- * the destruction of inodes allocates, reserves and frees in two arenas, and frees the
- * page that the victim is about to get.
+ * Each test makes one path of the module allocate in a process of its own, the victim, while
+ * memory is short and there are inodes to reclaim. A program attached to the destruction of
+ * inodes allocates, reserves and frees in two arenas, and frees the page that the victim is
+ * about to get.
  *
- * A limit makes the kernel reclaim only for what is charged to the cgroup. So reclaim
- * is not reached in what the module allocates for itself: its data about a mapping (mmap,
- * copies), and the memory for a batch of spans. Nothing of the module is held there, and
- * for what the kernel holds, reclaim.in_mmap has a program run with mmap_lock held for write.
+ * A limit makes the kernel reclaim only for allocations that are charged to the cgroup. So
+ * the module's own data, for a mapping (mmap, copies) or for a batch of spans, does not reach
+ * reclaim here. The module holds nothing there. The kernel holds mmap_lock for write, and
+ * reclaim.in_mmap runs a program with it.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -169,7 +169,7 @@ static int make_inodes(void)
 	       walk("/proc/sys", 0, 2000);
 }
 
-/* Fill our cgroup with inodes, and leave it so many bytes besides. */
+/* Fill our cgroup with inodes, and leave it @bytes. */
 static void tighten(long bytes)
 {
 	make_inodes();

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Reservations: addresses that nobody gets until they are freed.
- */
+/* Reservations: no allocation gets their addresses until a free ends them. */
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The scratch page of 7.x: a kernel access to an unmapped arena page, made here
- * by kfuncs of a test module, leaves the kernel's scratch page mapped in its
- * place. To everybody else the page must still be as free as it was.
+ * The scratch page of 7.x: an access by kernel code to an unmapped arena page leaves the
+ * kernel's scratch page in its place. Kfuncs of a test module make these accesses. For
+ * programs and user space the slot must still be free.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -243,7 +243,7 @@ TEST_LONG(slab, storm, 120,
 	       (unsigned long long)rounds[SLAB_NMI], (unsigned long long)s->data->slab.pages);
 	ASSERT(rounds[SLAB_TASK] > 100 && rounds[SLAB_NMI] > 20, "not enough of each");
 	ASSERT_EQ(s->bss->dirty, 0, "words of new objects that were not zero");
-	ASSERT_EQ(s->bss->strange, 0, "words of kept objects that somebody changed");
+	ASSERT_EQ(s->bss->strange, 0, "words of kept objects that changed");
 	ASSERT_EQ(s->bss->failed, 0, "objects that were not to be had");
 	run(s->progs.slab_empty);
 	ASSERT_EQ(s->data->slab.objects, 0, "objects left");

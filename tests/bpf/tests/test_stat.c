@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * What people can see: the counters in debugfs, the tracepoints, bpftool.
- */
+/* What users see: the counters in debugfs, the tracepoints, and bpftool. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>

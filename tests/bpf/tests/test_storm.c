@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Storms: everything at once, at random, for as long as told. In rounds of some
- * seconds, arenas are used from programs in all contexts with NMIs throughout, and
- * from processes that fault, map, unmap, fork and get killed, while CPUs go and
- * come, memory gets short, limits change, and programs and arenas come and go. The
- * oracle looks on. At the end of a round everything is closed, the module is
- * removed, and memory has to be back.
+ * Storms: random operations from every context, for the given time. In rounds of some
+ * seconds, programs in all contexts use arenas, with NMIs throughout, and processes fault,
+ * map, unmap, fork and get killed. Meanwhile CPUs go offline and come back, memory gets
+ * short, limits change, and programs and arenas come and go, and the oracle checks. Each
+ * round ends with everything closed, the module removed, and the memory back.
  *
- * In a wild arena everybody frees what they like. In an owned one each page belongs
- * to somebody, and has to keep what was written there. See storm.h.
+ * In a wild arena every program frees any page. In an owned arena each page has an owner and
+ * must keep what the owner wrote. See storm.h.
  *
- * Each process has numbers of its own from the seed; what the scheduler makes of
- * them differs all the same.
+ * Each process derives its numbers from the seed; the scheduler still makes runs differ.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -45,7 +43,7 @@
 #define CGROUP_RECLAIM "storm_reclaim"
 #define MIB (1024 * 1024L)
 
-/* What the third arena may cost at first. It wants four times as much. */
+/* What the third arena may cost at first, a quarter of what it requests. */
 #define LIMIT (8 * MIB)
 
 /* Length of a round, and how many there are unless --minutes says how long. */
@@ -142,7 +140,7 @@ static int run_raw(struct storm_arena *a, __u32 n, int cpu)
 	return bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.storm_raw), &opts);
 }
 
-/* What the table of an owned arena says is there, read by user space. */
+/* User space finds what the table of an owned arena says. */
 static void check_owned(struct storm_arena *a)
 {
 	__u32 i, j;
@@ -188,7 +186,7 @@ static void work_raw(void)
 		run_raw(&arenas[rnd() % ARENAS], 1 + rnd() % 16, (int)(rnd() % (nr_cpus + 1)) - 1);
 }
 
-/* The mapping is not inherited: everybody makes their own, and loses it at times. */
+/* The mapping is not inherited: each process makes its own, and unmaps it at times. */
 static void work_user(void)
 {
 	struct storm_arena *a = &arenas[rnd() % 2 ? WILD : OWNED];
@@ -223,7 +221,7 @@ static void work_user(void)
 	}
 }
 
-/* Children that touch an arena, and die somewhere on the way. */
+/* Children that touch an arena until they are killed. */
 static void work_fork(void)
 {
 	while (!over()) {
@@ -247,7 +245,7 @@ static void work_fork(void)
 	}
 }
 
-/* Arenas and programs that come and go, in the middle of their work, too. */
+/* Arenas and programs that are closed or killed in the middle of their work. */
 static void work_life(void)
 {
 	while (!over()) {
@@ -295,8 +293,8 @@ static void work_cpus(void)
 }
 
 /*
- * The limit of the third arena is only raised: one below what is used would have the
- * kernel look for somebody to kill. With KASAN that may be more than the arena costs.
+ * The limit of the third arena only rises: below the cgroup's usage the kernel would
+ * start the OOM killer. With KASAN the usage may be more than the arena costs.
  */
 static bool set_limit(long bytes)
 {
@@ -312,7 +310,7 @@ static bool first_limit(void)
 	return set_limit(bytes > LIMIT ? bytes : LIMIT);
 }
 
-/* Memory that others need, shrinkers, and a limit that is hit again and again. */
+/* Take memory from the arenas, run shrinkers, and raise a limit that they reach. */
 static void work_memory(void)
 {
 	while (!over()) {
@@ -423,7 +421,7 @@ static void work_poison(void)
 	}
 }
 
-/* As long as there are arenas the module stays, whoever wants it to go. */
+/* rmmod must fail while there are arenas. */
 static void work_module(void)
 {
 	while (!over()) {
@@ -463,7 +461,7 @@ static void open_all(void)
 		ASSERT(storm_open(&arenas[i], i), "arena %d: %s", i, strerror(errno));
 	}
 	ASSERT(cg_enter(""), "cgroup");
-	/* Nobody allocates yet. */
+	/* No program allocates yet. */
 	ASSERT(first_limit(), "limit");
 	for (i = 0; i < ARENAS; i++)
 		ASSERT(!storm_bpf__attach(arenas[i].skel), "attach to arena %d", i);
@@ -529,7 +527,7 @@ static const char *const cx_names[STORM_CXS] = {
 	[STORM_SOFTIRQ] = "softirq", [STORM_NMI] = "NMI", [STORM_RECLAIM] = "reclaim",
 };
 
-/* It did blow: something was asked for in each context, and often given. */
+/* The storm was one: programs ran in each context, and got pages. */
 static void check_force(int round)
 {
 	unsigned long long ops = 0, got = 0, none = 0, nmi = 0, reclaim = 0;
@@ -596,7 +594,7 @@ static void close_all(void)
 	memset(arenas, 0, sizeof(arenas));
 }
 
-/* What has to come back, in KiB. */
+/* Memory that must come back, in KiB. */
 struct usage {
 	long free, slab, percpu, pagetables, cgroup;
 };
@@ -642,8 +640,8 @@ static void one_round(int round, struct usage *u)
 }
 
 /*
- * A leak shows in each round. The first ones warm up caches that the kernel keeps,
- * and a few rounds say little, so that they are allowed more.
+ * A leak shows in each round. The first rounds fill caches that the kernel keeps. With
+ * few rounds the median says little, so the bound is higher.
  */
 static void check_usage(const struct usage *u, int rounds)
 {
@@ -701,7 +699,7 @@ TEST_LONG(storm, all, 300,
 	if (!mod_loaded())
 		mod_load("");
 	ASSERT_OK();
-	/* A few rounds may all be without. */
+	/* In a few rounds there may be no reclaim at all. */
 	ASSERT(in_reclaim || !has_lsm || !soak_minutes, "no program ran in reclaim");
 	check_usage(u, round);
 }

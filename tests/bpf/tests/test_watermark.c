@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The pages below the min watermark are for memory reclaim and for processes that are
- * being killed: the kernel lets those tasks ignore the watermark, and memory.max too. A
- * BPF program can run in such a task. Its allocations must end with NULL where those
- * of any other task do.
+ * The pages below the min watermark are for memory reclaim and for processes that are being
+ * killed: the kernel lets those tasks ignore the watermark, and memory.max, too. A BPF
+ * program can run in such a task. Its allocations must return NULL where those of other
+ * tasks do.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
