@@ -41,7 +41,7 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
-#include "oracle_rtq.h"
+#include "oracle_tree.h"
 #include "anl_config.h"
 #include "anl_test.h"
 #include "arena.h"

@@ -5,14 +5,14 @@
 # the other, and runs the tests on each. A mutant that passes all of them, or that
 # cannot be made because the code has changed, is a failure.
 #
-#	mutants.sh		OUT=<dir> TREE_TEST=<test_rtq or fuzz_rtq>
+#	mutants.sh		OUT=<dir> TREE_TEST=<test_tree or fuzz_tree>
 #				ONLY=<part of a mutant's name>
 
 set -euo pipefail
 
 cd "$(dirname "$0")"
 OUT=${OUT:-../../build/tests/user/mutants}
-TREE_TEST=${TREE_TEST:-test_rtq}
+TREE_TEST=${TREE_TEST:-test_tree}
 mkdir -p "$OUT"
 
 # name, then a sed command
@@ -105,7 +105,7 @@ for mutant in "${mutants[@]}"; do
 	rm -f "${OUT:?}/$target"
 	make -s OUT="$OUT" "$var=$OUT/mutant.c" WERROR= "$OUT/$target" \
 		>"$OUT/build.log" 2>&1 || { cat "$OUT/build.log"; exit 1; }
-	if [ "$target" = fuzz_rtq ]; then
+	if [ "$target" = fuzz_tree ]; then
 		args=(-max_total_time=30 -timeout=5 -len_control=0 -artifact_prefix="$OUT/")
 	else
 		args=()

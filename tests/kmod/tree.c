@@ -4,6 +4,6 @@
  * under test what is free, and checks it with anl_tree_check(), which the module does
  * not contain.
  */
-#include "oracle_rtq.h"
+#include "oracle_tree.h"
 #include "lock.c"
 #include "range_tree_rqs.c"
