@@ -171,14 +171,12 @@ static void stock_allocs(bool non_sleepable)
 	arena_close(&a);
 }
 
-TEST(adopt, stock_pages,
-     "adoption keeps stock allocations, and the stock kfuncs fail cleanly afterwards")
+TEST(adopt, stock_pages, "adoption keeps stock allocations, and the stock kfuncs fail cleanly afterwards")
 {
 	stock_allocs(false);
 }
 
-TEST(adopt, stock_pages_rcu,
-     "adoption keeps stock allocations under RCU, and stock kfuncs fail cleanly afterwards")
+TEST(adopt, stock_pages_rcu, "adoption keeps stock allocations under RCU, and stock kfuncs fail cleanly afterwards")
 {
 	stock_allocs(true);
 }
@@ -216,8 +214,7 @@ static int no_print(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
-TEST(adopt, rejected_program,
-     "an arena works if the verifier rejects its program after the adoption")
+TEST(adopt, rejected_program, "an arena works if the verifier rejects its program after the adoption")
 {
 	libbpf_print_fn_t print = libbpf_set_print(no_print);
 	struct reject_bpf *skel;
@@ -282,8 +279,7 @@ TEST(adopt, outlives_program, "an arena outlives its program, and a new program 
 	ASSERT_EQ(map_pages(raw.fd), 9, "populated pages");
 }
 
-TEST(adopt, two_processes,
-     "a process that mapped the arena before its adoption sees allocations and frees")
+TEST(adopt, two_processes, "a process that mapped the arena before its adoption sees allocations and frees")
 {
 	struct arena raw, a;
 	struct peer p;
@@ -306,8 +302,7 @@ TEST(adopt, two_processes,
 	arena_close(&a);
 }
 
-TEST(adopt, faulted_in_two,
-     "a free unmaps a page that two processes had mapped before the adoption from both")
+TEST(adopt, faulted_in_two, "a free unmaps a page that two processes had mapped before the adoption from both")
 {
 	struct arena raw, a;
 	struct peer p;
@@ -478,20 +473,17 @@ static void during_copy(bool raw_tp, bool remap)
 	close(raw.fd);
 }
 
-TEST(adopt, during_copy,
-     "adoption completes while a sleepable program reads the arena as user memory")
+TEST(adopt, during_copy, "adoption completes while a sleepable program reads the arena as user memory")
 {
 	during_copy(false, false);
 }
 
-TEST(adopt, during_copy_remap,
-     "adoption completes while a sleepable program reads the arena and a thread maps it again")
+TEST(adopt, during_copy_remap, "adoption completes while a sleepable program reads the arena and a thread maps it again")
 {
 	during_copy(false, true);
 }
 
-TEST(adopt, during_copy_raw,
-     "adoption completes while a sleepable raw tracepoint program reads the arena as user memory")
+TEST(adopt, during_copy_raw, "adoption completes while a sleepable raw tracepoint program reads the arena as user memory")
 {
 	during_copy(true, true);
 }
@@ -593,8 +585,7 @@ static bool kernel_user_start(struct kernel_user *k, pthread_t *t, const char *w
 	       wait_for(kernel_held(NULL) || k->err, 10000);
 }
 
-TEST(adopt, kernel_allocates,
-     "an allocation by the kernel itself that begins before the adoption and ends after it takes no page")
+TEST(adopt, kernel_allocates, "an allocation by the kernel itself that begins before the adoption and ends after it takes no page")
 {
 	struct kernel_user k;
 	struct arena raw, a;
@@ -636,33 +627,30 @@ TEST_LONG(adopt, frees_delayed, 120,
 	struct kernel_user k;
 	struct arena raw, a;
 	pthread_t t;
-	int round;
 
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel defers no frees");
-	for (round = 0; round < 3; round++) {
-		ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
-		stock = stock_open(&raw);
-		ASSERT(stock, "load of the stock program");
-		ASSERT(stock_call(stock, true, REQ_ALLOC, NULL, 64) == (__u64)raw.base,
-		       "stock alloc");
-		user_mark(raw.base, 64, 1);
-		ASSERT(kernel_user_start(&k, &t, "hold", raw.fd, 4000), "the lock cannot be held");
-		stock_call(stock, true, REQ_FREE, raw.base, 60);
-		ASSERT(wait_for(adopt(&a, &raw), 20000), "load");
-		pthread_join(t, NULL);
-		ASSERT_EQ(k.err, 0, "error of the lock's holder");
-		ASSERT_EQ(arena_pages(&a), 4, "populated pages");
-		ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, arena_page(&a, 60), 4, 61), 0,
-			  "pages that differ");
-		ASSERT(oracle_rest(a.fd), "after all");
-		ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 60) == a.base, "alloc");
-		ASSERT_EQ(user_diff(a.base, 60, 0), 0, "words that are not zero");
-		arena_close(&a);
-		stock_bpf__destroy(stock);
-		munmap(raw.base, raw.pages * PAGE);
-		close(raw.fd);
-	}
+	ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
+	stock = stock_open(&raw);
+	ASSERT(stock, "load of the stock program");
+	ASSERT(stock_call(stock, true, REQ_ALLOC, NULL, 64) == (__u64)raw.base,
+	       "stock alloc");
+	user_mark(raw.base, 64, 1);
+	ASSERT(kernel_user_start(&k, &t, "hold", raw.fd, 4000), "the lock cannot be held");
+	stock_call(stock, true, REQ_FREE, raw.base, 60);
+	ASSERT(wait_for(adopt(&a, &raw), 20000), "load");
+	pthread_join(t, NULL);
+	ASSERT_EQ(k.err, 0, "error of the lock's holder");
+	ASSERT_EQ(arena_pages(&a), 4, "populated pages");
+	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, arena_page(&a, 60), 4, 61), 0,
+		  "pages that differ");
+	ASSERT(oracle_rest(a.fd), "after all");
+	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 60) == a.base, "alloc");
+	ASSERT_EQ(user_diff(a.base, 60, 0), 0, "words that are not zero");
+	arena_close(&a);
+	stock_bpf__destroy(stock);
+	munmap(raw.base, raw.pages * PAGE);
+	close(raw.fd);
 }
 
 /* Loads a program that refers to a word of the arena, again and again. */
@@ -1005,8 +993,7 @@ TEST(adopt, inner_map, "a program can reach an adopted arena through a map of ma
 	arena_close(&a);
 }
 
-TEST(adopt, template,
-     "an adopted arena works after it was offered as the template of a map of maps")
+TEST(adopt, template, "an adopted arena works after it was offered as the template of a map of maps")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts);
 	struct arena raw, a;

@@ -327,8 +327,7 @@ TEST(alloc, count_32768, "one sleepable call allocates 32768 pages")
 	one_call(SLEEPABLE, 32768);
 }
 
-TEST(alloc, too_much_memory,
-     "an allocation of 4 GiB on a smaller machine returns NULL, kills no process and leaks nothing")
+TEST(alloc, too_much_memory, "an allocation of 4 GiB on a smaller machine returns NULL, kills no process and leaks nothing")
 {
 	long mark = klog_mark();
 	struct arena a;
@@ -391,8 +390,7 @@ TEST_LONG(alloc, more_than_is_free, 120,
 	arena_close(&a);
 }
 
-TEST(alloc, array_map,
-     "the kfuncs return NULL and -EINVAL for a map that is not an arena, and change nothing")
+TEST(alloc, array_map, "the kfuncs return NULL and -EINVAL for a map that is not an arena, and change nothing")
 {
 	struct odd_bpf *skel = odd_bpf__open();
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
@@ -410,8 +408,7 @@ TEST(alloc, array_map,
 	odd_bpf__destroy(skel);
 }
 
-TEST(alloc, stock_arena,
-     "the kfuncs return NULL and -EINVAL for an arena that was never adopted, and it keeps working")
+TEST(alloc, stock_arena, "the kfuncs return NULL and -EINVAL for an arena that was never adopted, and it keeps working")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
 	struct odd_bpf *skel = odd_bpf__open();

@@ -461,8 +461,7 @@ TEST(ctx, xdp, "an XDP program allocates, reserves and frees")
 	RUN_WAY("ctx_xdp", BH_OFF, true, true, NULL, run_packet_prog, 200);
 }
 
-TEST(ctx, xdp_packets,
-     "an XDP program on an interface allocates, reserves and frees as packets arrive")
+TEST(ctx, xdp_packets, "an XDP program on an interface allocates, reserves and frees as packets arrive")
 {
 	RUN_WAY("ctx_xdp", SOFTIRQ, true, false, attach_xdp_lo, send_packet, 200);
 }
@@ -492,8 +491,7 @@ TEST(ctx, hardirq, "a program in a hard interrupt allocates, reserves and frees"
 	RUN_WAY("ctx_hardirq", HARDIRQ, true, false, NULL, sleep_a_bit, 200);
 }
 
-TEST(ctx, sched_switch,
-     "a program that runs with the scheduler's lock held allocates, reserves and frees")
+TEST(ctx, sched_switch, "a program that runs with the scheduler's lock held allocates, reserves and frees")
 {
 	RUN_WAY("ctx_sched_switch", PREEMPT_OFF, true, false, NULL, sleep_a_bit, 200);
 }
@@ -503,8 +501,7 @@ TEST(ctx, rcu, "a sleepable program under bpf_rcu_read_lock() allocates, reserve
 	RUN_WAY("ctx_rcu", TASK, true, true, NULL, run_ctx_prog, 200);
 }
 
-TEST(ctx, preempt_off,
-     "a sleepable program under bpf_preempt_disable() allocates, reserves and frees")
+TEST(ctx, preempt_off, "a sleepable program under bpf_preempt_disable() allocates, reserves and frees")
 {
 	RUN_WAY("ctx_preempt_off", PREEMPT_OFF, true, true, NULL, run_ctx_prog, 200);
 }
@@ -516,8 +513,7 @@ TEST(ctx, irq_off, "a sleepable program under bpf_local_irq_save() allocates, re
 	RUN_WAY("ctx_irq_off", TASK, true, false, NULL, run_ctx_prog, 200);
 }
 
-TEST(ctx, spin_lock,
-     "a program under bpf_spin_lock allocates, reserves and frees if the kernel allows calls there")
+TEST(ctx, spin_lock, "a program under bpf_spin_lock allocates, reserves and frees if the kernel allows calls there")
 {
 	static const struct way way = { "ctx_spin_lock", BH_OFF, true, true, NULL, run_packet_prog, 0 };
 	struct env e;

@@ -421,8 +421,7 @@ static void on_top_of(const char *func)
 	env_close(&e);
 }
 
-TEST(ctx, on_top_of_alloc,
-     "a program that interrupts an allocation under the tree's lock gets a page")
+TEST(ctx, on_top_of_alloc, "a program that interrupts an allocation under the tree's lock gets a page")
 {
 	on_top_of("anl_tree_alloc");
 }

@@ -175,8 +175,7 @@ TEST(example, stackprof, "the counts of the profiler's stacks add up to its samp
 	check_profile(10);
 }
 
-TEST(example, stackprof_user,
-     "the profiler counts samples in user space as [user] if it records no user stacks")
+TEST(example, stackprof_user, "the profiler counts samples in user space as [user] if it records no user stacks")
 {
 	pid_t pid;
 

@@ -80,8 +80,7 @@ TEST(fault, whole_arena, "user faults can populate every page")
 	arena_close(&a);
 }
 
-TEST(fault, processes,
-     "several processes and BPF see the same pages, whichever of them populated a page")
+TEST(fault, processes, "several processes and BPF see the same pages, whichever of them populated a page")
 {
 	struct peer a, b;
 	struct arena s;
@@ -204,8 +203,7 @@ TEST(fault, debugger, "another process can read and write the arena with a debug
 	arena_close(&a);
 }
 
-TEST(fault, dropped,
-     "MADV_DONTNEED unmaps pages and does not free them; mremap() and partial mprotect() fail")
+TEST(fault, dropped, "MADV_DONTNEED unmaps pages and does not free them; mremap() and partial mprotect() fail")
 {
 	struct arena a;
 
@@ -240,8 +238,7 @@ TEST_EACH(fault, bpf_unmapped, 64, 0,
 	ASSERT_EQ(user_diff(arena_page(a, 9), 1, 0), 0, "words that are not zero in user space");
 }
 
-TEST(fault, short_mapping,
-     "an arena whose mapping is shorter than max_entries has the pages of the mapping")
+TEST(fault, short_mapping, "an arena whose mapping is shorter than max_entries has the pages of the mapping")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
 	struct arena a;
@@ -264,8 +261,7 @@ TEST(fault, short_mapping,
 	close(fd);
 }
 
-TEST(fault, long_mapping,
-     "an arena whose mapping is longer than max_entries holds max_entries pages")
+TEST(fault, long_mapping, "an arena whose mapping is longer than max_entries holds max_entries pages")
 {
 	LIBBPF_OPTS(bpf_map_create_opts, mopts, .map_flags = BPF_F_MMAPABLE);
 	struct arena a;
@@ -293,8 +289,7 @@ TEST(fault, long_mapping,
 	close(fd);
 }
 
-TEST(fault, exact_count,
-     "the reported memory is exactly the populated pages, whatever populated them")
+TEST(fault, exact_count, "the reported memory is exactly the populated pages, whatever populated them")
 {
 	struct arena a;
 
@@ -395,8 +390,7 @@ static void against_drain(void *(*reader)(void *))
 	arena_close(&a);
 }
 
-TEST(fault, gup_and_drain,
-     "system calls on pages that are being freed do not deadlock with a thread that maps")
+TEST(fault, gup_and_drain, "system calls on pages that are being freed do not deadlock with a thread that maps")
 {
 	struct iovec none = {};
 
@@ -405,8 +399,7 @@ TEST(fault, gup_and_drain,
 	against_drain(gup_read);
 }
 
-TEST(fault, mem_and_drain,
-     "reads of /proc/self/mem on pages that are being freed do not deadlock with a thread that maps")
+TEST(fault, mem_and_drain, "reads of /proc/self/mem on pages that are being freed do not deadlock with a thread that maps")
 {
 	if (access("/proc/self/mem", R_OK))
 		SKIP("this kernel has no /proc/self/mem");

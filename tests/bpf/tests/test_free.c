@@ -21,8 +21,7 @@
 #include "arena.h"
 #include "zap.skel.h"
 
-TEST(free, complete_on_return,
-     "a sleepable free removes the page from programs and processes before it returns")
+TEST(free, complete_on_return, "a sleepable free removes the page from programs and processes before it returns")
 {
 	struct arena a;
 	int round;
@@ -305,8 +304,7 @@ TEST(free, race_sleepable, "two CPUs can free the same pages at once, sleepable"
 	race_frees(SLEEPABLE, SLEEPABLE);
 }
 
-TEST(free, race_softirq_off,
-     "two CPUs can free the same pages at once, with bottom halves disabled")
+TEST(free, race_softirq_off, "two CPUs can free the same pages at once, with bottom halves disabled")
 {
 	race_frees(BH_OFF, BH_OFF);
 }
@@ -342,14 +340,12 @@ TEST(free, churn_sleepable, "no write is lost while two CPUs allocate, use and f
 	race_churn(SLEEPABLE, SLEEPABLE);
 }
 
-TEST(free, churn_softirq_off,
-     "no write is lost while two CPUs allocate, use and free, with bottom halves disabled")
+TEST(free, churn_softirq_off, "no write is lost while two CPUs allocate, use and free, with bottom halves disabled")
 {
 	race_churn(BH_OFF, BH_OFF);
 }
 
-TEST(free, churn_mixed,
-     "no write is lost while two CPUs allocate, use and free, only one of them sleepable")
+TEST(free, churn_mixed, "no write is lost while two CPUs allocate, use and free, only one of them sleepable")
 {
 	race_churn(SLEEPABLE, BH_OFF);
 }
@@ -431,20 +427,17 @@ static void race_faults(enum context ctx, bool write)
 	arena_close(&a);
 }
 
-TEST(free, fault_race_read_sleepable,
-     "no user mapping of a freed page survives sleepable frees that race with user reads")
+TEST(free, fault_race_read_sleepable, "no user mapping of a freed page survives sleepable frees that race with user reads")
 {
 	race_faults(SLEEPABLE, false);
 }
 
-TEST(free, fault_race_write_sleepable,
-     "no user mapping of a freed page survives sleepable frees that race with user writes")
+TEST(free, fault_race_write_sleepable, "no user mapping of a freed page survives sleepable frees that race with user writes")
 {
 	race_faults(SLEEPABLE, true);
 }
 
-TEST(free, fault_race_deferred,
-     "no user mapping of a freed page survives frees under RCU that race with user writes")
+TEST(free, fault_race_deferred, "no user mapping of a freed page survives frees under RCU that race with user writes")
 {
 	race_faults(UNDER_RCU, true);
 }
@@ -574,8 +567,7 @@ static void free_in_iter(__u32 pages, int rounds, struct iter_bpf **skelp, __u64
 	ASSERT(wait_for(map_pages(map_fd) == 0, 5000), "%ld pages left", map_pages(map_fd));
 }
 
-TEST(free, under_mmap_lock,
-     "a free by an iter.s/task_vma program does not deadlock with a process that maps")
+TEST(free, under_mmap_lock, "a free by an iter.s/task_vma program does not deadlock with a process that maps")
 {
 	struct iter_bpf *skel;
 	__u64 ns;
@@ -588,8 +580,7 @@ TEST(free, under_mmap_lock,
 	iter_bpf__destroy(skel);
 }
 
-TEST(free, long_under_mmap_lock,
-     "a free of thousands of spans under mmap_lock waits for the lock once, not once a batch")
+TEST(free, long_under_mmap_lock, "a free of thousands of spans under mmap_lock waits for the lock once, not once a batch")
 {
 	struct iter_bpf *skel;
 	__u64 ns;
@@ -637,8 +628,7 @@ TEST(free, zaps_what_is_mapped, "a free zaps the page that user space has mapped
 	zap_bpf__destroy(skel);
 }
 
-TEST(free, zaps_neighbours_together,
-     "a free zaps adjacent mapped pages together, and does not zap reservations")
+TEST(free, zaps_neighbours_together, "a free zaps adjacent mapped pages together, and does not zap reservations")
 {
 	struct zap_bpf *skel = zap_bpf__open_and_load();
 	struct arena a;

@@ -287,8 +287,7 @@ static bool iterate(struct bpf_link *link)
 	return true;
 }
 
-TEST(hostile, every_map,
-     "the kfuncs work on adopted arenas and fail for every other map of the system")
+TEST(hostile, every_map, "the kfuncs work on adopted arenas and fail for every other map of the system")
 {
 	static const enum bpf_map_type types[] = {
 		BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -560,8 +559,7 @@ TEST(hostile, unload, "rmmod fails while a program uses the module, however ofte
 }
 
 /* Some load programs, one removes the module, one loads it. */
-TEST(hostile, load_and_remove,
-     "a program works or is refused if the module is loaded and removed during its load")
+TEST(hostile, load_and_remove, "a program works or is refused if the module is loaded and removed during its load")
 {
 	int loaded = 0, refused = 0, removed = 0;
 	long end = now_ms() + 5000 * patience;
@@ -640,8 +638,7 @@ TEST(hostile, log, "no call that a program repeats fills the log")
 	ASSERT(lines < 20, "%d lines in the log: %.500s", lines, text);
 }
 
-TEST(hostile, user,
-     "a process that has only a descriptor of the arena can use it and cannot break it")
+TEST(hostile, user, "a process that has only a descriptor of the arena can use it and cannot break it")
 {
 	struct iovec local, remote;
 	uint64_t val = 0;
@@ -785,8 +782,7 @@ static void heir_stop(struct heir *h)
 			SKIP("the kernel lets no child inherit the mapping");	\
 	} while (0)
 
-TEST(hostile, heir,
-     "a child that inherited a mapping sees no freed page, even after its parent has unmapped")
+TEST(hostile, heir, "a child that inherited a mapping sees no freed page, even after its parent has unmapped")
 {
 	struct heir h;
 	struct arena a;
@@ -868,8 +864,7 @@ TEST(hostile, heir_of_stock, "adoption finds the mapping that a child inherited"
 	adopt_inherited(false);
 }
 
-TEST(hostile, heir_alone,
-     "adoption finds the mapping that a child inherited if its parent has unmapped")
+TEST(hostile, heir_alone, "adoption finds the mapping that a child inherited if its parent has unmapped")
 {
 	adopt_inherited(true);
 }

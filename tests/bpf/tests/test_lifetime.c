@@ -69,8 +69,7 @@ TEST(lifetime, in_use, "rmmod fails while an arena is in use in any form")
 	ASSERT_EQ(mod_load(""), 0, "load");
 }
 
-TEST(lifetime, program_alone,
-     "rmmod fails while a program that calls the kfuncs is loaded, even without an arena")
+TEST(lifetime, program_alone, "rmmod fails while a program that calls the kfuncs is loaded, even without an arena")
 {
 	struct odd_bpf *skel = odd_bpf__open();
 
@@ -113,8 +112,7 @@ TEST(lifetime, killed_user, "rmmod works after the user of an arena was killed")
 	ASSERT_EQ(mod_load(""), 0, "load");
 }
 
-TEST(lifetime, unload_after_frees,
-     "rmmod works after an arena was closed right after frees under RCU")
+TEST(lifetime, unload_after_frees, "rmmod works after an arena was closed right after frees under RCU")
 {
 	struct arena a;
 	int round;

@@ -50,8 +50,7 @@ static void charged(const char *name, enum context ctx)
 	arena_close(&a);
 }
 
-TEST(limits, charged_sleepable,
-     "a sleepable allocation is charged to the cgroup that created the map")
+TEST(limits, charged_sleepable, "a sleepable allocation is charged to the cgroup that created the map")
 {
 	charged("charged_sys", SLEEPABLE);
 }
@@ -108,20 +107,17 @@ static void limited(const char *name, enum context ctx)
 	arena_close(&a);
 }
 
-TEST(limits, null_sleepable,
-     "a sleepable allocation beyond the cgroup's limit returns NULL and kills no process")
+TEST(limits, null_sleepable, "a sleepable allocation beyond the cgroup's limit returns NULL and kills no process")
 {
 	limited("null_sys", SLEEPABLE);
 }
 
-TEST(limits, null_rcu,
-     "an allocation under RCU beyond the cgroup's limit returns NULL and kills no process")
+TEST(limits, null_rcu, "an allocation under RCU beyond the cgroup's limit returns NULL and kills no process")
 {
 	limited("null_rcu", UNDER_RCU);
 }
 
-TEST(limits, null_irq,
-     "an allocation in an interrupt beyond the cgroup's limit returns NULL and kills no process")
+TEST(limits, null_irq, "an allocation in an interrupt beyond the cgroup's limit returns NULL and kills no process")
 {
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
@@ -176,20 +172,17 @@ static void fault_limited(const char *name, const char *cgroup)
 	arena_close(&a);
 }
 
-TEST(limits, fault_inside,
-     "a user fault beyond the cgroup's limit kills the process or raises SIGBUS, not SIGSEGV")
+TEST(limits, fault_inside, "a user fault beyond the cgroup's limit kills the process or raises SIGBUS, not SIGSEGV")
 {
 	fault_limited("fault_in", "fault_in");
 }
 
-TEST(limits, fault_outside,
-     "a user fault beyond the limit of a cgroup that the task is not in raises SIGBUS, not SIGSEGV")
+TEST(limits, fault_outside, "a user fault beyond the limit of a cgroup that the task is not in raises SIGBUS, not SIGSEGV")
 {
 	fault_limited("fault_out", "");
 }
 
-TEST(limits, fault_spares_creator,
-     "a user fault kills no process of the creator's cgroup if the task is not in that cgroup")
+TEST(limits, fault_spares_creator, "a user fault kills no process of the creator's cgroup if the task is not in that cgroup")
 {
 	int status = 0, victim_status = 0;
 	pid_t pid, victim;

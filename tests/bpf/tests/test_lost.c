@@ -216,8 +216,7 @@ TEST(lost, sleepable_intree, "the test detects lost writes: the kernel's own are
 	intree_loses(false);
 }
 
-TEST(lost, queued_intree,
-     "the test detects lost writes after deferred frees in the kernel's own arena")
+TEST(lost, queued_intree, "the test detects lost writes after deferred frees in the kernel's own arena")
 {
 	intree_loses(true);
 }
@@ -359,8 +358,7 @@ TEST(lost, user_queued, "no user mapping of a page survives a deferred free")
  * The kernel's handler returns a page that a free may have given away meanwhile. What
  * then holds that page may have locked it, and the process waits for ever.
  */
-TEST(lost, user_intree,
-     "the test detects user mappings that survive a free, if the kernel's own arena has one")
+TEST(lost, user_intree, "the test detects user mappings that survive a free, if the kernel's own arena has one")
 {
 	struct score s;
 

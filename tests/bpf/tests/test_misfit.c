@@ -170,8 +170,7 @@ TEST(misfit, release, "the module refuses another release even if its vermagic f
 	refused(&im, -ENOEXEC, "arena_nolock: built for kernel ");
 }
 
-TEST(misfit, offset,
-     "the module refuses a kernel of the same release whose arena has a member at another offset")
+TEST(misfit, offset, "the module refuses a kernel of the same release whose arena has a member at another offset")
 {
 	struct image im;
 	char *pos;

@@ -133,8 +133,7 @@ static void *busy_fault(void *arg)
 
 #define BUSY_ASKED 100
 
-TEST(oracle, under_load,
-     "the oracle raises no false alarm while an arena is in use from all contexts")
+TEST(oracle, under_load, "the oracle raises no false alarm while an arena is in use from all contexts")
 {
 	atomic_bool stop = false;
 	struct busy b[] = {

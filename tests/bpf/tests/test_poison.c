@@ -141,14 +141,12 @@ static void poison_live(const char *how, bool by_madvise)
 	arena_close(&a);
 }
 
-TEST(poison, live_hard,
-     "an access to a page with a memory error raises SIGBUS, and the page is not reused")
+TEST(poison, live_hard, "an access to a page with a memory error raises SIGBUS, and the page is not reused")
 {
 	poison_live(HARD_OFFLINE, false);
 }
 
-TEST(poison, live_madvise,
-     "an access to a page poisoned by madvise() raises SIGBUS, and the page is not reused")
+TEST(poison, live_madvise, "an access to a page poisoned by madvise() raises SIGBUS, and the page is not reused")
 {
 	poison_live(NULL, true);
 }

@@ -141,8 +141,7 @@ TEST(pool, reclaimed, "reclaim of a cgroup takes the excess of that cgroup's poo
 #define FAIL_MS 3000
 #define FAIL_CALLS 100
 
-TEST(pool, refill_backoff,
-     "a program that fails at the limit does not start a refill with each call")
+TEST(pool, refill_backoff, "a program that fails at the limit does not start a refill with each call")
 {
 	long refills, calls = 0, got = 0, begin, ms;
 	struct arena a;
@@ -197,8 +196,7 @@ static long kept(const char *p, long pages)
 	return n;
 }
 
-TEST(pool, refill_spares_cache,
-     "a program that fails at the limit does not replace the creator's cache")
+TEST(pool, refill_spares_cache, "a program that fails at the limit does not replace the creator's cache")
 {
 	const long pages = 24 * MIB / PAGE;
 	struct arena a;

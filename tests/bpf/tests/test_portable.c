@@ -2,9 +2,9 @@
 /*
  * One BPF object with the module and without it:
  *
- * 	kernel		without the module		with it
- * 	6.12		refused, with a reason		works, module
- * 	7.x		works, the kernel's kfuncs	works, module
+ *	kernel		without the module		with it
+ *	6.12		refused, with a reason		works, module
+ *	7.x		works, the kernel's kfuncs	works, module
  *
  * The group nomod runs before the module is loaded.
  */
@@ -88,8 +88,7 @@ static void works(bool module)
 	portable_bpf__destroy(skel);
 }
 
-TEST(nomod, portable,
-     "without the module, a portable object works on 7.x and names what is missing on 6.12")
+TEST(nomod, portable, "without the module, a portable object works on 7.x and names what is missing on 6.12")
 {
 	struct portable_bpf *skel;
 	const char *why;

@@ -99,8 +99,7 @@ TEST_EACH(reserve, freed, 64, 0,
 	ASSERT(arena_alloc(a, ctx, NULL, 1) == arena_page(a, 10), "the rest, alloc");
 }
 
-TEST(reserve, freed_at_once,
-     "a sleepable free of a reservation frees its addresses before it returns")
+TEST(reserve, freed_at_once, "a sleepable free of a reservation frees its addresses before it returns")
 {
 	struct arena a;
 	int round;

@@ -143,20 +143,17 @@ static void scratch_alloc(enum context ctx)
 	scratch_close(&x);
 }
 
-TEST(scratch, alloc_sleepable,
-     "every CPU sees the new page after an allocation over the scratch page")
+TEST(scratch, alloc_sleepable, "every CPU sees the new page after an allocation over the scratch page")
 {
 	scratch_alloc(SLEEPABLE);
 }
 
-TEST(scratch, alloc_rcu,
-     "every CPU sees the new page after an allocation under RCU over the scratch page")
+TEST(scratch, alloc_rcu, "every CPU sees the new page after an allocation under RCU over the scratch page")
 {
 	scratch_alloc(UNDER_RCU);
 }
 
-TEST(scratch, alloc_irq,
-     "every CPU sees the new page after an allocation in an interrupt over the scratch page")
+TEST(scratch, alloc_irq, "every CPU sees the new page after an allocation in an interrupt over the scratch page")
 {
 	if (nr_cpus < 2)
 		SKIP("needs two CPUs");
@@ -181,8 +178,7 @@ TEST(scratch, fixed, "an allocation at a fixed address under the scratch page su
 	scratch_close(&x);
 }
 
-TEST(scratch, freed,
-     "a free of a range with the scratch page frees the pages and keeps the scratch page")
+TEST(scratch, freed, "a free of a range with the scratch page frees the pages and keeps the scratch page")
 {
 	struct scratch x = {};
 	int round, i;
