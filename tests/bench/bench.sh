@@ -46,7 +46,7 @@ bench_judge() {
 	grep -aqs '^DONE' "$dir/results.log" || echo "the bench did not reach its end"
 	grep -aqs 'reboot: Power down' "$dir/console.log" || echo "no clean power-off"
 	! grep -aqs 'Kernel panic' "$dir/console.log" || echo "the kernel panicked"
-	awk -f "$here/qemu/splat.awk" "$dir/console.log" >"$dir/splats.log" 2>&1 || true
+	awk -f "$harness/splat.awk" "$dir/console.log" >"$dir/splats.log" 2>&1 || true
 	sed 's/^/        kernel log: /' "$dir/splats.log" | sed -n 1,3p >&2
 }
 

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the runs of tests consist of: make test, make test-all, and tests by name. The rest of
+# harness/ has the parts. Sourced by run_qemu.sh.
+
+# Kernels of this run that were tested; the verdict names them.
+tested=()
+
+# The newest headers of all, whose types the tests are built with. Sets btf_rel.
+prepare_tools() {
+	local rel
+	host_tools
+	check_namespaces
+	phase root
+	prepare_root build
+	phase kernels
+	get_headers backports:cloud
+	btf_rel=$rel
+}
+
+# Kernels and all programs for SPEC.... Sets rels.
+prepare() {
+	get_kernels "$@"
+	phase build
+	build_for "${rels[@]}"
+	find_accel "${rels[0]}"
+}
+
+# What make test does, on SPEC...; the host's tests run beside the guests.
+test_core() {
+	test_judgements
+	get_kernels "$@"
+	find_accel "${rels[0]}"
+	start_job crash test_crash "${rels[0]}"
+	phase build
+	build_for "${rels[@]}"
+	start_job warnings check_modules "${rels[@]}"
+	start_job user user_tests
+	phase tests "${rels[@]/#/$build/boot-}"
+	run_kernels "${rels[@]}"
+	phase host
+	step "results of the host's tests"
+	finish_jobs
+}
+
+# Kernels of the build root without PREEMPT_RT, among REL...
+plain_kernels() {
+	local rel
+	for rel in "$@"; do
+		[[ $rel = *-rt-* || $(kernel_root "$rel") != build ]] || echo "$rel"
+	done
+}
+
+# What make test-all does beyond that: all tests on SPEC... too, the rest on all kernels.
+test_rest() {
+	local core=("${rels[@]}") plain numa='' globs=()
+	start_job config config_tests "${core[0]}"
+	phase build-all
+	get_kernels "$@"
+	if [ $# -gt 0 ]; then
+		build_for "${rels[@]}"
+		start_job warnings check_modules "${rels[@]}"
+	fi
+	phase tests-all "${rels[@]/#/$build/boot-}"
+	run_kernels "${rels[@]}"
+	phase host-all
+	finish_jobs
+	mapfile -t plain < <(plain_kernels "${core[@]}" "${rels[@]}")
+	if [ ${#plain[@]} -gt 0 ]; then
+		phase numa
+		numa=1 globs=('numa.*')
+		run_kernels "${plain[@]}"
+		numa='' globs=()
+		phase bench
+		test_bench "${plain[@]}"
+	fi
+	phase packages
+	test_packages "${plain[@]}"
+}
+
+# Of all kernels, those of make test, or all if none of them is.
+split_specs() {
+	local spec
+	core_specs=()
+	rest_specs=()
+	for spec in "${specs[@]}"; do
+		case $spec in
+		stable:cloud | backports:cloud) core_specs+=("$spec") ;;
+		*) rest_specs+=("$spec") ;;
+		esac
+	done
+	if [ ${#core_specs[@]} -eq 0 ]; then
+		core_specs=("${rest_specs[@]}")
+		rest_specs=()
+	fi
+}
+
+whole_test() {
+	local phases=(kernels build tests host) cold=$cache/root
+	[ -f "$cold-build.stamp" ] || phases=(root "${phases[@]}")
+	split_specs
+	if [ "$mode" = test ]; then
+		core_specs=("${specs[@]}")
+	else
+		phases+=(build-all tests-all host-all numa bench packages)
+		[ -f "$cold-debian12.stamp" ] || phases+=(root-all)
+	fi
+	begin_results
+	plan_phases "${phases[@]}"
+	progress_begin
+	prepare_tools
+	test_core "${core_specs[@]}"
+	if [ "$mode" = test-all ]; then
+		step "what make test covers: $passed passed, $failed failed, $skipped skipped; now the rest"
+		test_rest "${rest_specs[@]}"
+	fi
+	progress_end
+	verdict "$([ "$mode" = test ] || echo "ALL ")TESTS"
+}
+
+# Tests by name, or those of one kind.
+some_tests() {
+	begin_results
+	prepare_tools
+	prepare "${specs[@]}"
+	case $mode in
+	packages) test_packages "${rels[@]}"; tested=("${rels[@]}") ;;
+	check) test_sources; tested=("${rels[@]}") ;;
+	harness) test_judgements; test_crash "${rels[0]}"; tested=("${rels[0]}") ;;
+	*) run_kernels "${rels[@]}" ;;
+	esac
+	verdict TESTS
+}
