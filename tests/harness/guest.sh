@@ -10,19 +10,37 @@ declare -A qemu_pids=()
 qemu_extra=()
 accel=
 
-# KVM only if it really runs this kernel: REL. One without a root panics early.
-find_accel() {
+# See in the background whether KVM runs a kernel, which needs no root to panic early: REL.
+# A KVM that cannot run it may stop the guest permanently, so there is a limit.
+probe_kvm() {
 	local dir=$build/boot-kvm
+	[ -z "$accel" ] && [ -z "${QEMU_ACCEL:-}" ] && [ -w /dev/kvm ] || return 0
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	(
+		as_root_exec='exec'
+		in_root timeout 15 qemu-system-x86_64 -accel kvm -cpu max -m 512 -display none \
+			-monitor none -nic none -no-reboot -serial "file:/src/build/boot-kvm/console.log" \
+			-kernel "/cache/vmlinuz-$1" -append "console=ttyS0 panic=-1"
+	) >"$dir/qemu.log" 2>&1 </dev/null 9>&- &
+	qemu_pids[$dir]=$!
+}
+
+# What KVM's probe said. Sets accel.
+find_accel() {
+	local dir=$build/boot-kvm pid
 	[ -z "$accel" ] || return 0
 	accel=${QEMU_ACCEL:-}
 	[ -z "$accel" ] || return 0
 	accel="tcg,thread=multi"
-	if [ -w /dev/kvm ]; then
-		mkdir -p "$dir"
-		in_root timeout 15 qemu-system-x86_64 -accel kvm -cpu max -m 512 -display none \
-			-monitor none -nic none -no-reboot -serial "file:/src/build/boot-kvm/console.log" \
-			-kernel "/cache/vmlinuz-$1" -append "console=ttyS0 panic=-1" \
-			>"$dir/qemu.log" 2>&1 </dev/null || true
+	pid=${qemu_pids[$dir]:-}
+	if [ -n "$pid" ]; then
+		while kill -0 "$pid" 2>/dev/null && ! grep -qs 'internal error' "$dir/qemu.log"; do
+			sleep 0.2
+		done
+		kill "$pid" 2>/dev/null || true
+		wait "$pid" || true
+		unset "qemu_pids[$dir]"
 		! grep -aqs 'Kernel panic - not syncing: VFS' "$dir/console.log" || accel=kvm
 	fi
 	[ "$accel" = kvm ] ||

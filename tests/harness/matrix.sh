@@ -22,19 +22,17 @@ prepare_tools() {
 # Kernels and all programs for SPEC.... Sets rels.
 prepare() {
 	get_kernels "$@"
+	probe_kvm "${rels[0]}"
 	phase build
 	build_for "${rels[@]}"
-	find_accel "${rels[0]}"
+	find_accel
 }
 
 # What make test does, on SPEC...; the host's tests run beside the guests.
 test_core() {
 	test_judgements
-	get_kernels "$@"
-	find_accel "${rels[0]}"
+	prepare "$@"
 	start_job crash test_crash "${rels[0]}"
-	phase build
-	build_for "${rels[@]}"
 	start_job warnings check_modules "${rels[@]}"
 	start_job user user_tests
 	phase tests "${rels[@]/#/$build/boot-}"
