@@ -95,14 +95,13 @@ split_specs() {
 }
 
 whole_test() {
-	local phases=(kernels build tests host) cold=$cache/root
-	[ -f "$cold-build.stamp" ] || phases=(root "${phases[@]}")
+	local phases=(kernels build tests host)
+	[ -f "$cache/root-build.stamp" ] || phases=(root "${phases[@]}")
 	split_specs
 	if [ "$mode" = test ]; then
 		core_specs=("${specs[@]}")
 	else
 		phases+=(build-all tests-all host-all numa bench packages)
-		[ -f "$cold-debian12.stamp" ] || phases+=(root-all)
 	fi
 	begin_results
 	plan_phases "${phases[@]}"

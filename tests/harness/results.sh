@@ -89,7 +89,8 @@ list_of() {
 
 # The last lines of a run, and its exit code: WHAT, such as "TESTS"
 verdict() {
-	local word=PASSED
+	local word=PASSED kernels
+	kernels=$(printf '%s\n' "${tested[@]}" | awk '!seen[$0]++' | paste -sd' ')
 	echo "1..$count" >>"$ktap"
 	list_of "Skipped:" "${skips[@]}"
 	list_of "Booted a second time:" "${repeats[@]}"
@@ -97,7 +98,7 @@ verdict() {
 	[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ] || word=FAILED
 	verdict_due=
 	echo
-	echo "$1 $word on ${tested[*]} in $((SECONDS - started)) s"
+	echo "$1 $word on $kernels in $((SECONDS - started)) s"
 	echo "$passed passed, $failed failed, $skipped skipped"
 	[ $word = PASSED ]
 }
