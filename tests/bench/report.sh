@@ -104,56 +104,82 @@ for rel in "$@"; do
 		awk -F '\t' -v rel="$rel" '{ print $2, $3, $4 >($1 "-" rel ".dat") }'
 done
 
+# The block of report.sh that writes plots.gp. A colour is a kernel; dashes and hollow points
+# are the kernel's own arena; ticks are the values that were measured.
 {
-	echo "set terminal svg size 800,500 font 'sans-serif,14' background '#ffffff'"
-	echo "set grid; set key left top; set style data linespoints; set pointsize 0.8"
-	echo "set datafile missing 'NaN'"
-	# FILE TITLE XLABEL YLABEL SCALE-OF-Y SETTINGS SERIES...
+	echo "set terminal svg size 860,460 font 'sans-serif,14' background '#ffffff'"
+	echo "set grid; set key outside right center Left reverse samplen 3 spacing 1.3"
+	echo "set style data linespoints; set pointsize 0.9; set datafile missing 'NaN'"
+	echo "set style fill solid 0.5 noborder; set format y '%g'"
+	# SERIES: an axis that has the x values of its data as tics; 1024 is 1k. A tic that is close
+	# to the next one has no label.
+	x_axis() {
+		cat "$1"-*.dat | sort -n -u -k1,1 | awk '
+			function show(v, next_v) {
+				if (next_v && v >= 16384 && next_v <= 2 * v)
+					return ""
+				if (v % 1024 == 0)
+					return v / 1024 "k"
+				return v % 100000 == 0 ? v / 1000000 "M" : v
+			}
+			NR == 1 { first = $1; printf "set xtics (" }
+			NR > 1 { printf "\"%s\" %s, ", show(v, $1), v }
+			{ v = $1 }
+			END { printf "\"%s\" %s); set xrange [%s:%s]", show(v, 0), v, first * 0.85, v * 1.15 }'
+	}
+	# FILE TITLE XLABEL YLABEL SCALE-OF-Y LEAST-Y SETTINGS SERIES [CONTROL]; values below the
+	# least are drawn there.
 	plot() {
-		local file=$1 title=$2 x=$3 y=$4 scale=$5 settings=$6 rel s short label list=() colour=1
-		shift 6
+		local file=$1 title=$2 x=$3 y=$4 scale=$5 least=$6 settings=$7 s=$8 control=${9:-}
+		local rel short list=() i=0 colours=('#0072b2' '#d55e00' '#009e73') open=(6 8 4) full=(7 9 5)
 		for rel in "${rels[@]}"; do
 			short=${rel%%+*}
-			for s in "$@"; do
-				[ -f "$s-$rel.dat" ] || continue
-				if grep -qv ' NaN [^ ]*$' "$s-$rel.dat"; then
-					list+=("'$s-$rel.dat' using 1:(\$2/$scale) lc $colour dt 2 title '$short in tree${s#"$1"}'")
-				fi
-				label="$short module${s#"$1"}"
-				[[ $s != *_control ]] || label="$short, doing nothing"
-				list+=("'$s-$rel.dat' using 1:(\$3/$scale) lc $colour title '$label'")
-				colour=$((colour + 1))
-			done
+			[ -f "$s-$rel.dat" ] || continue
+			if [ -n "$control" ] && [ -f "$control-$rel.dat" ] && [ ${#list[@]} -eq 0 ]; then
+				list+=("'$control-$rel.dat' using 1:(\$3/$scale) with filledcurves y1=$least lc rgb '#dddddd' title 'control, $short'")
+			fi
+			if grep -qv ' NaN [^ ]*$' "$s-$rel.dat"; then
+				list+=("'$s-$rel.dat' using 1:(\$2/$scale < $least ? $least : \$2/$scale) lc rgb '${colours[i]}' dt 2 pt ${open[i]} title '$short, in tree'")
+			fi
+			list+=("'$s-$rel.dat' using 1:(\$3/$scale < $least ? $least : \$3/$scale) lc rgb '${colours[i]}' lw 2 pt ${full[i]} title '$short, module'")
+			i=$((i + 1))
 		done
 		[ ${#list[@]} -gt 0 ] || return 0
 		echo "set output '$file.svg'; set title '$title'; set xlabel '$x'; set ylabel '$y'"
-		echo "unset logscale; $settings"
+		echo "unset logscale; set yrange [$least:*]; $(x_axis "$s"); $settings"
 		echo "plot $(IFS=,; echo "${list[*]}")"
 	}
 	rels=("$@")
-	plot alloc_pages 'Allocation, programs that can sleep' 'pages' 'µs' 1000 'set logscale xy' \
-		alloc_by_pages_sleepable
-	plot alloc_pages_atomic 'Allocation, programs that cannot sleep' 'pages' 'µs' 1000 \
-		'set logscale xy' alloc_by_pages_atomic
-	plot free_pages 'Free, programs that can sleep' 'pages' 'µs' 1000 'set logscale xy' \
-		free_by_pages_sleepable
-	plot frag 'Allocation of a page among free ranges' 'free ranges' 'µs' 1000 'set logscale xy' frag
-	plot cpus 'Allocate, use, free: all CPUs together' 'CPUs' 'thousand/s' 1000 \
-		'set yrange [0:*]' cpus
-	echo "set yrange [*:*]"
-	plot irqoff_alloc 'Longest delay of a timer interrupt: allocation' 'pages' 'µs' 1 \
+	# shellcheck disable=SC2016 # $1 is gnuplot's: the number of pages
+	{
+		plot alloc_pages 'Allocation, callers that can sleep' 'pages in the call' 'µs a page' \
+			'1000/$1' 1 'set logscale xy' alloc_by_pages_sleepable
+		plot alloc_pages_atomic 'Allocation, callers that cannot sleep' 'pages in the call' \
+			'µs a page' '1000/$1' 0.1 'set logscale xy' alloc_by_pages_atomic
+		plot free_pages 'Free, callers that can sleep' 'pages in the call' 'µs a page' \
+			'1000/$1' 0.1 'set logscale xy' free_by_pages_sleepable
+	}
+	plot frag 'Allocation of a page among free ranges' 'free ranges' 'µs' 1000 0.5 \
+		'set logscale xy' frag
+	plot cpus 'Allocate, use, free: all CPUs together' 'CPUs' 'thousand/s' 1000 0 '' cpus
+	plot irqoff_alloc 'Longest delay of a timer interrupt: allocation' 'pages' 'ms' 1000 0.01 \
 		'set logscale xy' irqoff_alloc irqoff_control
-	plot irqoff_free 'Longest delay of a timer interrupt: free' 'pages' 'µs' 1 \
-		'set logscale xy' irqoff_free
-	echo "set style data histogram; set style fill solid 0.6; set boxwidth 0.8"
-	list=()
+	plot irqoff_free 'Longest delay of a timer interrupt: free' 'pages' 'ms' 1000 0.01 \
+		'set logscale xy' irqoff_free irqoff_control
+	: >ipis.dat
+	i=0
 	for rel in "$@"; do
-		[ ! -f "ipis-$rel.dat" ] || list+=("'ipis-$rel.dat' using (\$2+1):xtic('${rel%%+*}') title 'in tree'" \
-			"'' using (\$3+1) title 'module'")
+		[ -f "ipis-$rel.dat" ] || continue
+		awk -v i=$i -v rel="${rel%%+*}" '{ print i, rel, $2, $3 }' "ipis-$rel.dat" >>ipis.dat
+		i=$((i + 1))
 	done
-	if [ ${#list[@]} -gt 0 ]; then
+	if [ $i -gt 0 ]; then
 		echo "set output 'ipis.svg'; set title 'TLB-flush IPIs for 4096 scattered frees'; set xlabel ''"
-		echo "set ylabel 'IPIs'; unset logscale; set logscale y; set yrange [1:*]; set key right top"
-		echo "plot $(IFS=,; echo "${list[*]}")"
+		echo "set ylabel 'IPIs'; unset logscale; set logscale y; set yrange [1:100000]; set xrange [-0.6:$i-0.4]"
+		echo "set boxwidth 0.35; unset xtics; set xtics ($(awk '{ printf "%s\"%s\" %s", (NR > 1 ? ", " : ""), $2, $1 }' ipis.dat))"
+		echo "plot 'ipis.dat' using (\$1-0.2):3 with boxes lc rgb '#999999' title 'in tree'," \
+			"'' using (\$1+0.2):4 with boxes lc rgb '#0072b2' title 'module'," \
+			"'' using (\$1-0.2):3:3 with labels offset 0,0.6 notitle," \
+			"'' using (\$1+0.2):4:4 with labels offset 0,0.6 notitle"
 	fi
 } >plots.gp
