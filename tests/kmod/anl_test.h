@@ -3,6 +3,10 @@
 #ifndef ANL_TEST_H
 #define ANL_TEST_H
 
+/* ballast.c */
+int anl_test_ballast_init(void);
+void anl_test_ballast_exit(void);
+
 /* kfuncs.c */
 int anl_test_kfuncs_init(void);
 

@@ -23,6 +23,9 @@ static int __init anl_test_init(void)
 	err = anl_test_stray_init();
 	if (err)
 		goto no_stray;
+	err = anl_test_ballast_init();
+	if (err)
+		goto no_ballast;
 	err = anl_test_kfuncs_init();
 	if (err)
 		goto no_kfuncs;
@@ -30,6 +33,8 @@ static int __init anl_test_init(void)
 	return 0;
 
 no_kfuncs:
+	anl_test_ballast_exit();
+no_ballast:
 	anl_test_stray_exit();
 no_stray:
 	anl_test_stock_exit();
@@ -42,6 +47,7 @@ no_nmi:
 
 static void __exit anl_test_exit(void)
 {
+	anl_test_ballast_exit();
 	anl_test_stray_exit();
 	anl_test_stock_exit();
 	anl_test_nmi_exit();

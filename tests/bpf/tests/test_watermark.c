@@ -6,6 +6,8 @@
  * tasks do.
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -54,21 +56,6 @@ static long min_watermark(void)
 	return watermark("min") - watermark("boost");
 }
 
-static long free_pages(void)
-{
-	FILE *f = fopen("/proc/vmstat", "r");
-	char key[64];
-	long val, found = -1;
-
-	while (f && fscanf(f, "%63s %ld", key, &val) == 2)
-		if (!strcmp(key, "nr_free_pages"))
-			found = val;
-	if (f)
-		fclose(f);
-
-	return found;
-}
-
 /*
  * Other users of the kernel's memory take some while a program runs, and the count of
  * free pages lags behind by up to 125 pages for each CPU and zone.
@@ -97,16 +84,6 @@ static bool take(long pages)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) != MAP_FAILED;
 }
 
-/* Take memory until the free pages are @target. In steps, as their count lags behind. */
-static void take_down_to(long target)
-{
-	long free;
-
-	while ((free = free_pages()) > target)
-		if (!take(free - target > 64 ? (free - target) / 2 : 32))
-			break;
-}
-
 /* Take memory, little by little, until the program is done. */
 static void take_all(volatile __u32 *state)
 {
@@ -114,51 +91,53 @@ static void take_all(volatile __u32 *state)
 		;
 }
 
-/*
- * A process that holds memory until it is killed, so that @target pages are free; 0 if
- * it took too much, and was killed for that. Later it is killed only if no glutton is there.
- */
-static pid_t try_ballast(long target)
+static void end_process(pid_t pid)
 {
-	int fds[2];
-	pid_t pid;
-	char c;
-
-	if (pipe(fds))
-		return -1;
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		write_file("/proc/self/oom_score_adj", "1000");
-		take_down_to(target);
-		write_file("/proc/self/oom_score_adj", "0");
-		if (write(fds[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(fds[1]);
-	if (pid > 0 && read(fds[0], &c, 1) != 1) {
-		waitpid(pid, NULL, 0);
-		pid = 0;
-	}
-	close(fds[0]);
-
-	return pid;
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
-static pid_t ballast(long target)
+/* A process with some memory, for the OOM killer if it finds no glutton. */
+static pid_t scapegoat(void)
 {
-	int tries = 3;
 	pid_t pid;
 
-	while (!(pid = try_ballast(target)) && --tries)
-		;
-	if (!pid)
-		printf("# no process holds the memory\n");
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	write_file("/proc/self/oom_score_adj", "500");
+	take(8 * MIB / PAGE);
+	for (;;)
+		pause();
+}
 
-	return pid;
+/* What leaves few pages free. */
+struct ballast {
+	int fd;
+	pid_t scapegoat;
+};
+
+static struct ballast ballast_begin(long target)
+{
+	struct ballast held = { .scapegoat = scapegoat() };
+	char text[24];
+
+	snprintf(text, sizeof(text), "%ld", target);
+	held.fd = open("/proc/anl_ballast", O_WRONLY);
+	if (held.fd < 0 || write(held.fd, text, strlen(text)) < 0)
+		test_fail(__FILE__, __LINE__, "no ballast: %s", strerror(errno));
+
+	return held;
+}
+
+static void ballast_end(struct ballast *held)
+{
+	close(held->fd);
+	end_process(held->scapegoat);
 }
 
 /* A process that takes what is left, and is the first to be killed. */
@@ -175,14 +154,6 @@ static pid_t glutton(struct watermark_bpf *skel)
 	take_all(&skel->bss->wm.state);
 	for (;;)
 		pause();
-}
-
-static void end_process(pid_t pid)
-{
-	if (pid <= 0)
-		return;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
 }
 
 static struct watermark_bpf *load(void)
@@ -223,22 +194,21 @@ static long near_low(void)
 TEST_LONG(watermark, kswapd, 180, "a program in kswapd does not use the emergency reserves")
 {
 	struct watermark_bpf *skel = load();
-	pid_t held, pid;
+	struct ballast held;
+	pid_t pid;
 	int tries;
 
 	ASSERT(skel, "load");
 	shortage_expected(true);
-	held = ballast(near_low());
+	held = ballast_begin(near_low());
 	skel->bss->wm.armed = WM_KSWAPD;
 	/* The OOM killer may be faster than kswapd. */
 	for (tries = 0; tries < 20 && skel->bss->wm.state != WM_DONE; tries++) {
-		if (waitpid(held, NULL, WNOHANG) == held)
-			held = ballast(near_low());
 		pid = glutton(skel);
 		wait_for(skel->bss->wm.state == WM_DONE, 3000);
 		end_process(pid);
 	}
-	end_process(held);
+	ballast_end(&held);
 	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	judge(&skel->bss->wm);
@@ -249,16 +219,16 @@ TEST_LONG(watermark, reclaim, 180,
 	  "a program in direct reclaim does not use the emergency reserves")
 {
 	struct watermark_bpf *skel = load();
-	pid_t held;
+	struct ballast held;
 
 	ASSERT(skel, "load");
 	ASSERT(!access(RECLAIM, W_OK), "no memory.reclaim");
 	shortage_expected(true);
-	held = ballast(near_low());
+	held = ballast_begin(near_low());
 	skel->bss->wm.tgid = getpid();
 	skel->bss->wm.armed = WM_RECLAIM;
 	wait_for((write_file(RECLAIM, "64K"), skel->bss->wm.state == WM_DONE), 60000);
-	end_process(held);
+	ballast_end(&held);
 	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	judge(&skel->bss->wm);
@@ -268,14 +238,14 @@ TEST_LONG(watermark, reclaim, 180,
 static void interrupt(const char *which)
 {
 	struct watermark_bpf *skel = load();
-	pid_t held;
+	struct ballast held;
 
 	ASSERT(skel, "load");
 	shortage_expected(true);
-	held = ballast(near_low());
+	held = ballast_begin(near_low());
 	skel->bss->wm.armed = WM_INTERRUPT;
 	write_file(MEMALLOC, which);
-	end_process(held);
+	ballast_end(&held);
 	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	judge(&skel->bss->wm);
@@ -307,7 +277,8 @@ TEST_LONG(watermark, oom_victim, 180,
 	  "a program and user faults in an OOM victim do not use the emergency reserves")
 {
 	struct watermark_bpf *skel = load();
-	pid_t held, pid;
+	struct ballast held;
+	pid_t pid;
 	pthread_t t;
 	size_t size;
 	void *base;
@@ -320,7 +291,7 @@ TEST_LONG(watermark, oom_victim, 180,
 	skel->bss->wm.fault_max = WM_ARENA_PAGES / 2;
 	skel->bss->wm.armed = WM_VICTIM;
 	shortage_expected(true);
-	held = ballast(near_low());
+	held = ballast_begin(near_low());
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
@@ -338,7 +309,7 @@ TEST_LONG(watermark, oom_victim, 180,
 	wait_for(skel->bss->wm.state == WM_DONE, 90000);
 	skel->bss->wm.cancel = 1;
 	end_process(pid);
-	end_process(held);
+	ballast_end(&held);
 	shortage_expected(false);
 	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
 	ASSERT(skel->bss->wm.was_victim, "the process was not killed");
