@@ -667,7 +667,7 @@ static bool oracle_alloc(struct oracle *o)
 	o->pool = kvcalloc(cap, sizeof(*o->pool), GFP_KERNEL);
 	o->pool_map = kvcalloc(BITS_TO_LONGS(cap), sizeof(long), GFP_KERNEL);
 	o->pool_nodes = kvzalloc((size_t)nr_node_ids * max(o->a->pool.node_size, 1U),
-				  GFP_KERNEL);
+				 GFP_KERNEL);
 	o->mms = kvcalloc(ORACLE_MMS, sizeof(*o->mms), GFP_KERNEL);
 	o->vmas = kvcalloc(ORACLE_MMS, sizeof(*o->vmas), GFP_KERNEL);
 
