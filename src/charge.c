@@ -73,6 +73,7 @@ void anl_charge_end(struct anl_charge *charge)
  * Context: any.
  */
 void anl_charge_begin_rcu(const struct anl_arena *arena, struct anl_charge *charge)
+	__acquires(RCU)
 {
 	rcu_read_lock();
 	charge->memcg = anl_objcg_memcg_rcu(arena->objcg);
@@ -81,6 +82,7 @@ void anl_charge_begin_rcu(const struct anl_arena *arena, struct anl_charge *char
 
 /* Leave the scope of anl_charge_begin_rcu(). */
 void anl_charge_end_rcu(struct anl_charge *charge)
+	__releases(RCU)
 {
 	anl_charge_leave(charge);
 	rcu_read_unlock();

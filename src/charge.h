@@ -31,8 +31,9 @@ struct anl_charge {
 
 void anl_charge_begin(const struct anl_arena *arena, struct anl_charge *charge);
 void anl_charge_end(struct anl_charge *charge);
-void anl_charge_begin_rcu(const struct anl_arena *arena, struct anl_charge *charge);
-void anl_charge_end_rcu(struct anl_charge *charge);
+void anl_charge_begin_rcu(const struct anl_arena *arena, struct anl_charge *charge)
+	__acquires(RCU);
+void anl_charge_end_rcu(struct anl_charge *charge) __releases(RCU);
 void *anl_zalloc(const struct anl_arena *arena, size_t size);
 void __percpu *anl_zalloc_percpu(const struct anl_arena *arena, size_t size);
 struct page *anl_alloc_block(struct anl_charge *charge, gfp_t gfp, u32 cnt, u32 *order, int nid);
