@@ -89,12 +89,12 @@ test_judgements() {
 	rm -rf "$build/boot-sample"
 }
 
-# A guest that crashes while a result is due: REL
+# A guest that crashes while a result is due, when the line that announces it is out: REL
 test_crash() {
 	local dir=$build/boot-crash rel=$1 why missing=()
 	mkdir -p "$dir"
 	initramfs_begin "$dir"
-	initramfs_pack "$dir" sh -c 'echo 1..1; echo c >/proc/sysrq-trigger'
+	initramfs_pack "$dir" sh -c 'echo 1..1; sleep 2; echo c >/proc/sysrq-trigger'
 	show_guest() { cat >/dev/null; }
 	start_guest "$dir" "$rel"
 	follow_guest "$dir"
