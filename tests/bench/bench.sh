@@ -125,7 +125,7 @@ test_bench() {
 	done
 	for rel in "$@"; do
 		(
-			trap cleanup EXIT
+			trap kill_guests EXIT
 			trap 'exit 143' TERM
 			bench_dir=$build/bench-test-$rel
 			bench_kernels "$rel" >"$logs/bench-$rel.log" 2>&1
