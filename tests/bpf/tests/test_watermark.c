@@ -191,6 +191,16 @@ static long near_low(void)
 	return watermark("high") + min_watermark() / 4 + 1024;
 }
 
+/* The memory comes back before anything is judged. */
+static void finish(struct watermark_bpf *skel, struct ballast *held)
+{
+	ballast_end(held);
+	shortage_expected(false);
+	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
+	judge(&skel->bss->wm);
+	watermark_bpf__destroy(skel);
+}
+
 TEST_LONG(watermark, kswapd, 180, "a program in kswapd does not use the emergency reserves")
 {
 	struct watermark_bpf *skel = load();
@@ -208,11 +218,7 @@ TEST_LONG(watermark, kswapd, 180, "a program in kswapd does not use the emergenc
 		wait_for(skel->bss->wm.state == WM_DONE, 3000);
 		end_process(pid);
 	}
-	ballast_end(&held);
-	shortage_expected(false);
-	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
-	judge(&skel->bss->wm);
-	watermark_bpf__destroy(skel);
+	finish(skel, &held);
 }
 
 TEST_LONG(watermark, reclaim, 180,
@@ -228,11 +234,7 @@ TEST_LONG(watermark, reclaim, 180,
 	skel->bss->wm.tgid = getpid();
 	skel->bss->wm.armed = WM_RECLAIM;
 	wait_for((write_file(RECLAIM, "64K"), skel->bss->wm.state == WM_DONE), 60000);
-	ballast_end(&held);
-	shortage_expected(false);
-	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
-	judge(&skel->bss->wm);
-	watermark_bpf__destroy(skel);
+	finish(skel, &held);
 }
 
 static void interrupt(const char *which)
@@ -245,11 +247,7 @@ static void interrupt(const char *which)
 	held = ballast_begin(near_low());
 	skel->bss->wm.armed = WM_INTERRUPT;
 	write_file(MEMALLOC, which);
-	ballast_end(&held);
-	shortage_expected(false);
-	ASSERT_EQ(skel->bss->wm.state, WM_DONE, "state of the program");
-	judge(&skel->bss->wm);
-	watermark_bpf__destroy(skel);
+	finish(skel, &held);
 }
 
 TEST_LONG(watermark, softirq, 180,
