@@ -21,6 +21,8 @@ struct {
 } arena SEC(".maps");
 
 extern void vm_zone_stat __ksym;
+/* The test module's timer. Tasks in reclaim set up timers of their own. */
+extern void memalloc_probe __ksym;
 void bpf_rcu_read_lock(void) __ksym;
 void bpf_rcu_read_unlock(void) __ksym;
 
@@ -113,9 +115,9 @@ int in_reclaim(void *ctx)
 }
 
 SEC("raw_tp/timer_init")
-int in_interrupt(void *ctx)
+int in_interrupt(struct bpf_raw_tracepoint_args *ctx)
 {
-	if (wm.armed != WM_INTERRUPT || !memalloc() || !begin(WM_INTERRUPT))
+	if (ctx->args[0] != (__u64)&memalloc_probe || !memalloc() || !begin(WM_INTERRUPT))
 		return 0;
 	take();
 	/* The flag must be there again. */
