@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Takes memory until few pages are free: "TARGET", written to /proc/anl_ballast, takes
- * blocks, the largest first, until TARGET pages are free in all zones. The pages come back
- * when the file is closed, so a test that is killed does not keep them.
+ * blocks, the largest first, until TARGET pages are free for allocations with GFP_KERNEL.
+ * What a zone keeps back for allocations that need this very zone is not counted: in a small
+ * guest that is most of what is free in the end. The pages come back when the file is
+ * closed, so a test that is killed does not keep them.
  *
  * A process could do the same, page by page; on a debug kernel with gigabytes of memory
  * that takes minutes, and the OOM killer may choose that process.
@@ -11,7 +13,9 @@
 #include <linux/gfp.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/mutex.h>
+#include <linux/nodemask.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -25,13 +29,32 @@ struct ballast {
 	struct list_head blocks[MAX_PAGE_ORDER + 1];
 };
 
+static unsigned long ballast_free(void)
+{
+	enum zone_type kind = gfp_zone(GFP_KERNEL);
+	unsigned long sum = 0;
+	int nid, i;
+
+	for_each_online_node(nid) {
+		for (i = 0; i <= kind; i++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[i];
+			unsigned long nr = zone_page_state(zone, NR_FREE_PAGES);
+			unsigned long kept = zone->lowmem_reserve[kind];
+
+			sum += nr - min(nr, kept);
+		}
+	}
+
+	return sum;
+}
+
 /* Without reclaim: neither kswapd nor the OOM killer is to notice. */
 static void ballast_take(struct ballast *ballast, unsigned long target)
 {
 	int order;
 
 	for (order = MAX_PAGE_ORDER; order >= 0; order--) {
-		while (global_zone_page_state(NR_FREE_PAGES) > target + (1UL << order)) {
+		while (ballast_free() > target + (1UL << order)) {
 			struct page *page = alloc_pages(__GFP_HIGHMEM | __GFP_NOWARN, order);
 
 			if (!page)

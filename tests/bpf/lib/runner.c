@@ -298,6 +298,7 @@ static void run_test(struct test *t)
 	if (!pid) {
 		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		write_file(OOM_SCORE_ADJ, "0");
 		t->fn();
 		if (!test_failed())
 			oracle_check();
@@ -496,6 +497,7 @@ int main(int argc, char **argv)
 	kver = kver * 10000 + minor;
 	nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	libbpf_set_print(libbpf_log);
+	write_file(OOM_SCORE_ADJ, "-1000");
 
 	printf("KTAP version 1\n1..%d\n", count + (with_module ? 4 + has_lockdep() : 0));
 	run_tests(true);

@@ -132,6 +132,9 @@ bool is_rt(void);
 bool has_lockdep(void);
 bool write_file(const char *path, const char *text);
 
+/* What the OOM killer thinks of this process. It never takes the runner. */
+#define OOM_SCORE_ADJ "/proc/self/oom_score_adj"
+
 /* A source of NMIs in anl_test.ko, see tests/kmod/nmi.c. */
 #define NMI_SOURCE "/sys/module/anl_test/parameters/nmi"
 

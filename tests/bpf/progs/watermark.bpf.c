@@ -45,18 +45,25 @@ static __always_inline void note_free(void)
 		wm.lowest = v;
 }
 
-/* Until there is none, or far too little memory is left. */
+/*
+ * Until there is none, or far too little memory is left. Unless user space wants to look at
+ * them, the pages are freed at once, before the OOM killer looks for further processes.
+ */
 static void take(void)
 {
+	void __arena *first = NULL, *page;
 	__u32 i;
 
 	wm.before = nr_free();
 	wm.lowest = wm.before;
 	bpf_for(i, 0, wm.max) {
-		if (!bpf_arena_nolock_alloc_pages(&arena, NULL, 1, -1, 0)) {
+		page = bpf_arena_nolock_alloc_pages(&arena, NULL, 1, -1, 0);
+		if (!page) {
 			wm.nulls++;
 			break;
 		}
+		if (!first)
+			first = page;
 		wm.got++;
 		if (!(i % 32)) {
 			note_free();
@@ -65,6 +72,9 @@ static void take(void)
 		}
 	}
 	note_free();
+	/* The arena was empty, so the pages are adjacent. */
+	if (first && !wm.keep)
+		bpf_arena_nolock_free_pages(&arena, first, wm.got);
 }
 
 static __always_inline bool begin(enum wm_where where)
@@ -163,6 +173,7 @@ int in_victim(void *ctx)
 			}
 		}
 		note_free();
+		bpf_arena_nolock_free_pages(&arena, (void __arena *)wm.fault_at, wm.faults);
 	}
 	wm.state = WM_DONE;
 

@@ -17,6 +17,7 @@ struct wm {
 	__u32 fault_max;	/* and by faults */
 	__u64 fault_at;		/* first address of those */
 	__u64 stop_at;		/* free pages below which the kernel is in danger */
+	__u32 keep;		/* the pages that it got */
 	__u32 cancel;
 
 	/* From the program. */

@@ -72,7 +72,7 @@ static long slack(long min)
  */
 static void shortage_expected(bool begin)
 {
-	write_file("/proc/self/oom_score_adj", begin ? "-1000" : "0");
+	write_file(OOM_SCORE_ADJ, begin ? "-1000" : "0");
 	oom_expected(begin);
 	write_file("/dev/kmsg", begin ? "anl_test: expect allocation failures begin" :
 		   "anl_test: expect allocation failures end");
@@ -109,7 +109,7 @@ static pid_t scapegoat(void)
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	write_file("/proc/self/oom_score_adj", "500");
+	write_file(OOM_SCORE_ADJ, "500");
 	take(8 * MIB / PAGE);
 	for (;;)
 		pause();
@@ -150,7 +150,7 @@ static pid_t glutton(struct watermark_bpf *skel)
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	write_file("/proc/self/oom_score_adj", "1000");
+	write_file(OOM_SCORE_ADJ, "1000");
 	take_all(&skel->bss->wm.state);
 	for (;;)
 		pause();
@@ -294,7 +294,7 @@ TEST_LONG(watermark, oom_victim, 180,
 	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		write_file("/proc/self/oom_score_adj", "1000");
+		write_file(OOM_SCORE_ADJ, "1000");
 		/* All processes have to map an arena at the same address, by themselves. */
 		if (!map_at(bpf_map__fd(skel->maps.arena), base, WM_ARENA_PAGES))
 			_exit(1);
@@ -330,6 +330,7 @@ static void limit(const char *which)
 	max = (cg_get(CGROUP, "memory.current") + 4 * MIB) & -PAGE;
 	ASSERT(cg_set(CGROUP, "memory.max", max), "limit");
 	skel->bss->wm.max = 16 * MIB / PAGE;
+	skel->bss->wm.keep = 1;
 	skel->bss->wm.tgid = getpid();
 	skel->bss->wm.armed = which ? WM_INTERRUPT : WM_RECLAIM;
 	shortage_expected(true);
