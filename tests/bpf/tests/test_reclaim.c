@@ -57,9 +57,11 @@
 /* Enough runs inside the path under test. */
 #define ENOUGH 64
 
+/* The victim's. */
 struct progress {
-	volatile long steps;	/* the victim's */
+	volatile long steps;
 	volatile long rounds;
+	volatile long inodes;	/* some thousands a round, which take a minute on slow kernels */
 };
 
 struct stage {
@@ -67,6 +69,8 @@ struct stage {
 	struct reclaim_bpf *skel[2];	/* the program for each of them */
 	struct progress *p;
 };
+
+static struct progress *progress;
 
 typedef void act_fn(struct stage *st, int round);
 
@@ -153,6 +157,7 @@ static int walk(const char *dir, int depth, int most)
 		if (lstat(path, &st))
 			continue;
 		n++;
+		progress->inodes++;
 		if (S_ISDIR(st.st_mode))
 			n += walk(path, depth + 1, most - n);
 	}
@@ -211,6 +216,7 @@ static void stage_open(struct stage *st)
 	memset(st, 0, sizeof(*st));
 	st->p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT(st->p != MAP_FAILED, "mmap");
+	progress = st->p;
 	ASSERT(cg_make(CGROUP) && cg_set(CGROUP, "memory.max", CG_MAX), "cgroup");
 	ASSERT(arena_open_in(CGROUP, &st->arena[0], PAGES), "arena of the cgroup");
 	ASSERT(arena_open(&st->arena[1], 1024, 0), "another arena");
@@ -266,7 +272,7 @@ static bool watch(struct stage *st, pid_t pid)
 	int status = 0;
 
 	while (waitpid(pid, &status, WNOHANG) != pid) {
-		long now = st->p->steps + sh(st, 0)->calls;
+		long now = st->p->steps + st->p->inodes + sh(st, 0)->calls;
 
 		if (now != last)
 			since = now_ms();
