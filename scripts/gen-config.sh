@@ -189,6 +189,13 @@ gen() {
 		die "kernel $krel exports neither zap_vma_range nor zap_page_range_single. $unsupported"
 	pahole -F btf -C list_lru_one "$btf" 2>/dev/null | grep -q 'spinlock_t .*lock;' &&
 		echo "#define ANL_HAVE_LIST_LRU_ONE_LOCK 1"
+	# Only sched_ext of the cid form makes the kernel itself allocate from an arena.
+	if pahole -F btf -C sched_ext_ops_cid "$btf" 2>/dev/null | grep -q . &&
+			exported register_ftrace_function &&
+			grep -q "^CONFIG_DYNAMIC_FTRACE_WITH_ARGS=y" "$config" &&
+			grep -aq "bpf_arena_alloc_pages_sleepable" "$btf"; then
+		echo "#define ANL_HAVE_KERNEL_CLIENT 1"
+	fi
 	for s in register_btf_kfunc_id_set apply_to_page_range vm_insert_page; do
 		exported "$s" || die "kernel $krel does not export $s. $unsupported"
 	done

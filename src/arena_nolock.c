@@ -6,6 +6,7 @@
  *
  *	kfunc.c		 a program that calls a kfunc is verified
  *	adopt.c		 its arena is adopted; stock_arena.c knows how to read it
+ *	client.c	 the kernel itself allocates from it (sched_ext)
  *	alloc.c		 an allocation: a slot of slots.c, a page of pool.c or charge.c, a
  *			 PTE of arena_pgtable.c
  *	vma.c, fault.c	 user space maps the arena, and faults on it
@@ -29,6 +30,7 @@
 
 #include "adopt.h"
 #include "arena.h"
+#include "client.h"
 #include "compat.h"
 #include "kfunc.h"
 
@@ -78,6 +80,7 @@ static int __init anl_init(void)
 	err = anl_kfunc_setup();
 	if (err)
 		goto no_kfuncs;
+	anl_client_setup();
 
 	return 0;
 
@@ -96,6 +99,7 @@ static void __exit anl_exit(void)
 {
 	/* The last instructions of anl_map_free() run after its module_put(). */
 	synchronize_rcu_tasks();
+	anl_client_cleanup();
 	anl_debugfs_exit();
 	anl_refill_cleanup();
 	anl_adopt_cleanup();
