@@ -216,6 +216,31 @@ u32 anl_spares_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
 	return nr;
 }
 
+/*
+ * Claim the highest free one of the slots that spare @i may be, and list it. In between an
+ * allocation finds the slot taken and no spare, and so goes to a higher address. No interrupt
+ * may make that time longer.
+ */
+static void anl_spare_fill(struct anl_arena *arena, u32 i)
+{
+	struct anl_slots *slots = &arena->slots;
+	u32 pgoff = arena->nr_limit - i * ANL_SPARE_CHOICE;
+	u32 end = pgoff - ANL_SPARE_CHOICE;
+	bool listed = false;
+	unsigned long flags;
+	int err;
+
+	local_irq_save(flags);
+	do {
+		err = anl_slots_claim(slots, --pgoff, 1);
+	} while (err == -EBUSY && pgoff > end);
+	if (!err)
+		listed = cmpxchg(&slots->spares[i], ANL_NO_SPARE, pgoff) == ANL_NO_SPARE;
+	local_irq_restore(flags);
+	if (!err && !listed)
+		anl_slots_unclaim(arena, pgoff, 1);
+}
+
 /**
  * anl_spares_fill() - claim the spares that are missing
  * @arena: the arena
@@ -229,23 +254,12 @@ u32 anl_spares_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
 void anl_spares_fill(struct anl_arena *arena)
 {
 	struct anl_slots *slots = &arena->slots;
-	u32 want = anl_slots_nr_free(slots) / (4 * ANL_SPARE_CHOICE);
-	u32 i, k, pgoff;
+	u32 want = anl_slots_nr_free(slots) / (4 * ANL_SPARE_CHOICE), i;
 
 	WRITE_ONCE(slots->spares_missing, false);
-	for (i = 0; i < min(want, ANL_NR_SPARES); i++) {
-		if (READ_ONCE(slots->spares[i]) != ANL_NO_SPARE)
-			continue;
-		for (k = 1; k <= ANL_SPARE_CHOICE; k++) {
-			pgoff = arena->nr_limit - i * ANL_SPARE_CHOICE - k;
-			if (!anl_slots_claim(slots, pgoff, 1))
-				break;
-		}
-		if (k > ANL_SPARE_CHOICE)
-			continue;
-		if (cmpxchg(&slots->spares[i], ANL_NO_SPARE, pgoff) != ANL_NO_SPARE)
-			anl_slots_unclaim(arena, pgoff, 1);
-	}
+	for (i = 0; i < min(want, ANL_NR_SPARES); i++)
+		if (READ_ONCE(slots->spares[i]) == ANL_NO_SPARE)
+			anl_spare_fill(arena, i);
 }
 
 /**
