@@ -92,9 +92,11 @@ void __init anl_client_setup(void)
 	if (!err)
 		err = register_ftrace_function(&anl_client_ops);
 	anl_client_registered = !err;
-	if (err)
-		pr_warn("cannot redirect %s(), error %d: a sched_ext scheduler of the cid form cannot be enabled if its arena is adopted; everything else works\n",
-			anl_client_function, err);
+	if (!err)
+		return;
+	ftrace_free_filter(&anl_client_ops);
+	pr_warn("cannot redirect %s(), error %d: a sched_ext scheduler of the cid form cannot be enabled if its arena is adopted; everything else works\n",
+		anl_client_function, err);
 }
 
 /* Undo anl_client_setup(). Module exit: no map is adopted. */
