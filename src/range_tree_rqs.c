@@ -426,6 +426,31 @@ static long anl_tree_find_one(struct anl_tree *tree)
 }
 
 /**
+ * anl_tree_lock() - lock a range, for several operations at once
+ * @tree: the range
+ * @flags: for anl_tree_unlock()
+ *
+ * Context: any.
+ * Return: 0; or -EDEADLK or -ETIMEDOUT if the lock could not be taken.
+ */
+int anl_tree_lock(struct anl_tree *tree, unsigned long *flags)
+{
+	return anl_lock_irqsave(&tree->lock, flags);
+}
+
+/**
+ * anl_tree_unlock() - undo anl_tree_lock()
+ * @tree: the range
+ * @flags: from anl_tree_lock()
+ *
+ * Context: any.
+ */
+void anl_tree_unlock(struct anl_tree *tree, unsigned long flags)
+{
+	anl_unlock_irqrestore(&tree->lock, flags);
+}
+
+/**
  * anl_tree_alloc() - take the lowest free run of a length
  * @tree: the range
  * @cnt: number of pages
@@ -441,7 +466,7 @@ long anl_tree_alloc(struct anl_tree *tree, u32 cnt)
 
 	if (!cnt)
 		return -EINVAL;
-	ret = anl_lock_irqsave(&tree->lock, &flags);
+	ret = anl_tree_lock(tree, &flags);
 	if (ret)
 		return ret;
 
@@ -453,7 +478,7 @@ long anl_tree_alloc(struct anl_tree *tree, u32 cnt)
 	}
 	if (ret >= 0)
 		anl_tree_take(tree, ret, ret + cnt);
-	anl_unlock_irqrestore(&tree->lock, flags);
+	anl_tree_unlock(tree, flags);
 
 	return ret;
 }
@@ -464,34 +489,65 @@ static bool anl_tree_valid(const struct anl_tree *tree, u32 pgoff, u32 cnt)
 }
 
 /**
+ * anl_tree_claim_locked() - take the pages of a given run
+ * @tree: the range
+ * @pgoff: first page
+ * @cnt: number of pages
+ *
+ * Context: any. The caller holds the lock.
+ * Return: 0; -EBUSY if one of the pages is taken already; -EINVAL if they are not all
+ * in the range, or @cnt is 0. No page is taken on an error.
+ */
+int anl_tree_claim_locked(struct anl_tree *tree, u32 pgoff, u32 cnt)
+{
+	if (!anl_tree_valid(tree, pgoff, cnt))
+		return -EINVAL;
+	if (!anl_tree_all_free(tree, pgoff, pgoff + cnt))
+		return -EBUSY;
+	anl_tree_take(tree, pgoff, pgoff + cnt);
+
+	return 0;
+}
+
+/**
  * anl_tree_claim() - take the pages of a given run
  * @tree: the range
  * @pgoff: first page
  * @cnt: number of pages
  *
  * Context: any. Takes the lock.
- * Return: 0; -EBUSY if one of the pages is taken already; -EINVAL if they are not all
- * in the range, or @cnt is 0; -EDEADLK or -ETIMEDOUT if the lock could not be taken.
- * No page is taken on an error.
+ * Return: as anl_tree_claim_locked(); or -EDEADLK or -ETIMEDOUT if the lock could not be
+ * taken. No page is taken on an error.
  */
 int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
 	unsigned long flags;
-	int ret;
+	int ret = anl_tree_lock(tree, &flags);
 
-	if (!anl_tree_valid(tree, pgoff, cnt))
-		return -EINVAL;
-	ret = anl_lock_irqsave(&tree->lock, &flags);
 	if (ret)
 		return ret;
-
-	if (anl_tree_all_free(tree, pgoff, pgoff + cnt))
-		anl_tree_take(tree, pgoff, pgoff + cnt);
-	else
-		ret = -EBUSY;
-	anl_unlock_irqrestore(&tree->lock, flags);
+	ret = anl_tree_claim_locked(tree, pgoff, cnt);
+	anl_tree_unlock(tree, flags);
 
 	return ret;
+}
+
+/**
+ * anl_tree_release_locked() - free pages
+ * @tree: the range
+ * @pgoff: first page
+ * @cnt: number of pages; some of them may be free already
+ *
+ * Context: any. The caller holds the lock, for a time that grows with @cnt.
+ * Return: 0; -EINVAL if the pages are not all in the range, or @cnt is 0.
+ */
+int anl_tree_release_locked(struct anl_tree *tree, u32 pgoff, u32 cnt)
+{
+	if (!anl_tree_valid(tree, pgoff, cnt))
+		return -EINVAL;
+	anl_tree_give(tree, pgoff, pgoff + cnt);
+
+	return 0;
 }
 
 /**
@@ -501,24 +557,20 @@ int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt)
  * @cnt: number of pages; some of them may be free already
  *
  * Context: any. Holds the lock for a time that grows with @cnt.
- * Return: 0; -EINVAL if the pages are not all in the range, or @cnt is 0; -EDEADLK or
- * -ETIMEDOUT if the lock could not be taken.
+ * Return: as anl_tree_release_locked(); or -EDEADLK or -ETIMEDOUT if the lock could not be
+ * taken.
  */
 int anl_tree_release(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
 	unsigned long flags;
-	int ret;
+	int ret = anl_tree_lock(tree, &flags);
 
-	if (!anl_tree_valid(tree, pgoff, cnt))
-		return -EINVAL;
-	ret = anl_lock_irqsave(&tree->lock, &flags);
 	if (ret)
 		return ret;
+	ret = anl_tree_release_locked(tree, pgoff, cnt);
+	anl_tree_unlock(tree, flags);
 
-	anl_tree_give(tree, pgoff, pgoff + cnt);
-	anl_unlock_irqrestore(&tree->lock, flags);
-
-	return 0;
+	return ret;
 }
 
 /**

@@ -9,9 +9,10 @@
  *
  * An NMI that interrupts the holder of the tree's lock cannot claim a slot in the tree. A
  * few slots at the upper end of the arena, the spares, are claimed beforehand for such
- * callers. They are taken with xchg() and put with cmpxchg(). Spares never make an
- * allocation fail or move it to a higher address: a caller that meets one releases it and
- * retries.
+ * callers. The tree's lock protects an entry of @spares that is set, and taking it back; only
+ * its taking by such a caller is an xchg() without the lock. So whoever finds a spare taken
+ * in the tree finds it in @spares, too. Spares never make an allocation fail or move it to a
+ * higher address: a caller that meets one releases it and retries.
  *
  * Owns: struct anl_slots.
  * Context: any, unless a function says otherwise.
@@ -192,53 +193,47 @@ u32 anl_spares_pop(struct anl_arena *arena)
  * @pgoff: first slot that the caller wants
  * @cnt: number of slots
  *
- * spare -> free, or dying if the tree's lock is unavailable.
+ * spare -> free.
  *
- * Context: any.
+ * Context: any. Takes the tree's lock, and releases nothing if it is unavailable.
  * Return: number of spares among the slots. If there were any, the caller can retry.
  */
 u32 anl_spares_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
 	struct anl_slots *slots = &arena->slots;
 	u32 i, spare, nr = 0;
+	unsigned long flags;
 
+	if (anl_tree_lock(&slots->tree, &flags))
+		return 0;
 	for (i = 0; i < ANL_NR_SPARES; i++) {
 		spare = READ_ONCE(slots->spares[i]);
 		if (spare == ANL_NO_SPARE || spare < pgoff || spare - pgoff >= cnt ||
 		    cmpxchg(&slots->spares[i], spare, ANL_NO_SPARE) != spare)
 			continue;
-		anl_slots_unclaim(arena, spare, 1);
+		anl_tree_release_locked(&slots->tree, spare, 1);
 		nr++;
 	}
+	anl_tree_unlock(&slots->tree, flags);
 	if (nr)
 		WRITE_ONCE(slots->spares_missing, true);
 
 	return nr;
 }
 
-/*
- * Claim the highest free one of the slots that spare @i may be, and list it. In between an
- * allocation finds the slot taken and no spare, and so goes to a higher address. No interrupt
- * may make that time longer.
- */
-static void anl_spare_fill(struct anl_arena *arena, u32 i)
+/* Claim the highest free one of the slots that spare @i may be. */
+static void anl_spare_fill(struct anl_slots *slots, u32 i)
 {
-	struct anl_slots *slots = &arena->slots;
-	u32 pgoff = arena->nr_limit - i * ANL_SPARE_CHOICE;
+	u32 pgoff = slots->tree.nr_pages - i * ANL_SPARE_CHOICE;
 	u32 end = pgoff - ANL_SPARE_CHOICE;
-	bool listed = false;
 	unsigned long flags;
-	int err;
 
-	local_irq_save(flags);
-	do {
-		err = anl_slots_claim(slots, --pgoff, 1);
-	} while (err == -EBUSY && pgoff > end);
-	if (!err)
-		listed = cmpxchg(&slots->spares[i], ANL_NO_SPARE, pgoff) == ANL_NO_SPARE;
-	local_irq_restore(flags);
-	if (!err && !listed)
-		anl_slots_unclaim(arena, pgoff, 1);
+	if (anl_tree_lock(&slots->tree, &flags))
+		return;
+	while (READ_ONCE(slots->spares[i]) == ANL_NO_SPARE && pgoff-- > end)
+		if (!anl_tree_claim_locked(&slots->tree, pgoff, 1))
+			WRITE_ONCE(slots->spares[i], pgoff);
+	anl_tree_unlock(&slots->tree, flags);
 }
 
 /**
@@ -259,7 +254,7 @@ void anl_spares_fill(struct anl_arena *arena)
 	WRITE_ONCE(slots->spares_missing, false);
 	for (i = 0; i < min(want, ANL_NR_SPARES); i++)
 		if (READ_ONCE(slots->spares[i]) == ANL_NO_SPARE)
-			anl_spare_fill(arena, i);
+			anl_spare_fill(slots, i);
 }
 
 /**
