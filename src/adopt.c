@@ -34,9 +34,6 @@
 
 static struct workqueue_struct *anl_adopt_wq;
 
-/* How long the load of a program waits for an adoption before it is refused. */
-#define ANL_ADOPT_WAIT_S 10
-
 /* Maps whose adoption is being prepared; the entries are on the stacks of the loaders. */
 struct anl_adoption {
 	struct list_head head;

@@ -6,6 +6,12 @@
 
 #include "arena.h"
 
+/*
+ * How long those wait for an adoption who need it: the load of a program, which is refused
+ * then, and an allocation of the kernel's own, which fails.
+ */
+#define ANL_ADOPT_WAIT_S 10
+
 int anl_adopt_filter(const struct bpf_prog *prog, u32 kfunc_id);
 void anl_map_free(struct bpf_map *map);
 int anl_adopt_setup(void);

@@ -37,9 +37,6 @@ MODULE_PARM_DESC(kernel_client,
 		 "Serve what the kernel itself allocates from adopted arenas (sched_ext schedulers of the cid form), by ftrace (default Y)");
 
 #ifdef ANL_HAVE_KERNEL_CLIENT
-/* How long a call waits for an adoption. */
-#define ANL_CLIENT_WAIT (10 * HZ)
-
 /* What the kernel calls, and no BPF program. */
 static char anl_client_function[] = "bpf_arena_alloc_pages_sleepable";
 
@@ -53,7 +50,7 @@ static void *anl_client_alloc(void *p__map, void *addr__ign, u32 page_cnt, int n
 {
 	struct anl_arena *arena = anl_adopted(p__map);
 
-	wait_for_completion_timeout(&arena->adopted, ANL_CLIENT_WAIT);
+	wait_for_completion_timeout(&arena->adopted, ANL_ADOPT_WAIT_S * HZ);
 
 	return bpf_arena_nolock_alloc_pages(p__map, addr__ign, page_cnt, node_id, flags);
 }
