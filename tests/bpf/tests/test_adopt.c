@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 
 #include "oracle.h"
+#include "kernel_user.h"
 #include "runner.h"
 #include "arena.h"
 #include "globals.skel.h"
@@ -538,58 +539,10 @@ TEST(adopt, many_loaders, "several processes can load programs for one arena at 
 	arena_close(&a);
 }
 
-/* What the kernel itself does with a stock arena, see tests/kmod/stock.c. */
-#define STOCK_FILE "/proc/anl_stock"
-
-struct kernel_user {
-	const char *what;
-	int fd, ms;
-	int err;
-	__u64 page;
-};
-
-/* Is something held up? */
-static bool kernel_held(__u64 *page)
-{
-	const char *text = read_file(STOCK_FILE);
-	unsigned long long val = 0;
-	int held = 0;
-
-	if (text && sscanf(text, "%d %llx", &held, &val) == 2 && page)
-		*page = val;
-
-	return held;
-}
-
-static void *kernel_user_main(void *arg)
-{
-	struct kernel_user *k = arg;
-	int fd = open(STOCK_FILE, O_RDWR | O_CLOEXEC);
-	char buf[64];
-	int len = snprintf(buf, sizeof(buf), "%s %d %d", k->what, k->fd, k->ms);
-
-	k->err = fd < 0 || write(fd, buf, len) != len ? errno : 0;
-	kernel_held(&k->page);
-	if (fd >= 0)
-		close(fd);
-
-	return NULL;
-}
-
-/* On return it is held up, or has ended with an error. */
-static bool kernel_user_start(struct kernel_user *k, pthread_t *t, const char *what, int fd, int ms)
-{
-	*k = (struct kernel_user){ .what = what, .fd = fd, .ms = ms };
-
-	return thread_on(t, nr_cpus - 1, kernel_user_main, k) &&
-	       wait_for(kernel_held(NULL) || k->err, 10000);
-}
-
 TEST(adopt, kernel_allocates, "an allocation by the kernel itself that begins before the adoption and ends after it takes no page")
 {
 	struct kernel_user k;
 	struct arena raw, a;
-	pthread_t t;
 	int late;
 
 	if (nr_cpus < 2)
@@ -599,15 +552,14 @@ TEST(adopt, kernel_allocates, "an allocation by the kernel itself that begins be
 	/* Once it ends before: the page that it gets is one of the arena's. */
 	for (late = 0; late < 2; late++) {
 		ASSERT(arena_stock(&raw, "stock", 64, 0), "arena");
-		ASSERT(kernel_user_start(&k, &t, "alloc", raw.fd, 30000),
+		ASSERT(kernel_user_start(&k, "alloc", raw.fd, 30000),
 		       "the kernel does not allocate");
 		if (k.err == EOPNOTSUPP)
 			SKIP("the kernel allocates nothing by itself");
 		if (late)
 			ASSERT(adopt(&a, &raw), "load");
-		write_file(STOCK_FILE, "go");
-		pthread_join(t, NULL);
-		ASSERT_EQ(k.err, 0, "error of the allocation");
+		kernel_user_go();
+		ASSERT_EQ(kernel_user_join(&k), 0, "error of the allocation");
 		if (!late)
 			ASSERT(adopt(&a, &raw), "load");
 		ASSERT(k.page == (late ? 0 : (__u64)raw.base), "page at %#llx", k.page);
@@ -626,7 +578,6 @@ TEST_LONG(adopt, frees_delayed, 120,
 	struct stock_bpf *stock;
 	struct kernel_user k;
 	struct arena raw, a;
-	pthread_t t;
 
 	if (!has_intree_nonsleepable)
 		SKIP("the kernel defers no frees");
@@ -636,11 +587,10 @@ TEST_LONG(adopt, frees_delayed, 120,
 	ASSERT(stock_call(stock, true, REQ_ALLOC, NULL, 64) == (__u64)raw.base,
 	       "stock alloc");
 	user_mark(raw.base, 64, 1);
-	ASSERT(kernel_user_start(&k, &t, "hold", raw.fd, 4000), "the lock cannot be held");
+	ASSERT(kernel_user_start(&k, "hold", raw.fd, 4000), "the lock cannot be held");
 	stock_call(stock, true, REQ_FREE, raw.base, 60);
 	ASSERT(wait_for(adopt(&a, &raw), 20000), "load");
-	pthread_join(t, NULL);
-	ASSERT_EQ(k.err, 0, "error of the lock's holder");
+	ASSERT_EQ(kernel_user_join(&k), 0, "error of the lock's holder");
 	ASSERT_EQ(arena_pages(&a), 4, "populated pages");
 	ASSERT_EQ(arena_unmarked(&a, SLEEPABLE, arena_page(&a, 60), 4, 61), 0,
 		  "pages that differ");
