@@ -70,8 +70,6 @@ struct stage {
 	struct progress *p;
 };
 
-static struct progress *progress;
-
 typedef void act_fn(struct stage *st, int round);
 
 static struct reclaim_shared *sh(struct stage *st, int i)
@@ -141,11 +139,11 @@ static void show_stack(pid_t pid)
  * Memory that can be reclaimed, and none besides
  */
 
-static int walk(const char *dir, int depth, int most)
+static int walk(struct stage *st, const char *dir, int depth, int most)
 {
 	struct dirent *de;
 	char path[512];
-	struct stat st;
+	struct stat sb;
 	int n = 0;
 	DIR *d;
 
@@ -154,12 +152,12 @@ static int walk(const char *dir, int depth, int most)
 		if (de->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
-		if (lstat(path, &st))
+		if (lstat(path, &sb))
 			continue;
 		n++;
-		progress->inodes++;
-		if (S_ISDIR(st.st_mode))
-			n += walk(path, depth + 1, most - n);
+		st->p->inodes++;
+		if (S_ISDIR(sb.st_mode))
+			n += walk(st, path, depth + 1, most - n);
 	}
 	if (d)
 		closedir(d);
@@ -168,16 +166,17 @@ static int walk(const char *dir, int depth, int most)
 }
 
 /* Inodes that belong to our cgroup if they were not in memory before. */
-static int make_inodes(void)
+static void make_inodes(struct stage *st)
 {
-	return walk("/sys/devices", 0, 4000) + walk("/sys/class", 0, 2000) +
-	       walk("/proc/sys", 0, 2000);
+	walk(st, "/sys/devices", 0, 4000);
+	walk(st, "/sys/class", 0, 2000);
+	walk(st, "/proc/sys", 0, 2000);
 }
 
 /* Fill our cgroup with inodes, and leave it @bytes. */
-static void tighten(long bytes)
+static void tighten(struct stage *st, long bytes)
 {
-	make_inodes();
+	make_inodes(st);
 	cg_limit(CGROUP, bytes);
 }
 
@@ -216,7 +215,6 @@ static void stage_open(struct stage *st)
 	memset(st, 0, sizeof(*st));
 	st->p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT(st->p != MAP_FAILED, "mmap");
-	progress = st->p;
 	ASSERT(cg_make(CGROUP) && cg_set(CGROUP, "memory.max", CG_MAX), "cgroup");
 	ASSERT(arena_open_in(CGROUP, &st->arena[0], PAGES), "arena of the cgroup");
 	ASSERT(arena_open(&st->arena[1], 1024, 0), "another arena");
@@ -400,7 +398,7 @@ static void act_fault(struct stage *st, int round)
 			arena_alloc_once(a, SLEEPABLE, fault_page(a, i, true), 1);
 	if (!map_at(a->fd, a->base, a->pages))
 		_exit(102);
-	tighten(SLACK);
+	tighten(st, SLACK);
 	for (i = 0; i < TABLES; i++) {
 		step(st, fault_page(a, i, round % 2));
 		user_write_sig(fault_page(a, i, round % 2), i);
@@ -429,7 +427,7 @@ static void act_populate(struct stage *st, int round)
 	struct arena *a = &st->arena[0];
 	int i;
 
-	tighten(SLACK);
+	tighten(st, SLACK);
 	for (i = 0; i < 8; i++) {
 		step(st, arena_page(a, i * 64));
 		arena_alloc_once(a, SLEEPABLE, arena_page(a, i * 64), round % 2 ? 1 : 48);
@@ -456,7 +454,7 @@ static void act_refill(struct stage *st, int round)
 	struct arena *a = &st->arena[0];
 	int i;
 
-	tighten(SLACK);
+	tighten(st, SLACK);
 	for (i = 0; i < 8; i++) {
 		step(st, arena_page(a, i));
 		arena_run(a, nr_cpus > 1 ? HARDIRQ : UNDER_RCU, 0, &r);
@@ -490,7 +488,7 @@ static void act_adopt(struct stage *st, int round)
 		mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	} else {
 		/* The limit is to be hit in adoption, neither before nor afterwards. */
-		tighten(slack[round % 5]);
+		tighten(st, slack[round % 5]);
 	}
 	step(st, st->arena[0].base);
 	if (arena_open(&a, 4096, 0)) {
