@@ -32,11 +32,14 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
   prepare   make or update the build root and the kernels, and build
   shell     a shell in a guest, with the module, the tests and bpftool at hand
 
-  --kernel SUITE[:FLAVOUR]  stable, backports, or oldstable (6.12 for Debian 12);
+  --kernel SUITE[:FLAVOUR]  stable, backports, backports-X.Y for an older series that is
+                            still in the archive, previous for the newest of these, or
+                            oldstable (6.12 for Debian 12);
                             cloud (default), amd64, rt; debug or kcsan, also with a
                             kernel tree in place of the suite. May be given several
                             times; default: stable and backports; for test-all, check and
-                            prepare also both with rt, and oldstable
+                            prepare also both with rt, and oldstable; for test-all also
+                            previous
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    list the tests

@@ -17,8 +17,15 @@ debug_source() {
 	backports)
 		version=$(in_root apt-cache madison linux-source |
 			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
+	previous)
+		debug_source "backports-$(previous_series)"
+		return ;;
+	backports-[0-9]*)
+		version=$(in_root apt-cache madison linux-source |
+			awk -v series="${1#backports-}." '$6 ~ /^trixie-backports/ &&
+				index($3, series) == 1 && !v { v = $3 } END { print v }') ;;
 	*)
-		die "unknown kernel '$1': a debug kernel is of stable, of backports, or of a directory" ;;
+		die "unknown kernel '$1': a debug kernel is of stable, backports, backports-X.Y, previous, or a directory" ;;
 	esac
 	[ -n "$version" ] || return 0
 	in_root apt-cache show "linux-source=$version" |

@@ -4,6 +4,27 @@
 # Stock kernels from Debian's archive: headers in a root, images in the cache. Kernels that
 # check themselves are built by debug.sh. Sourced by run_qemu.sh, after root.sh.
 
+# The newest release of a series that the archive has, or nothing: X.Y FLAVOUR. The archive
+# keeps kernels of backports for a while after the next series has taken their place.
+series_release() {
+	local flavour=$2-amd64
+	[ -n "$1" ] || return 0
+	[ "$2" != amd64 ] || flavour=amd64
+	in_root apt-cache pkgnames "linux-headers-$1." |
+		sed -n "s/^linux-headers-\(${1//./\\.}\.[^-]*-$flavour\)\$/\1/p" | sort -V | tail -1
+}
+
+# The series before that of backports, or nothing if it is that of stable.
+previous_series() {
+	local series newest stable
+	newest=$(kernel_release backports:cloud)
+	stable=$(kernel_release stable:cloud)
+	series=$(in_root apt-cache pkgnames linux-headers- |
+		sed -n 's/^linux-headers-\([0-9]*\.[0-9]*\)\.[^-]*-cloud-amd64$/\1/p' | sort -uV |
+		awk -v newest="$newest" 'index(newest, $1 ".") == 1 { found = 1 } !found { last = $1 } END { print last }')
+	[[ -z $series || $stable = "$series".* ]] || echo "$series"
+}
+
 # Newest release of a kernel, as uname -r prints it. $1 is SUITE:FLAVOUR. Debian 12 has
 # newer kernels than its own under names with their version.
 kernel_release() {
@@ -12,13 +33,19 @@ kernel_release() {
 	[ "$flavour" = amd64 ] || meta+=-$flavour
 	meta+=-amd64
 	case $suite in
+	previous)
+		series_release "$(previous_series)" "$flavour"
+		return 0 ;;
+	backports-[0-9]*)
+		series_release "${suite#backports-}" "$flavour"
+		return 0 ;;
 	stable | oldstable)
 		version=$(in_root apt-cache policy "$meta" | awk '/Candidate:/ { print $2 }') ;;
 	backports)
 		version=$(in_root apt-cache madison "$meta" |
 			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
 	*)
-		die "unknown kernel '$1': it is stable, backports or oldstable, and :cloud, :amd64, :rt, :debug or :kcsan" ;;
+		die "unknown kernel '$1': it is stable, backports, backports-X.Y, previous or oldstable, and :cloud, :amd64, :rt, :debug or :kcsan" ;;
 	esac
 	[ -n "$version" ] && [ "$version" != "(none)" ] || return 0
 	in_root apt-cache show "$meta=$version" |
