@@ -88,6 +88,8 @@ USAGE
 . "$harness/progress.sh"
 # shellcheck source=tests/harness/build.sh
 . "$harness/build.sh"
+# shellcheck source=tests/harness/clients.sh
+. "$harness/clients.sh"
 # shellcheck source=tests/harness/host_tests.sh
 . "$harness/host_tests.sh"
 # shellcheck source=tests/harness/judge.sh

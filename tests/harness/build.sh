@@ -70,4 +70,5 @@ build_for() {
 	done
 	step "building for $*"
 	all_of "${commands[@]}" "build_tests $btf_rel" "build_programs $btf_rel"
+	build_clients "$@"
 }

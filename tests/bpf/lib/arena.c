@@ -3,6 +3,7 @@
  * User-space side of requests.bpf.c; arena.h says what each call does.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -23,6 +24,8 @@
 #include "arena_stat.h"
 #include "runner.h"
 #include "requests.skel.h"
+
+#define DEBUGFS "/sys/kernel/debug/arena_nolock"
 
 /* How long things may take that take a moment: emulation is slow. */
 #define SETTLE_MS (5000L * patience)
@@ -316,12 +319,26 @@ __u32 map_id(int map_fd)
 	return bpf_map_get_info_by_fd(map_fd, &info, &len) ? 0 : info.id;
 }
 
+int adopted_arenas(void)
+{
+	DIR *d = opendir(DEBUGFS);
+	struct dirent *de;
+	int n = 0;
+
+	while (d && (de = readdir(d)))
+		n += de->d_name[0] != '.';
+	if (d)
+		closedir(d);
+
+	return d ? n : -1;
+}
+
 long long arena_stat(const struct arena *a, const char *key, const char *name)
 {
 	struct stat_file f;
 	char path[64];
 
-	snprintf(path, sizeof(path), "/sys/kernel/debug/arena_nolock/%u", map_id(a->fd));
+	snprintf(path, sizeof(path), DEBUGFS "/%u", map_id(a->fd));
 
 	return stat_read(&f, path) ? stat_value(&f, key, name) : -1;
 }

@@ -21,7 +21,6 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 
 #include "ctx_each.h"
 #include "preempt.h"
@@ -517,13 +516,10 @@ TEST(ctx, irq_off, "a sleepable program under bpf_local_irq_save() allocates, re
 TEST(ctx, spin_lock, "a program under bpf_spin_lock allocates, reserves and frees if the kernel allows calls there")
 {
 	static const struct way way = { "ctx_spin_lock", BH_OFF, true, true, NULL, run_packet_prog, 0 };
-	unsigned int major, minor;
-	struct utsname uts;
 	struct env e;
 
 	/* Only the version tells: a flag of kfuncs, which no symbol or type shows. */
-	ASSERT(!uname(&uts) && sscanf(uts.release, "%u.%u", &major, &minor) == 2, "uname");
-	if (major > 7 || (major == 7 && minor >= 3)) {
+	if (kver >= 70003) {
 		run_way(&way);
 		return;
 	}

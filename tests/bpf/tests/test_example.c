@@ -13,89 +13,16 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "program.h"
 #include "runner.h"
 
 #define DIR "/examples/"
-#define OUT "/tmp/example.out"
 
 #define REQUIRE(name)								\
 	do {									\
 		if (access(DIR name, X_OK))					\
 			SKIP("was not built");					\
 	} while (0)
-
-/* Start an example; its output, of both kinds, goes to OUT. */
-static pid_t start(const char *const *argv)
-{
-	pid_t pid;
-	int fd;
-
-	/* An earlier process may still write to the old file. */
-	unlink(OUT);
-	pid = fork();
-	if (pid)
-		return pid;
-	fd = open(OUT, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
-	dup2(fd, 1);
-	dup2(fd, 2);
-	execv(argv[0], (char *const *)argv);
-	_exit(127);
-}
-
-#define START(...) start((const char *const[]){ __VA_ARGS__, NULL })
-
-/* Its exit code, or that of a shell for one that was killed. */
-static int end_of(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid)
-		return -1;
-
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-#define RUN(...) end_of(START(__VA_ARGS__))
-
-/* What it has printed so far: the last half of a MiB of it. */
-static const char *output(void)
-{
-	static char text[1 << 19];
-	int fd = open(OUT, O_RDONLY | O_CLOEXEC);
-	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-	ssize_t n = 0;
-
-	if (fd >= 0) {
-		n = pread(fd, text, sizeof(text) - 1,
-			  size < (off_t)sizeof(text) ? 0 : size - (off_t)sizeof(text) + 1);
-		close(fd);
-	}
-	text[n > 0 ? n : 0] = 0;
-
-	return text;
-}
-
-/* The first number in front of @what in the last line that has both. */
-static long number_before(const char *what)
-{
-	const char *line, *at, *end;
-	char *text = strdup(output());
-	long n, last = -1;
-
-	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
-		at = strstr(line, what);
-		if (!at || at == line)
-			continue;
-		for (end = at; end > line && end[-1] >= '0' && end[-1] <= '9'; end--)
-			;
-		n = atol(end);
-		if (end < at)
-			last = n;
-	}
-	free(text);
-
-	return last;
-}
 
 TEST(example, help, "each example prints its usage and refuses unknown arguments")
 {
@@ -108,17 +35,17 @@ TEST(example, help, "each example prints its usage and refuses unknown arguments
 		snprintf(path, sizeof(path), DIR "%s", names[i]);
 		if (access(path, X_OK))
 			continue;
-		ASSERT_EQ(RUN(path, "--help"), 0, path);
-		ASSERT(strstr(output(), "usage: ") && strstr(output(), names[i]), "%s: %s", path,
-		       output());
+		ASSERT_EQ(program_run(path, "--help"), 0, path);
+		ASSERT(strstr(program_output(), "usage: ") && strstr(program_output(), names[i]), "%s: %s", path,
+		       program_output());
 		if (!i)
 			continue;
-		ASSERT_EQ(RUN(path, bad), 2, path);
-		ASSERT(strstr(output(), "usage: "), "%s: %s", path, output());
-		ASSERT_EQ(RUN(path, "-d", "0", "-i", "0"), 2, path);
+		ASSERT_EQ(program_run(path, bad), 2, path);
+		ASSERT(strstr(program_output(), "usage: "), "%s: %s", path, program_output());
+		ASSERT_EQ(program_run(path, "-d", "0", "-i", "0"), 2, path);
 	}
-	ASSERT_EQ(RUN(DIR "flows", "nosuchif"), 2, "flows with an unknown interface");
-	ASSERT(strstr(output(), "there is no interface 'nosuchif'"), "%s", output());
+	ASSERT_EQ(program_run(DIR "flows", "nosuchif"), 2, "flows with an unknown interface");
+	ASSERT(strstr(program_output(), "there is no interface 'nosuchif'"), "%s", program_output());
 }
 
 TEST(example, count, "the README's program counts NMIs in a page that it allocates in one")
@@ -127,18 +54,18 @@ TEST(example, count, "the README's program counts NMIs in a page that it allocat
 	pid_t pid;
 
 	REQUIRE("count");
-	pid = START(DIR "count");
-	ASSERT(wait_for((send_nmis(), (n = number_before(" NMIs")) > 0), 20000), "no count: %s",
-	       output());
-	ASSERT(wait_for((send_nmis(), number_before(" NMIs") > n), 20000), "stays at %ld", n);
+	pid = program_start(DIR "count");
+	ASSERT(wait_for((send_nmis(), (n = program_number(" NMIs")) > 0), 20000), "no count: %s",
+	       program_output());
+	ASSERT(wait_for((send_nmis(), program_number(" NMIs") > n), 20000), "stays at %ld", n);
 	kill(pid, SIGTERM);
-	ASSERT_EQ(end_of(pid), 128 + SIGTERM, "end");
+	ASSERT_EQ(program_end(pid), 128 + SIGTERM, "end");
 }
 
 /* Lines of "name;frame;frame... count": their number, and the sum of the counts. */
 static long sum_of_stacks(long *lines)
 {
-	char *text = strdup(output()), *line, *space;
+	char *text = strdup(program_output()), *line, *space;
 	long sum = 0;
 
 	*lines = 0;
@@ -156,12 +83,12 @@ static long sum_of_stacks(long *lines)
 
 static void check_profile(long at_least)
 {
-	long lines, sum = sum_of_stacks(&lines), samples = number_before(" samples, ");
+	long lines, sum = sum_of_stacks(&lines), samples = program_number(" samples, ");
 
-	ASSERT(samples >= at_least, "%ld samples: %.200s", samples, output());
-	ASSERT_EQ(number_before(" samples lost"), 0, "samples lost");
+	ASSERT(samples >= at_least, "%ld samples: %.200s", samples, program_output());
+	ASSERT_EQ(program_number(" samples lost"), 0, "samples lost");
 	ASSERT_EQ(sum, samples, "sum of the stacks' counts");
-	ASSERT_EQ(number_before(" stacks in"), lines, "stacks");
+	ASSERT_EQ(program_number(" stacks in"), lines, "stacks");
 	ASSERT(lines > 1, "%ld stacks", lines);
 }
 
@@ -170,8 +97,8 @@ TEST(example, stackprof, "the counts of the profiler's stacks add up to its samp
 	pid_t pid;
 
 	REQUIRE("stackprof");
-	pid = START(DIR "stackprof", "-d", "1", "-F", "200", "-u");
-	ASSERT_EQ(end_of(pid), 0, output());
+	pid = program_start(DIR "stackprof", "-d", "1", "-F", "200", "-u");
+	ASSERT_EQ(program_end(pid), 0, program_output());
 	check_profile(10);
 }
 
@@ -188,11 +115,11 @@ TEST(example, stackprof_user, "the profiler counts samples in user space as [use
 			;
 	}
 	ASSERT(pid > 0, "fork");
-	ASSERT_EQ(RUN(DIR "stackprof", "-d", "1", "-F", "200"), 0, output());
+	ASSERT_EQ(program_run(DIR "stackprof", "-d", "1", "-F", "200"), 0, program_output());
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	check_profile(10);
-	ASSERT(strstr(output(), ";[user] "), "no sample in user space: %.500s", output());
+	ASSERT(strstr(program_output(), ";[user] "), "no sample in user space: %.500s", program_output());
 }
 
 TEST(example, stackprof_nmi, "the profiler's table grows in NMIs")
@@ -201,16 +128,16 @@ TEST(example, stackprof_nmi, "the profiler's table grows in NMIs")
 	pid_t pid;
 
 	REQUIRE("stackprof");
-	pid = START(DIR "stackprof", "--nmi", "--duration", "2");
-	ASSERT(wait_for(strstr(output(), "sampling"), 30000), "%s", output());
+	pid = program_start(DIR "stackprof", "--nmi", "--duration", "2");
+	ASSERT(wait_for(strstr(program_output(), "sampling"), 30000), "%s", program_output());
 	while (!waitpid(pid, NULL, WNOHANG)) {
 		ASSERT(send_nmis(), "NMIs: %s", strerror(errno));
 		sent++;
 		usleep(2000);
 	}
-	printf("# %ld times an NMI to each CPU: %ld samples\n", sent, number_before(" samples, "));
+	printf("# %ld times an NMI to each CPU: %ld samples\n", sent, program_number(" samples, "));
 	check_profile(10);
-	ASSERT(strstr(output(), "nmi"), "no NMI in the stacks: %.500s", output());
+	ASSERT(strstr(program_output(), "nmi"), "no NMI in the stacks: %.500s", program_output());
 }
 
 static void send_packets(int family, int first, int flows, int packets)
@@ -239,7 +166,7 @@ static void send_packets(int family, int first, int flows, int packets)
 
 static bool line_with(const char *what, const char *also)
 {
-	char *text = strdup(output()), *line;
+	char *text = strdup(program_output()), *line;
 	bool found = false;
 
 	for (line = strtok(text, "\n"); line && !found; line = strtok(NULL, "\n"))
@@ -255,23 +182,23 @@ TEST_LONG(example, flows, 120,
 	pid_t pid;
 
 	REQUIRE("flows");
-	pid = START(DIR "flows", "-i", "1", "-n", "4000", "lo");
-	ASSERT(wait_for(number_before(" flows in") >= 0, 30000), "%s", output());
+	pid = program_start(DIR "flows", "-i", "1", "-n", "4000", "lo");
+	ASSERT(wait_for(program_number(" flows in") >= 0, 30000), "%s", program_output());
 	send_packets(AF_INET, 20000, 300, 3);
 	ASSERT_OK();
 	/* Each packet is 8 bytes of data, 42 of headers. No socket listens, so ICMP errors follow. */
 	ASSERT(wait_for(line_with("127.0.0.1:20299 ", "          3          150"), 20000),
-	       "flow 299: %.1500s", output());
-	ASSERT(number_before(" flows in") >= 300, "%ld flows", number_before(" flows in"));
-	ASSERT_EQ(number_before(" not counted"), 0, "packets not counted");
+	       "flow 299: %.1500s", program_output());
+	ASSERT(program_number(" flows in") >= 300, "%ld flows", program_number(" flows in"));
+	ASSERT_EQ(program_number(" not counted"), 0, "packets not counted");
 	if (!access("/proc/net/if_inet6", F_OK)) {
 		send_packets(AF_INET6, 30000, 10, 2);
 		ASSERT_OK();
 		ASSERT(wait_for(line_with("[::1]:30009 ", "          2          140"), 20000),
-		       "flow 9 of IPv6: %.1500s", output());
+		       "flow 9 of IPv6: %.1500s", program_output());
 	}
 	kill(pid, SIGINT);
-	ASSERT_EQ(end_of(pid), 0, "end");
+	ASSERT_EQ(program_end(pid), 0, "end");
 }
 
 /* In 131072 buckets, some 70 of the second 3000 flows meet one of the first. */
@@ -285,25 +212,25 @@ TEST_LONG(example, flows_idle, 120, "new flows replace idle flows of the table")
 	REQUIRE("flows");
 	if (patience > 1)
 		SKIP("thousands of sockets take too long on this kernel");
-	pid = START(DIR "flows", "-i", "1", "-n", "1", "-t", "1", "lo");
-	ASSERT(wait_for(number_before(" flows in") >= 0, 30000), "%s", output());
+	pid = program_start(DIR "flows", "-i", "1", "-n", "1", "-t", "1", "lo");
+	ASSERT(wait_for(program_number(" flows in") >= 0, 30000), "%s", program_output());
 	send_packets(AF_INET, 10000, FLOWS, 1);
 	ASSERT_OK();
 	/* On a slow machine the first are idle when the last come. */
-	ASSERT(wait_for((flows = number_before(" flows in"),
-			 before = number_before(" taken over"), flows + before >= FLOWS), 20000),
+	ASSERT(wait_for((flows = program_number(" flows in"),
+			 before = program_number(" taken over"), flows + before >= FLOWS), 20000),
 	       "%ld flows, %ld taken over", flows, before);
 	usleep(1500000);
 	send_packets(AF_INET, 20000, FLOWS, 1);
 	ASSERT_OK();
 	/* A CPU may be preempted in the middle: then a flow is there twice. */
-	ASSERT(wait_for((flows = number_before(" flows in"),
-			 reused = number_before(" taken over"), flows + reused >= 2 * FLOWS), 20000),
+	ASSERT(wait_for((flows = program_number(" flows in"),
+			 reused = program_number(" taken over"), flows + reused >= 2 * FLOWS), 20000),
 	       "%ld flows, %ld taken over", flows, reused);
 	ASSERT(reused - before > 20, "%ld of %d taken over", reused - before, FLOWS);
-	ASSERT_EQ(number_before(" not counted"), 0, "packets not counted");
+	ASSERT_EQ(program_number(" not counted"), 0, "packets not counted");
 	kill(pid, SIGINT);
-	ASSERT_EQ(end_of(pid), 0, "end");
+	ASSERT_EQ(program_end(pid), 0, "end");
 }
 
 TEST_LONG(example, scx, 120, "the scheduler runs all tasks and shows those that run most")
@@ -319,19 +246,19 @@ TEST_LONG(example, scx, 120, "the scheduler runs all tasks and shows those that 
 	if (!busy)
 		for (;;)
 			getppid();
-	pid = START(DIR "scx_arena", "-i", "1");
+	pid = program_start(DIR "scx_arena", "-i", "1");
 	snprintf(key, sizeof(key), "%8d ", busy);
 	ASSERT(wait_for(line_with(key, "runner"), 30000), "the busy task is not shown: %.800s",
-	       output());
+	       program_output());
 	state = read_file("/sys/kernel/sched_ext/state");
 	ASSERT(state && !strncmp(state, "enabled", 7), "state: %s", state ?: "unknown");
-	ASSERT_EQ(number_before(" scheduled without memory"), 0, "tasks without memory");
+	ASSERT_EQ(program_number(" scheduled without memory"), 0, "tasks without memory");
 	kill(pid, SIGINT);
-	ASSERT_EQ(end_of(pid), 0, output());
+	ASSERT_EQ(program_end(pid), 0, program_output());
 	state = read_file("/sys/kernel/sched_ext/state");
 	ASSERT(state && !strncmp(state, "disabled", 8), "state afterwards: %s", state ?: "unknown");
 	kill(busy, SIGKILL);
-	end_of(busy);
+	program_end(busy);
 }
 
 TEST(nomod, examples, "on 7.x the examples work without the module, on the kernel's own arena")
@@ -341,6 +268,6 @@ TEST(nomod, examples, "on 7.x the examples work without the module, on the kerne
 	if (is_rt())
 		SKIP("the kernel's own arena has no pages for interrupts with PREEMPT_RT");
 	REQUIRE("stackprof");
-	ASSERT_EQ(RUN(DIR "stackprof", "-d", "1"), 0, output());
+	ASSERT_EQ(program_run(DIR "stackprof", "-d", "1"), 0, program_output());
 	check_profile(5);
 }

@@ -686,7 +686,7 @@ TEST_LONG(storm, all, 300,
 	/* lockdep takes any sleepable program under mmap_lock for a deadlock. */
 	has_lsm = has_bpf_lsm() && !has_lockdep();
 	if (!has_lsm)
-		printf("# storm: this kernel runs no LSM programs\n");
+		printf("# storm: without LSM programs on this kernel\n");
 	printf("# storm: seed %llu\n", storm_seed);
 	for (round = 0; round < 4096 && !test_failed(); round++) {
 		if (soak_minutes ? now_ms() >= end : round >= ROUNDS)

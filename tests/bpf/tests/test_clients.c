@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Programs of others that use arenas, from the kernel's own sources; see tests/clients. Each
+ * is in /clients of the guest twice: as it is, on the stock arena, and ported to the module,
+ * with nothing changed but the names of the kfuncs. Both must do the same.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "arena.h"
+#include "cgroup.h"
+#include "program.h"
+#include "runner.h"
+
+#define DIR "/clients/"
+#define STATE "/sys/kernel/sched_ext/state"
+#define CPU1 "/sys/devices/system/cpu/cpu1/online"
+
+static const char *const variants[] = { "stock", "module" };
+#define MODULE 1
+
+static const char *client(const char *name, int variant)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), DIR "%s.%s", name, variants[variant]);
+
+	return path;
+}
+
+static void need_clients(void)
+{
+	if (access("/sys/kernel/sched_ext", F_OK))
+		SKIP("this kernel has no sched_ext");
+	if (access(DIR, F_OK))
+		SKIP("was not built; make test-all and --test 'clients.*' do");
+}
+
+/*
+ * Load on a scheduler
+ */
+
+#define FORKERS 3
+#define CROWD 400
+
+struct load {
+	pid_t forker[FORKERS];
+	pid_t crowd;
+	volatile long *forks;
+};
+
+/* Children that end at once, some of them at the same time. */
+static void forker_main(volatile long *forks)
+{
+	pid_t pid[8];
+	int i, n;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		n = 1 + *forks % 8;
+		for (i = 0; i < n; i++) {
+			pid[i] = fork();
+			if (!pid[i]) {
+				sched_yield();
+				_exit(0);
+			}
+		}
+		for (i = 0; i < n; i++)
+			waitpid(pid[i], NULL, 0);
+		__sync_fetch_and_add(forks, n);
+	}
+}
+
+/* Many tasks that live at the same time, so that the state of tasks grows. */
+static void crowd_main(void)
+{
+	int i;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		for (i = 0; i < CROWD; i++)
+			if (!fork()) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				usleep(300000);
+				_exit(0);
+			}
+		while (wait(NULL) > 0)
+			;
+	}
+}
+
+static bool load_start(struct load *l)
+{
+	int i;
+
+	l->forks = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (l->forks == MAP_FAILED)
+		return false;
+	fflush(stdout);
+	for (i = 0; i < FORKERS; i++) {
+		l->forker[i] = fork();
+		if (!l->forker[i])
+			forker_main(l->forks);
+	}
+	l->crowd = fork();
+	if (!l->crowd)
+		crowd_main();
+
+	return true;
+}
+
+/* Leave @left of the forkers. */
+static void load_stop(struct load *l, int left)
+{
+	int i;
+
+	for (i = left; i < FORKERS; i++) {
+		if (!l->forker[i])
+			continue;
+		kill(l->forker[i], SIGKILL);
+		program_end(l->forker[i]);
+		l->forker[i] = 0;
+	}
+	if (!l->crowd)
+		return;
+	kill(l->crowd, SIGKILL);
+	program_end(l->crowd);
+	l->crowd = 0;
+}
+
+/* Tasks of the load move between CPUs and cgroups. */
+static void load_move(struct load *l, int round)
+{
+	static const char *const cgroups[] = { "clients_a", "clients_b", "" };
+	pid_t pid = l->forker[round % FORKERS];
+	cpu_set_t cpus;
+	int i;
+
+	CPU_ZERO(&cpus);
+	for (i = 0; i < nr_cpus; i++)
+		if (round % 3 || i == round % nr_cpus)
+			CPU_SET(i, &cpus);
+	sched_setaffinity(pid, sizeof(cpus), &cpus);
+	cg_set(cgroups[round % 3], "cgroup.procs", pid);
+}
+
+/*
+ * Schedulers
+ */
+
+static bool state_is(const char *what)
+{
+	const char *state = read_file(STATE);
+
+	return state && !strncmp(state, what, strlen(what));
+}
+
+/* What the scheduler said at its end, if it was not ended by its user. */
+static bool ended_well(void)
+{
+	const char *exit = strstr(program_output(), "EXIT: "), *last = exit;
+
+	for (; exit; exit = strstr(exit + 1, "EXIT: ")) {
+		if (strncmp(exit, "EXIT: unregistered", 18))
+			return false;
+		last = exit;
+	}
+
+	return last && strstr(last, "from user space");
+}
+
+/* A CPU goes and comes. Schedulers that know no hotplug start again then. */
+static void hotplug(void)
+{
+	ASSERT(write_file(CPU1, "0"), "offline: %s", strerror(errno));
+	ASSERT(wait_for(state_is("enabled"), 40000), "offline: %s", program_output());
+	ASSERT(write_file(CPU1, "1"), "online: %s", strerror(errno));
+	ASSERT(wait_for(state_is("enabled"), 40000), "online: %s", program_output());
+}
+
+static void run_under_load(int ms, bool plug)
+{
+	long end = now_ms() + ms * patience, forks;
+	struct load l;
+	int round;
+
+	ASSERT(load_start(&l), "load");
+	for (round = 0; now_ms() < end; round++) {
+		load_move(&l, round);
+		usleep(20000);
+	}
+	if (plug && nr_cpus > 1) {
+		/* The programs are loaded again, on one CPU of two. */
+		load_stop(&l, 1);
+		hotplug();
+	}
+	forks = *l.forks;
+	load_stop(&l, 0);
+	ASSERT_OK();
+	printf("# %ld forks, the state is %s", forks, read_file(STATE));
+	ASSERT(forks > 50, "%ld forks", forks);
+	ASSERT(state_is("enabled"), "%s", program_output());
+}
+
+/* Enabled, used and disabled, twice. @opt is an option with the value 1, or NULL. */
+static void run_scheduler(const char *name, int variant, const char *opt)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		pid_t pid = program_start(client(name, variant), opt, "1");
+
+		ASSERT(wait_for(state_is("enabled"), 60000), "%s.%s: %s", name, variants[variant],
+		       program_output());
+		run_under_load(3000, !i);
+		if (variant == MODULE && !test_failed())
+			ASSERT(adopted_arenas() == 1, "%d arenas are adopted", adopted_arenas());
+		kill(pid, SIGINT);
+		ASSERT_EQ(program_end(pid), 0, program_output());
+		ASSERT(ended_well(), "%s", program_output());
+		ASSERT_OK();
+		ASSERT(wait_for(state_is("disabled"), 10000), "it stays enabled");
+	}
+}
+
+static void run_both(const char *name, const char *opt)
+{
+	int i;
+
+	need_clients();
+	ASSERT(cg_make("clients_a") && cg_make("clients_b"), "cgroups: %s", strerror(errno));
+	for (i = 0; i < 2; i++) {
+		run_scheduler(name, i, opt);
+		if (test_failed())
+			printf("# on %s\n", variants[i]);
+		ASSERT_OK();
+	}
+}
+
+TEST_LONG(clients, scx_sdt, 240, "scx_sdt schedules storms of forks, moves and hotplug, twice, on either arena")
+{
+	run_both("scx_sdt", NULL);
+}
+
+TEST_LONG(clients, scx_qmap, 240, "scx_qmap of the cid form schedules storms of forks, moves and hotplug, twice, on either arena")
+{
+	run_both("scx_qmap", "-i");
+}
+
+/*
+ * Tests of arenas that the kernel has: each program of an object returns a number.
+ */
+
+/* Lines of the output that end with @end. */
+static int lines(const char *text, const char *end)
+{
+	size_t len = strlen(end);
+	int n = 0;
+
+	for (; (text = strchr(text, '\n')); text++)
+		n += !strncmp(text - len, end, len);
+
+	return n;
+}
+
+static void run_object(const char *how, const char *name, int variant)
+{
+	ASSERT_EQ(program_run(DIR "run_object", how, client(name, variant)), 0, program_output());
+}
+
+/* The same on both; at least so many programs say that it works. */
+static void compare(const char *how, const char *name, int least)
+{
+	const char *line;
+	char *stock;
+
+	need_clients();
+	run_object(how, name, 0);
+	ASSERT_OK();
+	stock = strdup(program_output());
+	run_object(how, name, MODULE);
+	ASSERT_OK();
+	ASSERT(!strcmp(stock, program_output()), "on stock:\n%son the module:\n%s", stock,
+	       program_output());
+	ASSERT(lines(stock, ": 0") >= least, "%s", stock);
+	printf("# %d programs, %d return 0", lines(stock, ""), lines(stock, ": 0"));
+	for (line = strtok(stock, "\n"); line; line = strtok(NULL, "\n"))
+		if (strcmp(line + strlen(line) - 3, ": 0"))
+			printf("; %s", line);
+	printf("\n");
+}
+
+TEST_LONG(clients, verifier_arena, 120, "each program of the kernel's test verifier_arena has the same result on either arena")
+{
+	compare("each", "verifier_arena.bpf.o", 15);
+}
+
+TEST_LONG(clients, verifier_arena_large, 120, "each program of the kernel's test verifier_arena_large has the same result on either arena")
+{
+	compare("each", "verifier_arena_large.bpf.o", 5);
+}
+
+TEST_LONG(clients, arena_htab, 120, "the kernel's hash table in an arena works on either arena")
+{
+	compare("each", "arena_htab.bpf.o", 1);
+}
+
+TEST_LONG(clients, libarena, 240, "the tests of the kernel's arena library have the same results on either arena")
+{
+	compare("library", "libarena.bpf.o", 35);
+}
