@@ -146,7 +146,8 @@ int in_victim(void *ctx)
 
 	if (!begin(WM_VICTIM))
 		return 0;
-	bpf_for(k, 0, 60) {
+	/* Until user space gives up; the end is for the case that it cannot say so. */
+	bpf_for(k, 0, 6000) {
 		bpf_for(i, 0, 1000000) {
 			if (victim() || wm.cancel)
 				break;
