@@ -35,7 +35,8 @@ build_schedulers() {
 # The scheduler's build has made bpftool, libbpf's headers and vmlinux.h: VARIANT
 build_selftests() {
 	local built=$tools/sched_ext/build name
-	cp "$built/include/vmlinux.h" "$bpf/libarena/include/"
+	# The library has prototypes of its own, which those of some kernels contradict.
+	sed '/bpf_arena_[a-z]*_pages(/d' "$built/include/vmlinux.h" >"$bpf/libarena/include/vmlinux.h"
 	# Tests of several threads want instructions of v4.
 	make -C "$bpf/libarena" -j"$(nproc)" CLANG=clang-22 BPFTOOL="$built/sbin/bpftool" \
 		BPF_CFLAGS=-mcpu=v4 INCLUDE_DIR="$tools/include" LIBBPF_INCLUDE="$built/include" libarena.bpf.o
