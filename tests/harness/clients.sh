@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # Programs of others that use arenas, for the tests clients.*: built by clients/build.sh from
-# the kernel's own sources, which Debian has as a package; once for each series of kernels,
+# the kernel's own sources, which Debian has as a package; for the newest series of kernels,
 # again when the source, the compiler or that directory change. Sourced by run_qemu.sh.
 
 clients_packages=(clang-22 llvm-22 python3 libssl-dev xz-utils)
@@ -23,13 +23,15 @@ wants_clients() {
 	return 1
 }
 
-# The series of a kernel with sched_ext, or nothing: REL
+# The series of a kernel, if it is the newest; otherwise nothing: REL. The schedulers of older
+# series do not load on Debian's kernels, whose BTF contradicts their prototypes.
 clients_series() {
-	[[ $1 != 6.* ]] || return 0
-	sed 's/^\([0-9]*\.[0-9]*\).*/\1/' <<<"$1"
+	local minor=${1#*.}
+	local series=${1%%.*}.${minor%%.*}
+	[[ $btf_rel != "$series".* ]] || echo "$series"
 }
 
-# Where the clients of a kernel are: REL
+# Where the clients of a kernel are, if they were built: REL
 clients_dir() {
 	echo "$cache/files/clients-$(clients_series "$1")"
 }
@@ -66,7 +68,7 @@ get_clients() {
 	echo "$stamp" >"$cache/clients-$series.stamp"
 }
 
-# The clients of all series that are tested, if they are wanted: REL...
+# The clients of the series that is tested, if they are wanted: REL...
 build_clients() {
 	local rel series
 	wants_clients || return 0

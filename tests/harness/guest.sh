@@ -104,7 +104,9 @@ make_initramfs() {
 	initramfs_base "$dir" "/src/build/tests/bpf/$prog"
 	cp "$build/$rel/arena_nolock.ko" "$dir/ird/"
 	cp "$build/$rel/kmod/anl_test.ko" "$dir/ird/"
-	! wants_clients || [ ! -d "$(clients_dir "$rel")" ] || cp -r "$(clients_dir "$rel")" "$dir/ird/clients"
+	if wants_clients && [ -d "$(clients_dir "$rel")" ]; then
+		cp -r "$(clients_dir "$rel")" "$dir/ird/clients"
+	fi
 	[ "$prog" != bench ] || cp "$build/$rel/bench/anl_bench.ko" "$dir/ird/"
 	initramfs_pack "$dir" "$@"
 }
