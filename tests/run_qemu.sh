@@ -38,8 +38,7 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
                             cloud (default), amd64, rt; debug or kcsan, also with a
                             kernel tree in place of the suite. May be given several
                             times; default: stable and backports; for test-all, check and
-                            prepare also both with rt, and oldstable; for test-all also
-                            previous
+                            prepare also both with rt, and oldstable
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    list the tests

@@ -57,8 +57,7 @@ default_kernels() {
 	local i
 	if [ ${#specs[@]} -eq 0 ]; then
 		case $mode in
-		test-all) specs=(stable backports previous stable:rt backports:rt oldstable) ;;
-		prepare | check) specs=(stable backports stable:rt backports:rt oldstable) ;;
+		test-all | prepare | check) specs=(stable backports stable:rt backports:rt oldstable) ;;
 		test | soak) specs=(stable backports) ;;
 		bench) specs=(backports stable) ;;
 		*) specs=(stable) ;;
