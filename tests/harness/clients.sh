@@ -15,7 +15,6 @@ clients_parts=(tools/sched_ext tools/lib tools/bpf tools/scripts tools/build too
 # Are tests selected that need them?
 wants_clients() {
 	local glob
-	[ "$mode" != test-all ] || return 0
 	for glob in "${globs[@]}"; do
 		# shellcheck disable=SC2053 # it is a pattern
 		[[ clients. = $glob || $glob = clients.* ]] && return 0

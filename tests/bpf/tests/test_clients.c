@@ -40,7 +40,7 @@ static void need_clients(void)
 	if (access("/sys/kernel/sched_ext", F_OK))
 		SKIP("this kernel has no sched_ext");
 	if (access(DIR, F_OK))
-		SKIP("not built: only for the newest kernel, by make test-all and --test 'clients.*'");
+		SKIP("not built: only for the newest kernel, and with --test 'clients.*'");
 }
 
 /*
