@@ -492,16 +492,13 @@ static bool anl_tree_valid(const struct anl_tree *tree, u32 pgoff, u32 cnt)
  * anl_tree_claim_locked() - take the pages of a given run
  * @tree: the range
  * @pgoff: first page
- * @cnt: number of pages
+ * @cnt: number of pages, not 0, all in the range
  *
  * Context: any. The caller holds the lock.
- * Return: 0; -EBUSY if one of the pages is taken already; -EINVAL if they are not all
- * in the range, or @cnt is 0. No page is taken on an error.
+ * Return: 0; or -EBUSY, and no page is taken, if one of the pages is taken already.
  */
 int anl_tree_claim_locked(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
-	if (!anl_tree_valid(tree, pgoff, cnt))
-		return -EINVAL;
 	if (!anl_tree_all_free(tree, pgoff, pgoff + cnt))
 		return -EBUSY;
 	anl_tree_take(tree, pgoff, pgoff + cnt);
@@ -516,14 +513,18 @@ int anl_tree_claim_locked(struct anl_tree *tree, u32 pgoff, u32 cnt)
  * @cnt: number of pages
  *
  * Context: any. Takes the lock.
- * Return: as anl_tree_claim_locked(); or -EDEADLK or -ETIMEDOUT if the lock could not be
- * taken. No page is taken on an error.
+ * Return: 0; -EBUSY if one of the pages is taken already; -EINVAL if they are not all
+ * in the range, or @cnt is 0; -EDEADLK or -ETIMEDOUT if the lock could not be taken.
+ * No page is taken on an error.
  */
 int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
 	unsigned long flags;
-	int ret = anl_tree_lock(tree, &flags);
+	int ret;
 
+	if (!anl_tree_valid(tree, pgoff, cnt))
+		return -EINVAL;
+	ret = anl_tree_lock(tree, &flags);
 	if (ret)
 		return ret;
 	ret = anl_tree_claim_locked(tree, pgoff, cnt);
@@ -536,18 +537,13 @@ int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt)
  * anl_tree_release_locked() - free pages
  * @tree: the range
  * @pgoff: first page
- * @cnt: number of pages; some of them may be free already
+ * @cnt: number of pages, not 0, all in the range; some of them may be free already
  *
  * Context: any. The caller holds the lock, for a time that grows with @cnt.
- * Return: 0; -EINVAL if the pages are not all in the range, or @cnt is 0.
  */
-int anl_tree_release_locked(struct anl_tree *tree, u32 pgoff, u32 cnt)
+void anl_tree_release_locked(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
-	if (!anl_tree_valid(tree, pgoff, cnt))
-		return -EINVAL;
 	anl_tree_give(tree, pgoff, pgoff + cnt);
-
-	return 0;
 }
 
 /**
@@ -557,20 +553,23 @@ int anl_tree_release_locked(struct anl_tree *tree, u32 pgoff, u32 cnt)
  * @cnt: number of pages; some of them may be free already
  *
  * Context: any. Holds the lock for a time that grows with @cnt.
- * Return: as anl_tree_release_locked(); or -EDEADLK or -ETIMEDOUT if the lock could not be
- * taken.
+ * Return: 0; -EINVAL if the pages are not all in the range, or @cnt is 0; -EDEADLK or
+ * -ETIMEDOUT if the lock could not be taken.
  */
 int anl_tree_release(struct anl_tree *tree, u32 pgoff, u32 cnt)
 {
 	unsigned long flags;
-	int ret = anl_tree_lock(tree, &flags);
+	int ret;
 
+	if (!anl_tree_valid(tree, pgoff, cnt))
+		return -EINVAL;
+	ret = anl_tree_lock(tree, &flags);
 	if (ret)
 		return ret;
-	ret = anl_tree_release_locked(tree, pgoff, cnt);
+	anl_tree_release_locked(tree, pgoff, cnt);
 	anl_tree_unlock(tree, flags);
 
-	return ret;
+	return 0;
 }
 
 /**
