@@ -51,15 +51,10 @@ get_clients() {
 	in_root sh -ec 'apt-get install -y -qq --no-install-recommends "$@"; apt-get clean' sh \
 		"${clients_packages[@]}" >"$log" 2>&1 </dev/null ||
 		die_log "$log" "cannot install what building the clients needs"
-	# shellcheck disable=SC2016
-	in_root sh -ec 'dir=$1 pkg=$2 version=$3
-		shift 3
-		rm -rf "$dir" /cache/deb; mkdir -p /cache/deb "$dir"; cd /cache/deb
-		apt-get download -qq "$pkg=$version"
-		dpkg-deb --fsys-tarfile ./*.deb | tar -xO --wildcards "./usr/src/linux-source-*.tar.xz" |
-			tar -xJ -C "$dir" --strip-components=1 "$@"
-		rm -rf /cache/deb' sh "$dir" "$pkg" "$version" "${clients_parts[@]/#/$pkg/}" \
-		>>"$log" 2>&1 </dev/null || die_log "$log" "cannot get the source of the clients"
+	# A build that failed may have left a source that it had changed.
+	in_root rm -rf "$dir"
+	debug_unpack "$dir" "$pkg" "$version" "${clients_parts[@]/#/$pkg/}" >>"$log" 2>&1 </dev/null ||
+		die_log "$log" "cannot get the source of the clients"
 	in_root /src/tests/clients/build.sh "$dir" "/usr/src/linux-headers-$rel/vmlinux" \
 		"/cache/clients-$series" >>"$log" 2>&1 </dev/null ||
 		die_log "$log" "the clients do not build"

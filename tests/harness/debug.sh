@@ -14,16 +14,14 @@ debug_source() {
 	case $1 in
 	stable)
 		version=$(in_root apt-cache policy linux-source | awk '/Candidate:/ { print $2 }') ;;
-	backports)
+	backports | backports-[0-9]*)
 		version=$(in_root apt-cache madison linux-source |
-			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
+			awk -v series="${1#backports}" '$6 ~ /^trixie-backports/ && !v &&
+				(!series || index("-" $3, series ".") == 1) { v = $3 }
+				END { print v }') ;;
 	previous)
 		debug_source "backports-$(previous_series)"
 		return ;;
-	backports-[0-9]*)
-		version=$(in_root apt-cache madison linux-source |
-			awk -v series="${1#backports-}." '$6 ~ /^trixie-backports/ &&
-				index($3, series) == 1 && !v { v = $3 } END { print v }') ;;
 	*)
 		die "unknown kernel '$1': a debug kernel is of stable, backports, backports-X.Y, previous, or a directory" ;;
 	esac
@@ -103,18 +101,19 @@ debug_tree_version() {
 	git -C "$1" describe --always --dirty --abbrev=12 2>/dev/null || date +%s
 }
 
-# The sources of a suite's package: DIR PACKAGE VERSION
+# The sources of a suite's package, or parts of them: DIR PACKAGE VERSION PART...
 debug_unpack() {
 	step "fetching the source of $2 $3"
 	# shellcheck disable=SC2016
 	in_root sh -ec 'dir=$1 pkg=$2 version=$3
+		shift 3
 		[ "$(cat "$dir/.source" 2>/dev/null)" != "$version" ] || exit 0
 		rm -rf "$dir" /cache/deb; mkdir -p /cache/deb "$dir"; cd /cache/deb
 		apt-get download -qq "$pkg=$version"
 		dpkg-deb --fsys-tarfile ./*.deb | tar -xO --wildcards "./usr/src/linux-source-*.tar.xz" |
-			tar -xJ -C "$dir" --strip-components=1
+			tar -xJ -C "$dir" --strip-components=1 "$@"
 		rm -rf /cache/deb
-		echo "$version" >"$dir/.source"' sh "$@"
+		echo "$version" >"$dir/.source"' sh "$1" "$2" "$3" "${@:4}"
 }
 
 # A copy of the user's tree, without what was built there: DIR TREE

@@ -25,8 +25,6 @@
 #include "runner.h"
 #include "requests.skel.h"
 
-#define DEBUGFS "/sys/kernel/debug/arena_nolock"
-
 /* How long things may take that take a moment: emulation is slow. */
 #define SETTLE_MS (5000L * patience)
 
@@ -321,7 +319,7 @@ __u32 map_id(int map_fd)
 
 int adopted_arenas(void)
 {
-	DIR *d = opendir(DEBUGFS);
+	DIR *d = opendir(STAT_DIR);
 	struct dirent *de;
 	int n = 0;
 
@@ -338,7 +336,7 @@ long long arena_stat(const struct arena *a, const char *key, const char *name)
 	struct stat_file f;
 	char path[64];
 
-	snprintf(path, sizeof(path), DEBUGFS "/%u", map_id(a->fd));
+	snprintf(path, sizeof(path), STAT_DIR "/%u", map_id(a->fd));
 
 	return stat_read(&f, path) ? stat_value(&f, key, name) : -1;
 }

@@ -92,6 +92,8 @@ static inline long arena_pages(const struct arena *a)
 
 /* The map's id, or 0. */
 __u32 map_id(int map_fd);
+/* A file for each adopted arena. */
+#define STAT_DIR "/sys/kernel/debug/arena_nolock"
 /* Adopted arenas of the system, or -1. */
 int adopted_arenas(void);
 /* A value of the arena's file in debugfs: "key value", or with @name "key name=value"; or -1. */

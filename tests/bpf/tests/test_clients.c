@@ -20,7 +20,6 @@
 #include "runner.h"
 
 #define DIR "/clients/"
-#define STATE "/sys/kernel/sched_ext/state"
 #define CPU1 "/sys/devices/system/cpu/cpu1/online"
 
 static const char *const variants[] = { "stock", "module" };
@@ -155,13 +154,6 @@ static void load_move(struct load *l, int round)
  * Schedulers
  */
 
-static bool state_is(const char *what)
-{
-	const char *state = read_file(STATE);
-
-	return state && !strncmp(state, what, strlen(what));
-}
-
 /* What the scheduler said at its end, if it was not ended by its user. */
 static bool ended_well(void)
 {
@@ -180,9 +172,9 @@ static bool ended_well(void)
 static void hotplug(void)
 {
 	ASSERT(write_file(CPU1, "0"), "offline: %s", strerror(errno));
-	ASSERT(wait_for(state_is("enabled"), 40000), "offline: %s", program_output());
+	ASSERT(wait_for(scx_state_is("enabled"), 40000), "offline: %s", program_output());
 	ASSERT(write_file(CPU1, "1"), "online: %s", strerror(errno));
-	ASSERT(wait_for(state_is("enabled"), 40000), "online: %s", program_output());
+	ASSERT(wait_for(scx_state_is("enabled"), 40000), "online: %s", program_output());
 }
 
 static void run_under_load(int ms, bool plug)
@@ -204,9 +196,9 @@ static void run_under_load(int ms, bool plug)
 	forks = *l.forks;
 	load_stop(&l, 0);
 	ASSERT_OK();
-	printf("# %ld forks, the state is %s", forks, read_file(STATE));
+	printf("# %ld forks, the state is %s", forks, read_file(SCX_STATE));
 	ASSERT(forks > 50, "%ld forks", forks);
-	ASSERT(state_is("enabled"), "%s", program_output());
+	ASSERT(scx_state_is("enabled"), "%s", program_output());
 }
 
 /* Enabled, used and disabled, twice. @opt is an option with the value 1, or NULL. */
@@ -217,8 +209,8 @@ static void run_scheduler(const char *name, int variant, const char *opt)
 	for (i = 0; i < 2; i++) {
 		pid_t pid = program_start(client(name, variant), opt, "1");
 
-		bool enabled = wait_for(state_is("enabled") || strstr(program_output(), "EOPNOTSUPP"),
-					60000) && state_is("enabled");
+		bool enabled = wait_for(scx_state_is("enabled") || strstr(program_output(), "EOPNOTSUPP"),
+					60000) && scx_state_is("enabled");
 
 		if (!enabled && is_rt() && strstr(program_output(), "EOPNOTSUPP"))
 			SKIP("this kernel refuses its programs with PREEMPT_RT");
@@ -230,7 +222,7 @@ static void run_scheduler(const char *name, int variant, const char *opt)
 		ASSERT_EQ(program_end(pid), 0, program_output());
 		ASSERT(ended_well(), "%s", program_output());
 		ASSERT_OK();
-		ASSERT(wait_for(state_is("disabled"), 10000), "it stays enabled");
+		ASSERT(wait_for(scx_state_is("disabled"), 10000), "it stays enabled");
 	}
 }
 

@@ -235,11 +235,10 @@ TEST_LONG(example, flows_idle, 120, "new flows replace idle flows of the table")
 
 TEST_LONG(example, scx, 120, "the scheduler runs all tasks and shows those that run most")
 {
-	const char *state;
 	pid_t pid, busy;
 	char key[32];
 
-	if (access("/sys/kernel/sched_ext/state", F_OK))
+	if (access(SCX_STATE, F_OK))
 		SKIP("this kernel has no sched_ext");
 	REQUIRE("scx_arena");
 	busy = fork();
@@ -250,13 +249,11 @@ TEST_LONG(example, scx, 120, "the scheduler runs all tasks and shows those that 
 	snprintf(key, sizeof(key), "%8d ", busy);
 	ASSERT(wait_for(line_with(key, "runner"), 30000), "the busy task is not shown: %.800s",
 	       program_output());
-	state = read_file("/sys/kernel/sched_ext/state");
-	ASSERT(state && !strncmp(state, "enabled", 7), "state: %s", state ?: "unknown");
+	ASSERT(scx_state_is("enabled"), "state: %s", read_file(SCX_STATE) ?: "unknown");
 	ASSERT_EQ(program_number(" scheduled without memory"), 0, "tasks without memory");
 	kill(pid, SIGINT);
 	ASSERT_EQ(program_end(pid), 0, program_output());
-	state = read_file("/sys/kernel/sched_ext/state");
-	ASSERT(state && !strncmp(state, "disabled", 8), "state afterwards: %s", state ?: "unknown");
+	ASSERT(scx_state_is("disabled"), "state afterwards: %s", read_file(SCX_STATE) ?: "unknown");
 	kill(busy, SIGKILL);
 	program_end(busy);
 }

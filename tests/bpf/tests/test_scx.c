@@ -18,8 +18,6 @@
 #include "arena.h"
 #include "scx_cid.skel.h"
 
-#define STATE "/sys/kernel/sched_ext/state"
-
 /* What the kernel takes from the arena at a time. */
 #define CHUNK 4
 
@@ -39,7 +37,7 @@ static void need_cid_form(void)
 	struct btf *btf;
 	int id;
 
-	if (access(STATE, F_OK))
+	if (access(SCX_STATE, F_OK))
 		SKIP("this kernel has no sched_ext");
 	btf = btf__load_vmlinux_btf();
 	id = btf ? btf__find_by_name_kind(btf, "sched_ext_ops_cid", BTF_KIND_STRUCT) : -1;
@@ -72,18 +70,11 @@ static bool sched_open(struct scheduler *s, bool init)
 	return true;
 }
 
-static bool state_is(const char *what)
-{
-	const char *state = read_file(STATE);
-
-	return state && !strncmp(state, what, strlen(what));
-}
-
 static bool sched_enable(struct scheduler *s)
 {
 	s->link = bpf_map__attach_struct_ops(s->skel->maps.cid_ops);
 
-	return s->link && state_is("enabled");
+	return s->link && scx_state_is("enabled");
 }
 
 static bool sched_disable(struct scheduler *s)
@@ -91,7 +82,7 @@ static bool sched_disable(struct scheduler *s)
 	bpf_link__destroy(s->link);
 	s->link = NULL;
 
-	return wait_for(state_is("disabled"), 10000);
+	return wait_for(scx_state_is("disabled"), 10000);
 }
 
 static void sched_close(struct scheduler *s)
@@ -107,7 +98,7 @@ static bool sched_works(void)
 	for (i = 0; i < 20; i++)
 		usleep(5000);
 
-	return state_is("enabled");
+	return scx_state_is("enabled");
 }
 
 TEST(scx, adopted, "a cid-form scheduler is enabled on an adopted arena, again and again")

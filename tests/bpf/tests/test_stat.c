@@ -16,7 +16,6 @@
 #include "arena.h"
 #include "trace.skel.h"
 
-#define DEBUGFS "/sys/kernel/debug/arena_nolock"
 #define EVENTS "/sys/kernel/tracing/instances/arena_nolock"
 
 static const char *const cx_names[] = { "task", "atomic", "softirq", "hardirq" };
@@ -142,7 +141,7 @@ TEST(stat, file, "the file has the map's id and name, and disappears with the ma
 
 	ASSERT(arena_open(&a, 64, 0), "load");
 	id = map_id(a.fd);
-	snprintf(path, sizeof(path), DEBUGFS "/%u", id);
+	snprintf(path, sizeof(path), STAT_DIR "/%u", id);
 	ASSERT(stat_read(&f, path), "%s: %s", path, strerror(errno));
 	ASSERT_EQ(stat_value(&f, "map_id", NULL), id, "id");
 	ASSERT(strstr(f.text, "\nmap_name arena\n"), "name: %s", f.text);
@@ -164,7 +163,7 @@ static void *read_all(void *arg)
 		struct stat_file f;
 
 		for (id = *(__u32 *)arg; id < *(__u32 *)arg + 64; id++) {
-			snprintf(path, sizeof(path), DEBUGFS "/%u", id);
+			snprintf(path, sizeof(path), STAT_DIR "/%u", id);
 			reads += stat_read(&f, path);
 		}
 		/* Leave some of the CPU to the load of the next arena. */
