@@ -6,6 +6,7 @@
 #include <linux/hrtimer.h>
 #include <linux/init.h>
 #include <linux/irq_work.h>
+#include <linux/llist.h>
 #include <linux/workqueue.h>
 
 struct anl_arena;
@@ -13,6 +14,8 @@ struct anl_arena;
 /* What can be requested: bits of @pending. */
 #define ANL_KICK_DRAIN	BIT(0)
 #define ANL_KICK_REFILL	BIT(1)
+/* The request came on a CPU that is not online; @offline is in use. */
+#define ANL_KICK_OFFLINE	BIT(2)
 
 /* How long slots accumulate before a pass of the drain, at least. */
 #define ANL_DRAIN_PAUSE_US 300
@@ -21,6 +24,7 @@ struct anl_arena;
  * struct anl_kick - requests for work, from any context
  * @pending: a refill that has not begun, a drain that has not ended
  * @irq_work: carries a request from any context to one that can use a workqueue
+ * @offline: requests that have to wait until their CPU is online or dead
  * @pause: delays @drain, so that frees accumulate
  * @drain: retires dying slots; initialized by anl_drain_init()
  * @refill: fills the pool; initialized by anl_refill_init()
@@ -29,6 +33,7 @@ struct anl_arena;
 struct anl_kick {
 	atomic_t pending;
 	struct irq_work irq_work;
+	struct llist_node offline;
 	struct hrtimer pause;
 	struct delayed_work drain;
 	struct delayed_work refill;

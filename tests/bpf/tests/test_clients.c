@@ -6,21 +6,16 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 #include "arena.h"
-#include "cgroup.h"
+#include "load.h"
 #include "program.h"
 #include "runner.h"
 
 #define DIR "/clients/"
-#define CPU1 "/sys/devices/system/cpu/cpu1/online"
 
 static const char *const variants[] = { "stock", "module" };
 #define MODULE 1
@@ -40,114 +35,6 @@ static void need_clients(void)
 		SKIP("this kernel has no sched_ext");
 	if (access(DIR, F_OK))
 		SKIP("not built: only for the newest kernel, and with --test 'clients.*'");
-}
-
-/*
- * Load on a scheduler
- */
-
-#define FORKERS 3
-#define CROWD 400
-
-struct load {
-	pid_t forker[FORKERS];
-	pid_t crowd;
-	volatile long *forks;
-};
-
-/* Children that end at once, some of them at the same time. */
-static void forker_main(volatile long *forks)
-{
-	pid_t pid[8];
-	int i, n;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;;) {
-		n = 1 + *forks % 8;
-		for (i = 0; i < n; i++) {
-			pid[i] = fork();
-			if (!pid[i]) {
-				sched_yield();
-				_exit(0);
-			}
-		}
-		for (i = 0; i < n; i++)
-			waitpid(pid[i], NULL, 0);
-		__sync_fetch_and_add(forks, n);
-	}
-}
-
-/* Many tasks that live at the same time, so that the state of tasks grows. */
-static void crowd_main(void)
-{
-	int i;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;;) {
-		for (i = 0; i < CROWD; i++)
-			if (!fork()) {
-				prctl(PR_SET_PDEATHSIG, SIGKILL);
-				usleep(300000);
-				_exit(0);
-			}
-		while (wait(NULL) > 0)
-			;
-	}
-}
-
-static bool load_start(struct load *l)
-{
-	int i;
-
-	l->forks = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (l->forks == MAP_FAILED)
-		return false;
-	fflush(stdout);
-	for (i = 0; i < FORKERS; i++) {
-		l->forker[i] = fork();
-		if (!l->forker[i])
-			forker_main(l->forks);
-	}
-	l->crowd = fork();
-	if (!l->crowd)
-		crowd_main();
-
-	return true;
-}
-
-/* Leave @left of the forkers. */
-static void load_stop(struct load *l, int left)
-{
-	int i;
-
-	for (i = left; i < FORKERS; i++) {
-		if (!l->forker[i])
-			continue;
-		kill(l->forker[i], SIGKILL);
-		program_end(l->forker[i]);
-		l->forker[i] = 0;
-	}
-	if (!l->crowd)
-		return;
-	kill(l->crowd, SIGKILL);
-	program_end(l->crowd);
-	l->crowd = 0;
-}
-
-/* Tasks of the load move between CPUs and cgroups. */
-static void load_move(struct load *l, int round)
-{
-	static const char *const cgroups[] = { "clients_a", "clients_b", "" };
-	pid_t pid = l->forker[round % FORKERS];
-	cpu_set_t cpus;
-	int i;
-
-	CPU_ZERO(&cpus);
-	for (i = 0; i < nr_cpus; i++)
-		if (round % 3 || i == round % nr_cpus)
-			CPU_SET(i, &cpus);
-	sched_setaffinity(pid, sizeof(cpus), &cpus);
-	cg_set(cgroups[round % 3], "cgroup.procs", pid);
 }
 
 /*
@@ -171,9 +58,9 @@ static bool ended_well(void)
 /* A CPU goes and comes. Schedulers that know no hotplug start again then. */
 static void hotplug(void)
 {
-	ASSERT(write_file(CPU1, "0"), "offline: %s", strerror(errno));
+	ASSERT(cpu1_online(false), "offline: %s", strerror(errno));
 	ASSERT(wait_for(scx_state_is("enabled"), 40000), "offline: %s", program_output());
-	ASSERT(write_file(CPU1, "1"), "online: %s", strerror(errno));
+	ASSERT(cpu1_online(true), "online: %s", strerror(errno));
 	ASSERT(wait_for(scx_state_is("enabled"), 40000), "online: %s", program_output());
 }
 
@@ -190,11 +77,10 @@ static void run_under_load(int ms, bool plug)
 	}
 	if (plug && nr_cpus > 1) {
 		/* The programs are loaded again, on one CPU of two. */
-		load_stop(&l, 1);
+		load_calm(&l);
 		hotplug();
 	}
-	forks = *l.forks;
-	load_stop(&l, 0);
+	forks = load_stop(&l);
 	ASSERT_OK();
 	printf("# %ld forks, the state is %s", forks, read_file(SCX_STATE));
 	ASSERT(forks > 50, "%ld forks", forks);
@@ -231,7 +117,6 @@ static void run_both(const char *name, const char *opt)
 	int i;
 
 	need_clients();
-	ASSERT(cg_make("clients_a") && cg_make("clients_b"), "cgroups: %s", strerror(errno));
 	for (i = 0; i < 2; i++) {
 		run_scheduler(name, i, opt);
 		if (test_failed())

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Load on a scheduler: processes that fork all the time, a crowd that lives at the same
+ * time, moves between CPUs and cgroups, and a CPU that goes and comes.
+ */
+#ifndef LOAD_H
+#define LOAD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define LOAD_FORKERS 3
+
+struct load {
+	pid_t forker[LOAD_FORKERS];
+	pid_t crowd;
+	volatile long *forks;
+};
+
+bool load_start(struct load *l);
+/* Move a task of the load, and change its weight. The cgroups are load_a and load_b. */
+void load_move(struct load *l, int round);
+/* Leave one process that forks. */
+void load_calm(struct load *l);
+/* The number of forks in all. */
+long load_stop(struct load *l);
+
+bool cpu1_online(bool online);
+
+#endif
