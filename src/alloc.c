@@ -118,7 +118,8 @@ static long anl_alloc_one(struct anl_arena *arena, int nid)
  * of the slots have pages.
  *
  * A limit that is hit, or a shortage of memory, is a failure and no reason for an OOM kill:
- * a BPF program can handle NULL.
+ * a BPF program can handle NULL. A task that is being killed gets no more than a block: large
+ * requests must not delay its end, and programs that run at its end need memory too.
  */
 static int anl_populate(struct anl_arena *arena, u32 pgoff, u32 cnt, int nid)
 {
@@ -126,7 +127,7 @@ static int anl_populate(struct anl_arena *arena, u32 pgoff, u32 cnt, int nid)
 	struct anl_charge charge;
 
 	anl_charge_begin(arena, &charge);
-	while (n < cnt && !fatal_signal_pending(current)) {
+	while (n < cnt && (n < 1U << ANL_BLOCK_ORDER || !fatal_signal_pending(current))) {
 		struct page *page;
 
 		page = anl_alloc_block(&charge, GFP_KERNEL | __GFP_RETRY_MAYFAIL, cnt - n,
