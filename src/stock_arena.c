@@ -27,6 +27,7 @@
 #define pr_fmt(fmt) "arena_nolock: " fmt
 
 #include <linux/anon_inodes.h>
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/interval_tree_generic.h>
 #include <linux/irq_work.h>
@@ -382,14 +383,23 @@ static struct rb_root_cached *stock_sizes(struct bpf_map *map)
 					 ANL_OFF_range_tree_range_size_root);
 }
 
-/* Wait for deferred stock frees. The caller excludes new ones. */
+/*
+ * Wait for deferred stock frees. The caller excludes new ones.
+ *
+ * irq_work_sync() would spin. An irq_work that a CPU has queued while it went offline runs
+ * only when that CPU is online again, see kick.c.
+ */
 static void stock_wait_frees(struct bpf_map *map)
 {
 #ifdef ANL_OFF_bpf_arena_free_work
 	struct work_struct *work = STOCK(map, free_work, struct work_struct);
+	struct irq_work *irq_work = STOCK(map, free_irq, struct irq_work);
 
 	do {
-		irq_work_sync(STOCK(map, free_irq, struct irq_work));
+		while (irq_work_is_busy(irq_work))
+			fsleep(100);
+		/* The irq_work has queued the work. Pairs with atomic_cmpxchg() of the kernel. */
+		smp_rmb();
 		flush_work(work);
 		/* If the lock times out, the worker requeues itself with nothing done. */
 	} while (!llist_empty(STOCK(map, free_spans, struct llist_head)) || work_busy(work));
