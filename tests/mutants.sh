@@ -69,6 +69,8 @@ run_mutant() {
 	fi
 }
 
+# What an older tree had must not stay.
+rm -rf "$tree"/{scripts,include,tests,tools,examples}
 mkdir -p "$tree"
 (cd "$top" && cp -pr Kbuild Makefile VERSION scripts include tests tools examples "$tree")
 for patch in "$top"/tests/mutants/*.patch; do
