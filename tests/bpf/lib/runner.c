@@ -135,13 +135,6 @@ bool is_rt(void)
 	return !uname(&uts) && strstr(uts.version, "PREEMPT_RT");
 }
 
-bool scx_state_is(const char *what)
-{
-	const char *state = read_file(SCX_STATE);
-
-	return state && !strncmp(state, what, strlen(what));
-}
-
 #define LOCKDEP "/proc/lockdep_stats"
 
 bool has_lockdep(void)

@@ -130,9 +130,6 @@ long read_meminfo(const char *key);
 bool is_rt(void);
 /* Is this a kernel that proves its locking? */
 bool has_lockdep(void);
-/* What sched_ext does. */
-#define SCX_STATE "/sys/kernel/sched_ext/state"
-bool scx_state_is(const char *what);
 bool write_file(const char *path, const char *text);
 
 /* What the OOM killer thinks of this process. It never takes the runner. */

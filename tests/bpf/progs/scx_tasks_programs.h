@@ -2,19 +2,13 @@
 /*
  * A scheduler that allocates and frees a page in each of its callbacks, most of which run
  * with a run queue locked, and keeps the state of each task in a page of the arena. Its
- * policy is one queue.
+ * policy is one queue. The same programs serve the cpu form and the cid form; the test
+ * creates one of the two.
  *
- * A file that includes this one defines SCX_TASKS_CID for the cid form, the arena, and
- * alloc_page() and free_page() for it.
+ * A file that includes this one defines the arena, and alloc_page() and free_page() for it.
  */
 #ifndef SCX_TASKS_PROGRAMS_H
 #define SCX_TASKS_PROGRAMS_H
-
-#ifdef SCX_TASKS_CID
-#define FORM(cpu, cid) cid
-#else
-#define FORM(cpu, cid) cpu
-#endif
 
 /* What a vmlinux.h of a kernel without sched_ext does not have. */
 #define DSQ_GLOBAL	(1ULL << 63 | 1)
@@ -215,38 +209,48 @@ s32 BPF_PROG(on_init)
 
 ON(exit, ".s")
 
-#define OP(name) .name = (void *)on_##name
-/* The test removes what a kernel does not have. */
-#define OP_FORM(cpu_name, cid_name) .FORM(cpu_name, cid_name) = (void *)on_##cpu_name
+/* Members of both forms, and those whose names differ. The test removes what a kernel lacks. */
+#define MEMBERS(OP) OP(enqueue) OP(dequeue) OP(dispatch) OP(tick) OP(runnable) OP(running)	\
+	OP(stopping) OP(quiescent) OP(yield) OP(set_weight) OP(update_idle) OP(init_task)	\
+	OP(exit_task) OP(enable) OP(disable) OP(dump) OP(dump_task) OP(init) OP(exit)
 
-typedef void (*op_fn)(void);
+#define CPU_MEMBERS(OP) OP(select_cpu, select_cpu) OP(set_cpumask, set_cpumask)			\
+	OP(dump_cpu, dump_cpu) OP(cgroup_init, cgroup_init) OP(cgroup_exit, cgroup_exit)	\
+	OP(cgroup_prep_move, cgroup_prep_move) OP(cgroup_move, cgroup_move)			\
+	OP(cpu_online, cpu_online) OP(cpu_offline, cpu_offline)
 
-struct FORM(sched_ext_ops___cpu, sched_ext_ops_cid___cid) {
-	op_fn FORM(select_cpu, select_cid), enqueue, dequeue, dispatch, tick, runnable, running;
-	op_fn stopping, quiescent, yield, set_weight, FORM(set_cpumask, set_cmask), update_idle;
-	op_fn init_task, exit_task, enable, disable, dump, FORM(dump_cpu, dump_cid), dump_task;
-	op_fn FORM(cgroup_init, cpuctl_init), FORM(cgroup_exit, cpuctl_exit);
-	op_fn FORM(cgroup_prep_move, cpuctl_prep_move), FORM(cgroup_move, cpuctl_move);
-	op_fn FORM(cpu_online, cid_online), FORM(cpu_offline, cid_offline), init, exit;
+#define CID_MEMBERS(OP) OP(select_cid, select_cpu) OP(set_cmask, set_cpumask)			\
+	OP(dump_cid, dump_cpu) OP(cpuctl_init, cgroup_init) OP(cpuctl_exit, cgroup_exit)	\
+	OP(cpuctl_prep_move, cgroup_prep_move) OP(cpuctl_move, cgroup_move)			\
+	OP(cid_online, cpu_online) OP(cid_offline, cpu_offline)
+
+#define DECLARE(name, ...) void (*name)(void);
+#define SET(name) .name = (void *)on_##name,
+#define SET_AS(name, callback) .name = (void *)on_##callback,
+
+struct sched_ext_ops___cpu {
+	MEMBERS(DECLARE)
+	CPU_MEMBERS(DECLARE)
+	char name[128];
+};
+
+struct sched_ext_ops_cid___cid {
+	MEMBERS(DECLARE)
+	CID_MEMBERS(DECLARE)
 	char name[128];
 };
 
 SEC(".struct_ops.link")
-struct FORM(sched_ext_ops___cpu, sched_ext_ops_cid___cid) ops = {
-	OP_FORM(select_cpu, select_cid),
-	OP(enqueue), OP(dequeue), OP(dispatch), OP(tick), OP(runnable), OP(running),
-	OP(stopping), OP(quiescent), OP(yield), OP(set_weight),
-	OP_FORM(set_cpumask, set_cmask),
-	OP(update_idle), OP(init_task), OP(exit_task), OP(enable), OP(disable), OP(dump),
-	OP_FORM(dump_cpu, dump_cid),
-	OP(dump_task),
-	OP_FORM(cgroup_init, cpuctl_init),
-	OP_FORM(cgroup_exit, cpuctl_exit),
-	OP_FORM(cgroup_prep_move, cpuctl_prep_move),
-	OP_FORM(cgroup_move, cpuctl_move),
-	OP_FORM(cpu_online, cid_online),
-	OP_FORM(cpu_offline, cid_offline),
-	OP(init), OP(exit),
+struct sched_ext_ops___cpu cpu_ops = {
+	MEMBERS(SET)
+	CPU_MEMBERS(SET_AS)
+	.name = "anl_tasks",
+};
+
+SEC(".struct_ops.link")
+struct sched_ext_ops_cid___cid cid_ops = {
+	MEMBERS(SET)
+	CID_MEMBERS(SET_AS)
 	.name = "anl_tasks",
 };
 

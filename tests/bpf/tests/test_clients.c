@@ -14,6 +14,7 @@
 #include "load.h"
 #include "program.h"
 #include "runner.h"
+#include "scx.h"
 
 #define DIR "/clients/"
 
@@ -31,10 +32,9 @@ static const char *client(const char *name, int variant)
 
 static void need_clients(void)
 {
-	if (access("/sys/kernel/sched_ext", F_OK))
-		SKIP("this kernel has no sched_ext");
+	NEED_SCX(scx_queues_unfit);
 	if (access(DIR, F_OK))
-		SKIP("not built: only for the newest kernel, and with --test 'clients.*'");
+		SKIP("they are not in this guest: make test-all has one with them, and --test 'clients.*'");
 }
 
 /*
@@ -87,6 +87,25 @@ static void run_under_load(int ms, bool plug)
 	ASSERT(scx_state_is("enabled"), "%s", program_output());
 }
 
+/* Skips the test where the kernel has no such scheduler. */
+static void await_enabled(const char *name, int variant)
+{
+	bool refused;
+
+	ASSERT(wait_for((refused = strstr(program_output(), "EOPNOTSUPP")) ||
+			scx_state_is("enabled"), 60000), "%s.%s: %s", name, variants[variant],
+	       program_output());
+	if (refused && is_rt())
+		SKIP("this kernel refuses its programs with PREEMPT_RT");
+	ASSERT(!refused, "%s.%s: %s", name, variants[variant], program_output());
+}
+
+static void check_adopted(int variant, int arenas)
+{
+	if (variant == MODULE && !test_failed())
+		ASSERT_EQ(adopted_arenas(), arenas, "adopted arenas");
+}
+
 /* Enabled, used and disabled, twice. @opt is an option with the value 1, or NULL. */
 static void run_scheduler(const char *name, int variant, const char *opt)
 {
@@ -95,15 +114,10 @@ static void run_scheduler(const char *name, int variant, const char *opt)
 	for (i = 0; i < 2; i++) {
 		pid_t pid = program_start(client(name, variant), opt, "1");
 
-		bool enabled = wait_for(scx_state_is("enabled") || strstr(program_output(), "EOPNOTSUPP"),
-					60000) && scx_state_is("enabled");
-
-		if (!enabled && is_rt() && strstr(program_output(), "EOPNOTSUPP"))
-			SKIP("this kernel refuses its programs with PREEMPT_RT");
-		ASSERT(enabled, "%s.%s: %s", name, variants[variant], program_output());
+		await_enabled(name, variant);
+		ASSERT_OK();
 		run_under_load(3000, !i);
-		if (variant == MODULE && !test_failed())
-			ASSERT(adopted_arenas() == 1, "%d arenas are adopted", adopted_arenas());
+		check_adopted(variant, 1);
 		kill(pid, SIGINT);
 		ASSERT_EQ(program_end(pid), 0, program_output());
 		ASSERT(ended_well(), "%s", program_output());
@@ -133,6 +147,52 @@ TEST_LONG(clients, scx_sdt, 240, "scx_sdt schedules storms of forks, moves and h
 TEST_LONG(clients, scx_qmap, 240, "scx_qmap of the cid form schedules storms of forks, moves and hotplug, twice, on either arena")
 {
 	run_both("scx_qmap", "-i");
+}
+
+/* A scheduler below another one, each with an arena of its own. It comes and goes under load. */
+static void run_below(int variant)
+{
+	pid_t root, below;
+	struct load l;
+	long end;
+	int i, round = 0;
+
+	root = program_start(client("scx_qmap", variant), "-i", "1");
+	await_enabled("scx_qmap", variant);
+	ASSERT_OK();
+	ASSERT(load_start(&l), "load: %s", strerror(errno));
+	for (i = 0; i < 2; i++) {
+		below = program_start(client("scx_qmap", variant), "-i", "1", "-c",
+				      "/sys/fs/cgroup/load_a");
+		ASSERT(wait_for(strstr(program_output(), "stats "), 60000), "%s", program_output());
+		for (end = now_ms() + 2000 * patience; now_ms() < end; round++) {
+			load_move(&l, round);
+			usleep(20000);
+		}
+		check_adopted(variant, 2);
+		kill(below, SIGINT);
+		ASSERT_EQ(program_end(below), 0, program_output());
+		ASSERT(ended_well(), "%s", program_output());
+		ASSERT_OK();
+		ASSERT(scx_state_is("enabled"), "the upper scheduler has ended");
+	}
+	load_stop(&l);
+	kill(root, SIGINT);
+	ASSERT_EQ(program_end(root), 0, "end of the upper scheduler");
+	ASSERT(wait_for(scx_state_is("disabled"), 10000), "it stays enabled");
+}
+
+TEST_LONG(clients, scx_qmap_below, 240, "scx_qmap schedules a cgroup below another scx_qmap, on either arena")
+{
+	int i;
+
+	need_clients();
+	for (i = 0; i < 2; i++) {
+		run_below(i);
+		if (test_failed())
+			printf("# on %s\n", variants[i]);
+		ASSERT_OK();
+	}
 }
 
 /*

@@ -13,8 +13,10 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "load.h"
 #include "program.h"
 #include "runner.h"
+#include "scx.h"
 
 #define DIR "/examples/"
 
@@ -233,14 +235,14 @@ TEST_LONG(example, flows_idle, 120, "new flows replace idle flows of the table")
 	ASSERT_EQ(program_end(pid), 0, "end");
 }
 
-TEST_LONG(example, scx, 120, "the scheduler runs all tasks and shows those that run most")
+/* Tasks come and go while the scheduler runs. @where says whose arena it uses. */
+static void run_scx(const char *where)
 {
+	long end, forks, without;
 	pid_t pid, busy;
+	struct load l;
 	char key[32];
 
-	if (access(SCX_STATE, F_OK))
-		SKIP("this kernel has no sched_ext");
-	REQUIRE("scx_arena");
 	busy = fork();
 	if (!busy)
 		for (;;)
@@ -250,12 +252,37 @@ TEST_LONG(example, scx, 120, "the scheduler runs all tasks and shows those that 
 	ASSERT(wait_for(line_with(key, "runner"), 30000), "the busy task is not shown: %.800s",
 	       program_output());
 	ASSERT(scx_state_is("enabled"), "state: %s", read_file(SCX_STATE) ?: "unknown");
-	ASSERT_EQ(program_number(" scheduled without memory"), 0, "tasks without memory");
+	ASSERT(load_start(&l), "load");
+	for (end = now_ms() + 3000 * patience; now_ms() < end;)
+		usleep(20000);
+	forks = load_stop(&l);
+	/* A table that was begun after the last fork. */
+	usleep(2500000);
+	without = program_number(" scheduled without memory");
 	kill(pid, SIGINT);
 	ASSERT_EQ(program_end(pid), 0, program_output());
 	ASSERT(scx_state_is("disabled"), "state afterwards: %s", read_file(SCX_STATE) ?: "unknown");
 	kill(busy, SIGKILL);
 	program_end(busy);
+	ASSERT(strstr(program_output(), where), "%.80s", program_output());
+	printf("# %ld forks, tasks were scheduled without memory %ld times; %.60s\n", forks,
+	       without, program_output());
+	if (strstr(where, "arena_nolock"))
+		ASSERT_EQ(without, 0, "tasks without memory");
+}
+
+TEST_LONG(example, scx, 120, "the scheduler runs all tasks and shows those that run most")
+{
+	NEED_SCX(scx_queues_unfit);
+	REQUIRE("scx_arena");
+	run_scx("pages from arena_nolock");
+}
+
+TEST_LONG(nomod, scx, 120, "the scheduler runs all tasks on the kernel's own arena, whatever that loses")
+{
+	NEED_SCX(scx_queues_unfit);
+	REQUIRE("scx_arena");
+	run_scx("pages from the kernel's own arena");
 }
 
 TEST(nomod, examples, "on 7.x the examples work without the module, on the kernel's own arena")

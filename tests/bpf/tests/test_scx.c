@@ -9,13 +9,13 @@
 #include <pthread.h>
 #include <string.h>
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "kernel_user.h"
 #include "oracle.h"
 #include "runner.h"
 #include "arena.h"
+#include "scx.h"
 #include "scx_cid.skel.h"
 
 /* What the kernel takes from the arena at a time. */
@@ -31,20 +31,6 @@ struct scheduler {
 	__u32 pages;
 	int fd;
 };
-
-static void need_cid_form(void)
-{
-	struct btf *btf;
-	int id;
-
-	if (access(SCX_STATE, F_OK))
-		SKIP("this kernel has no sched_ext");
-	btf = btf__load_vmlinux_btf();
-	id = btf ? btf__find_by_name_kind(btf, "sched_ext_ops_cid", BTF_KIND_STRUCT) : -1;
-	btf__free(btf);
-	if (id < 0)
-		SKIP("sched_ext of this kernel has no cid form");
-}
 
 /* With @init the scheduler has a program that calls our kfuncs, and so the arena is adopted. */
 static bool sched_open(struct scheduler *s, bool init)
@@ -106,7 +92,7 @@ TEST(scx, adopted, "a cid-form scheduler is enabled on an adopted arena, again a
 	struct scheduler s;
 	int i;
 
-	need_cid_form();
+	NEED_SCX(scx_cid_unfit);
 	ASSERT(sched_open(&s, true), "load");
 	for (i = 1; i <= 3; i++) {
 		s.skel->bss->allocate = i == 1;
@@ -123,7 +109,7 @@ TEST(scx, stock, "a cid-form scheduler whose arena is not adopted works as witho
 {
 	struct scheduler s;
 
-	need_cid_form();
+	NEED_SCX(scx_cid_unfit);
 	ASSERT(sched_open(&s, false), "load");
 	ASSERT(sched_enable(&s), "enable: %s", strerror(errno));
 	ASSERT(sched_works(), "the kernel has ended the scheduler");
@@ -137,7 +123,7 @@ TEST(scx, adopted_while_enabled, "an arena keeps the kernel's pages when it is a
 	struct arena a;
 	long stock, pages;
 
-	need_cid_form();
+	NEED_SCX(scx_cid_unfit);
 	ASSERT(sched_open(&s, false), "load");
 	ASSERT(sched_enable(&s), "enable: %s", strerror(errno));
 	stock = map_pages(s.fd);
@@ -162,7 +148,7 @@ TEST(scx, last_pages, "the kernel and programs can both have the last pages of a
 	struct arena a;
 	void *rest;
 
-	need_cid_form();
+	NEED_SCX(scx_cid_unfit);
 	ASSERT(sched_open(&s, true), "load");
 	ASSERT(arena_attach(&a, s.fd, s.base, s.pages), "programs");
 	ASSERT_EQ(map_pages(s.fd), 0, "pages before the scheduler is enabled");
@@ -211,7 +197,7 @@ TEST_LONG(scx, during_adoption, 120, "a cid-form scheduler that is enabled durin
 	struct scheduler s;
 	int i;
 
-	need_cid_form();
+	NEED_SCX(scx_cid_unfit);
 	for (i = 0; i < 3; i++) {
 		ASSERT(sched_open(&s, false), "load");
 		/* Adoption waits for the stock arena's lock. */
@@ -236,7 +222,7 @@ TEST(scx, turned_off, "with kernel_client=N a cid-form scheduler works on a stoc
 {
 	struct scheduler s;
 
-	need_cid_form();
+	NEED_SCX(scx_cid_unfit);
 	/* The kernel frees the arenas of other tests in a worker. */
 	ASSERT(wait_for(!mod_unload(), 10000), "unload");
 	ASSERT_EQ(mod_load("kernel_client=N"), 0, "load");

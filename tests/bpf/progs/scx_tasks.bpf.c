@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A scheduler of the cid form. See scx_tasks_programs.h. */
+/* Schedulers on the module. See scx_tasks_programs.h. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
@@ -13,7 +13,6 @@ struct {
 	__uint(max_entries, SCX_TASKS_PAGES);
 } arena SEC(".maps");
 
-#define SCX_TASKS_CID
 #define alloc_page() \
 	bpf_arena_nolock_alloc_pages(&arena, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0)
 #define free_page(page) bpf_arena_nolock_free_pages(&arena, page, 1)
