@@ -3,6 +3,10 @@
  * A sched_ext scheduler that is fair by weighted virtual time. The state of a task is in an
  * arena. It is allocated on first use, in enqueue or running, with a run queue locked.
  * Nothing is preallocated, and a task that never runs has no state.
+ *
+ * One set of programs serves both forms of schedulers: user space creates cid_ops where the
+ * kernel has that form (since 7.2), and cpu_ops elsewhere. In the cid form the kernel keeps
+ * tables of its own in the same arena.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -26,6 +30,7 @@ __u64 dirs[TASK_DIRS];
 __u64 without;	/* enqueues of tasks for which there was no memory */
 __u64 vtime_now;
 __u64 ended;
+_Bool module;	/* whose pages */
 
 static __always_inline __u64 *dir_of(struct task_struct *p)
 {
@@ -143,6 +148,8 @@ void BPF_PROG(exit_task, struct task_struct *p, struct scx_exit_task_args *args)
 SEC("struct_ops.s/init")
 s32 BPF_PROG(init)
 {
+	module = arena_nolock_available();
+
 	return scx_bpf_create_dsq(SHARED_DSQ, -1);
 }
 
@@ -152,16 +159,32 @@ void BPF_PROG(on_exit, struct scx_exit_info *ei)
 	ended = ei->kind;
 }
 
-SEC(".struct_ops.link")
-struct sched_ext_ops arena_ops = {
-	.enqueue = (void *)enqueue,
-	.dispatch = (void *)dispatch,
-	.running = (void *)running,
-	.stopping = (void *)stopping,
-	.exit_task = (void *)exit_task,
-	.init = (void *)init,
-	.exit = (void *)on_exit,
-	.name = "arena",
+/* The members in use, since vmlinux.h may be of a kernel without this type. */
+struct sched_ext_ops_cid___arena {
+	void (*enqueue)(void);
+	void (*dispatch)(void);
+	void (*running)(void);
+	void (*stopping)(void);
+	void (*exit_task)(void);
+	s32 (*init)(void);
+	void (*exit)(void);
+	char name[128];
 };
+
+#define CALLBACKS				\
+	.enqueue = (void *)enqueue,		\
+	.dispatch = (void *)dispatch,		\
+	.running = (void *)running,		\
+	.stopping = (void *)stopping,		\
+	.exit_task = (void *)exit_task,		\
+	.init = (void *)init,			\
+	.exit = (void *)on_exit,		\
+	.name = "arena"
+
+SEC(".struct_ops.link")
+struct sched_ext_ops cpu_ops = { CALLBACKS };
+
+SEC(".struct_ops.link")
+struct sched_ext_ops_cid___arena cid_ops = { CALLBACKS };
 
 char LICENSE[] SEC("license") = "GPL";

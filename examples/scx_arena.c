@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include <unistd.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/types.h>
 
@@ -71,6 +72,39 @@ static bool print_table(struct scx_arena_bpf *skel, unsigned int lines)
 	return true;
 }
 
+static bool has_cid_form(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	bool has = btf && btf__find_by_name_kind(btf, "sched_ext_ops_cid", BTF_KIND_STRUCT) > 0;
+
+	btf__free(btf);
+
+	return has;
+}
+
+/* Load the scheduler in the form that this kernel prefers, and enable it. */
+static struct bpf_link *enable(struct scx_arena_bpf **skel)
+{
+	bool cid = has_cid_form();
+	struct bpf_link *link;
+
+	*skel = scx_arena_bpf__open();
+	if (!*skel)
+		return NULL;
+	bpf_map__set_autocreate((*skel)->maps.cid_ops, cid);
+	bpf_map__set_autocreate((*skel)->maps.cpu_ops, !cid);
+	if (scx_arena_bpf__load(*skel))
+		return NULL;
+	link = bpf_map__attach_struct_ops(cid ? (*skel)->maps.cid_ops : (*skel)->maps.cpu_ops);
+	if (link)
+		printf("%s form, pages from %s\n\n", cid ? "cid" : "cpu",
+		       (*skel)->bss->module ? "arena_nolock" : "the kernel's own arena");
+	else
+		fprintf(stderr, "scx_arena: cannot attach the scheduler: %s\n", strerror(errno));
+
+	return link;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long interval = 2, count = 0, lines = 10, shown = 0;
@@ -80,19 +114,14 @@ int main(int argc, char **argv)
 		{ "lines", 'n', NULL, &lines, 1000000 },
 		{}
 	};
-	struct bpf_link *link = NULL;
-	struct scx_arena_bpf *skel;
+	struct scx_arena_bpf *skel = NULL;
+	struct bpf_link *link;
 	int ret = 1;
 
 	cli_parse(argc, argv, "scx_arena", help, options, 0);
-	skel = scx_arena_bpf__open_and_load();
-	if (!skel)
-		return 1;
-	link = bpf_map__attach_struct_ops(skel->maps.arena_ops);
-	if (!link) {
-		fprintf(stderr, "scx_arena: cannot attach the scheduler: %s\n", strerror(errno));
+	link = enable(&skel);
+	if (!link)
 		goto out;
-	}
 	cli_catch_signals();
 	while (!cli_stop && !skel->bss->ended) {
 		sleep(interval);
