@@ -21,8 +21,9 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
 
   test      what shows that the module works (default): warnings, tree and lock in user space,
             the harness's own checks, and all tests on both suites
-  test-all  test, and the rest: kernels with PREEMPT_RT, Debian 12, guests with memory nodes,
-            builds that must be refused, the bench in its quick mode, packages
+  test-all  test, and the rest: kernels with PREEMPT_RT, of Debian 12, of the series before the
+            newest; guests with memory nodes; programs of others; builds that must be refused;
+            the bench in its quick mode; packages
   demo      the demo on the newest stable kernel
   bench     the bench against the kernel's own arena; results in build/bench
   soak      a storm of everything at once (tests storm.*) on both suites, for minutes
@@ -38,7 +39,8 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
                             cloud (default), amd64, rt; debug or kcsan, also with a
                             kernel tree in place of the suite. May be given several
                             times; default: stable and backports; for test-all, check and
-                            prepare also both with rt, and oldstable
+                            prepare also both with rt, and oldstable; for test-all also
+                            previous
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    list the tests

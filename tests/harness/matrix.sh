@@ -50,11 +50,37 @@ plain_kernels() {
 	done
 }
 
+# SPEC... without the one of an older series, if the archive has none. Sets rest_specs.
+drop_absent() {
+	local spec
+	rest_specs=()
+	for spec in "$@"; do
+		if [[ $spec != previous:* || -n $(previous_series) ]]; then
+			rest_specs+=("$spec")
+		else
+			step "the archive has no older series of backports: not tested"
+		fi
+	done
+}
+
+# Programs of others, where they can be built: REL...
+test_clients() {
+	local globs=('clients.*') rel newest=()
+	for rel in "$@"; do
+		[ -z "$(clients_series "$rel")" ] || newest+=("$rel")
+	done
+	[ ${#newest[@]} -gt 0 ] || return 0
+	build_clients "${newest[@]}"
+	run_kernels "${newest[@]}"
+}
+
 # What make test-all does beyond that: all tests on SPEC... too, the rest on all kernels.
 test_rest() {
 	local core=("${rels[@]}") plain numa='' globs=()
 	start_job config config_tests "${core[0]}"
 	phase build-all
+	drop_absent "$@"
+	set -- "${rest_specs[@]}"
 	get_kernels "$@"
 	if [ $# -gt 0 ]; then
 		build_for "${rels[@]}"
@@ -70,6 +96,11 @@ test_rest() {
 		numa=1 globs=('numa.*')
 		run_kernels "${plain[@]}"
 		numa='' globs=()
+	fi
+	mapfile -t plain < <(plain_kernels "${core[@]}")
+	if [ ${#plain[@]} -gt 0 ]; then
+		phase clients
+		test_clients "${plain[@]}"
 		phase bench
 		test_bench "${plain[@]}"
 	fi
@@ -101,7 +132,7 @@ whole_test() {
 	if [ "$mode" = test ]; then
 		core_specs=("${specs[@]}")
 	else
-		phases+=(build-all tests-all host-all numa bench packages)
+		phases+=(build-all tests-all host-all numa clients bench packages)
 	fi
 	begin_results
 	plan_phases "${phases[@]}"

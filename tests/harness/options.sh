@@ -57,7 +57,8 @@ default_kernels() {
 	local i
 	if [ ${#specs[@]} -eq 0 ]; then
 		case $mode in
-		test-all | prepare | check) specs=(stable backports stable:rt backports:rt oldstable) ;;
+		test-all) specs=(stable backports stable:rt backports:rt oldstable previous) ;;
+		prepare | check) specs=(stable backports stable:rt backports:rt oldstable) ;;
 		test | soak) specs=(stable backports) ;;
 		bench) specs=(backports stable) ;;
 		*) specs=(stable) ;;
