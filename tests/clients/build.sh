@@ -39,7 +39,8 @@ build_selftests() {
 	sed '/bpf_arena_[a-z]*_pages(/d' "$built/include/vmlinux.h" >"$bpf/libarena/include/vmlinux.h"
 	# Tests of several threads want instructions of v4.
 	make -C "$bpf/libarena" -j"$(nproc)" CLANG=clang-22 BPFTOOL="$built/sbin/bpftool" \
-		BPF_CFLAGS=-mcpu=v4 INCLUDE_DIR="$tools/include" LIBBPF_INCLUDE="$built/include" libarena.bpf.o
+		BPF_CFLAGS="-mcpu=v4 -D__TARGET_ARCH_x86" INCLUDE_DIR="$tools/include" \
+		LIBBPF_INCLUDE="$built/include" libarena.bpf.o
 	cp "$bpf/libarena/libarena.bpf.o" "$out/libarena.bpf.o.$1"
 	for name in "${selftests[@]}"; do
 		clang-22 -g -O2 -mcpu=v3 --target=bpfel -D__TARGET_ARCH_x86 -DENABLE_ATOMICS_TESTS \
