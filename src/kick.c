@@ -114,7 +114,8 @@ static void anl_kick_handler(struct irq_work *work)
 		mod_delayed_work(anl_refill_wq, &kick->refill, 0);
 	if (!(what & ANL_KICK_DRAIN))
 		return;
-	if (!anl_has_room(arena))
+	/* A CPU that goes offline has no timers by now. */
+	if (!anl_has_room(arena) || cpu_is_offline(smp_processor_id()))
 		mod_delayed_work(anl_drain_wq, &kick->drain, 0);
 	else if (!hrtimer_is_queued(&kick->pause))
 		hrtimer_start(&kick->pause, ns_to_ktime(ANL_DRAIN_PAUSE_US * NSEC_PER_USEC),
