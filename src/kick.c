@@ -16,8 +16,8 @@
  * our requests would wait behind it.
  *
  * Owns: struct anl_kick, the workqueues, and the list of requests of offline CPUs:
- * llist_add() in any context, removal under anl_offline_lock. The work functions belong to refill.c and
- * arena_free_deferred.c; both clear their bit with anl_kick_ack().
+ * llist_add() in any context, removal under anl_offline_lock. The work functions belong to
+ * refill.c and arena_free_deferred.c; both clear their bit with anl_kick_ack().
  */
 #include <linux/cpuhotplug.h>
 #include <linux/cpumask.h>
