@@ -4,12 +4,18 @@
 #	make KDIR=<dir>		build it for another kernel, given its headers
 #	make VMLINUX_BTF=<file>	with BTF from this vmlinux, or copy of /sys/kernel/btf/vmlinux
 #	make modules_install	install the module for that kernel
+#	make modules_uninstall	remove it
 #	make dkms-install	build and install with DKMS, also for every new kernel
 #	make dkms-remove	uninstall from DKMS
 #	make tools		build arena_nolock-top in build/tools
 #	make examples		build the examples in build/examples
 #	make install-headers	install the headers for BPF programs and a pkg-config file,
 #				below PREFIX=/usr/local
+#	make uninstall-headers	remove them
+#	make install-tools	install arena_nolock-top and arena_nolock-trace below PREFIX
+#	make uninstall-tools	remove them
+#	make uninstall		all of modules_uninstall, uninstall-headers, uninstall-tools, and
+#				dkms-remove if there is dkms
 #	make deb		build Debian packages in build/deb
 #	make demo		boot a stock kernel and show the module at work
 #	make test		shows that the module works: ten minutes without KVM
@@ -19,6 +25,7 @@
 #	make bench		against the kernel's own arena (QUICK=1: two minutes)
 #	make check		style, sparse, coccinelle, shellcheck, versions
 #	make clean
+#	make help		print this
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 PREFIX ?= /usr/local
@@ -43,6 +50,11 @@ modules:
 modules_install:
 	$(check_btf)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
+
+modules_uninstall:
+	rel=$$($(MAKE) -s --no-print-directory -C $(KDIR) kernelrelease) && \
+	rm -f $(INSTALL_MOD_PATH)/lib/modules/$$rel/updates/arena_nolock.ko* && \
+	$(if $(INSTALL_MOD_PATH),true,depmod $$rel)
 
 # Build with all warnings and sparse. "make check" does that for the kernels it tests with.
 sparse:
@@ -98,6 +110,22 @@ install-headers:
 		> $(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
 
+uninstall-headers:
+	rm -f $(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/*.h)) \
+		$(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
+
+install-tools:
+	$(MAKE) -C tools install
+
+uninstall-tools:
+	$(MAKE) -C tools uninstall
+
+uninstall: modules_uninstall uninstall-headers uninstall-tools
+	! command -v dkms >/dev/null || $(MAKE) dkms-remove
+
+help:
+	@sed -n 's/^#\t\(.*\)/\1/p' Makefile | expand
+
 # Builds a copy, since dpkg-buildpackage writes packages to the parent directory.
 deb:
 	@for tool in cc dpkg-buildpackage dh dh_dkms; do \
@@ -136,6 +164,7 @@ soak:
 bench:
 	tests/run_qemu.sh bench
 
-.PHONY: all modules modules_install install-source install-headers dkms-check dkms-install \
+.PHONY: all modules modules_install modules_uninstall install-source install-headers \
+	uninstall-headers install-tools uninstall-tools uninstall dkms-check dkms-install \
 	dkms-remove tools examples deb sparse check clean demo test test-all test-debug \
-	soak bench
+	soak bench help

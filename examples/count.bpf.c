@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Counts NMIs in a page that it allocates in the first one. */
+/* Counts context switches, in a page that the first one allocates. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "arena_nolock.h"
@@ -10,15 +10,15 @@ struct {
 	__uint(max_entries, 100);		/* pages */
 } arena SEC(".maps");
 
-__u64 __arena *counter;				/* user space reads it too */
+__u64 page;					/* its address, also in user space */
 
-SEC("raw_tp/nmi_handler")
+SEC("raw_tp/sched_switch")
 int count(void *ctx)
 {
-	if (!counter)
-		counter = arena_nolock_alloc_pages(&arena, NULL, 1, -1, 0);
+	__u64 __arena *counter = (__u64 __arena *)arena_nolock_page_once(&arena, &page);
+
 	if (counter)
-		(*counter)++;
+		__sync_fetch_and_add(counter, 1);
 	return 0;
 }
 

@@ -50,16 +50,16 @@ TEST(example, help, "each example prints its usage and refuses unknown arguments
 	ASSERT(strstr(program_output(), "there is no interface 'nosuchif'"), "%s", program_output());
 }
 
-TEST(example, count, "the README's program counts NMIs in a page that it allocates in one")
+TEST(example, count, "the README's program counts context switches in a page that it allocates in one")
 {
 	long n = 0;
 	pid_t pid;
 
 	REQUIRE("count");
 	pid = program_start(DIR "count");
-	ASSERT(wait_for((send_nmis(), (n = program_number(" NMIs")) > 0), 20000), "no count: %s",
+	ASSERT(wait_for((n = program_number(" context switches")) > 0, 20000), "no count: %s",
 	       program_output());
-	ASSERT(wait_for((send_nmis(), program_number(" NMIs") > n), 20000), "stays at %ld", n);
+	ASSERT(wait_for(program_number(" context switches") > n, 20000), "stays at %ld", n);
 	kill(pid, SIGTERM);
 	ASSERT_EQ(program_end(pid), 128 + SIGTERM, "end");
 }
