@@ -193,7 +193,8 @@ static __u64 report(const struct scheduler *s, enum form form, enum kfuncs kfunc
 
 /*
  * What holds on the module whatever happened. With PREEMPT_RT a timer's interrupt can have
- * pages from the pool only, which grows with what is asked for.
+ * pages from the pool only. The other callbacks empty it too, and its refill is a task that
+ * waits for its turn.
  */
 static void check_module(struct scheduler *s, enum form form)
 {
@@ -201,8 +202,6 @@ static void check_module(struct scheduler *s, enum form form)
 	long pages, kept = pages_kept(s);
 
 	ASSERT_EQ(failed, 0, "allocations failed");
-	ASSERT(s->sh->failed[ON_tick] * 10 <= s->sh->calls[ON_tick],
-	       "%llu of %llu failed in tick", s->sh->failed[ON_tick], s->sh->calls[ON_tick]);
 	ASSERT_EQ(s->sh->wrong, 0, "states of tasks that were not as they had left them");
 	ASSERT_EQ(s->sh->missing, 0, "tasks without a state");
 	ASSERT_EQ(s->sh->dirty, 0, "new pages that were not zero");
