@@ -158,8 +158,7 @@ arena_nolock_slab_free(void *map, struct arena_nolock_slab *slab, void __arena *
 {
 	if (!obj)
 		return;
-	/* The verifier requires a reference to the map of an arena that a program accesses. */
-	asm volatile("" : : "r"(map));
+	arena_nolock_uses(map);
 	arena_nolock_slab_push(slab, (__u32)(__u64)obj, (__u32)(__u64)obj);
 	__sync_fetch_and_add(&slab->objects, -1);
 }

@@ -14,9 +14,6 @@ volatile struct lost_shared sh;
 
 typedef __u64 __arena *word_ptr;
 
-/* The verifier wants to know whose memory a program accesses. */
-#define USES_ARENA() asm volatile("" : : "r"(&arena))
-
 /* How long one interrupt hunts: long enough for a system call on the other CPU. */
 #define HUNT_NS (4 * 1000 * 1000)
 #define HUNT_TRIES 100000
@@ -98,7 +95,7 @@ int lost_free_queued(void *ctx)
 SEC("syscall")
 int lost_read(void *ctx)
 {
-	USES_ARENA();
+	arena_nolock_uses(&arena);
 	sh.val = get_word(sh.look);
 	return 0;
 }

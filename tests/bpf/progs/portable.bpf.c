@@ -62,6 +62,14 @@ int portable_raw_tp(struct bpf_raw_tracepoint_args *ctx)
 }
 
 SEC("syscall")
+int portable_guard(void *ctx)
+{
+	res.guard = arena_nolock_guard_null(&arena);
+	res.guard_again = arena_nolock_guard_null(&arena);
+	return 0;
+}
+
+SEC("syscall")
 int portable_free(void *ctx)
 {
 	arena_nolock_free_pages(&arena, (void __arena *)res.page, 1);

@@ -15,6 +15,7 @@ struct portable_result {
 	__u32 dirty;
 	__s32 reserved;
 	__s32 reserved_again;
+	__s32 guard, guard_again;
 };
 
 #endif

@@ -39,8 +39,7 @@ int cid_init(void *ctx)
 SEC("struct_ops/set_cmask")
 int cid_set_cmask(void *ctx)
 {
-	/* Ties the program to the arena. */
-	asm volatile("" :: "r"(&arena));
+	arena_nolock_uses(&arena);
 
 	return 0;
 }

@@ -88,6 +88,42 @@ static void works(bool module)
 	portable_bpf__destroy(skel);
 }
 
+/* Of arenas at a multiple of 4 GiB and elsewhere; the first page is what can look like NULL. */
+static void guard(__u64 base, int first, int again, __u64 page)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct portable_bpf *skel = portable_bpf__open();
+
+	ASSERT(skel && !bpf_map__set_map_extra(skel->maps.arena, base) &&
+	       !portable_bpf__load(skel), "load");
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.portable_guard), &opts), "guard");
+	ASSERT_EQ(skel->bss->res.guard, first, "guard");
+	ASSERT_EQ(skel->bss->res.guard_again, again, "guard again");
+	ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.portable_sleepable), &opts), "run");
+	ASSERT_EQ(skel->bss->res.failed, 0, "failed allocations");
+	ASSERT_EQ(skel->bss->res.page, page, "the first page that is allocated");
+	portable_bpf__destroy(skel);
+}
+
+static void guards(void)
+{
+	guard(0x100000000000, 0, -EBUSY, 0x100000001000);
+	ASSERT_OK();
+	guard(0x100010000000, -EINVAL, -EINVAL, 0x100010000000);
+}
+
+TEST(portable, guard_null, "the page that can look like NULL is not allocated after arena_nolock_guard_null()")
+{
+	guards();
+}
+
+TEST(nomod, guard_null, "on 7.x arena_nolock_guard_null() works without the module")
+{
+	if (!has_intree_nonsleepable)
+		SKIP("the kernel's own kfuncs may sleep");
+	guards();
+}
+
 TEST(nomod, portable, "without the module, a portable object works on 7.x and names what is missing on 6.12")
 {
 	struct portable_bpf *skel;
