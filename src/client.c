@@ -37,9 +37,6 @@ MODULE_PARM_DESC(kernel_client,
 		 "Serve what the kernel itself allocates from adopted arenas (sched_ext schedulers of the cid form), by ftrace (default Y)");
 
 #ifdef ANL_HAVE_KERNEL_CLIENT
-/* What the kernel calls, and no BPF program. */
-static char anl_client_function[] = "bpf_arena_alloc_pages_sleepable";
-
 static bool anl_client_registered;
 
 /*
@@ -80,12 +77,13 @@ static struct ftrace_ops anl_client_ops = {
  */
 void __init anl_client_setup(void)
 {
+	/* What the kernel calls, and no BPF program. */
+	unsigned char function[] = "bpf_arena_alloc_pages_sleepable";
 	int err;
 
 	if (!anl_kernel_client)
 		return;
-	err = ftrace_set_filter(&anl_client_ops, anl_client_function,
-				strlen(anl_client_function), 1);
+	err = ftrace_set_filter(&anl_client_ops, function, sizeof(function) - 1, 1);
 	if (!err)
 		err = register_ftrace_function(&anl_client_ops);
 	anl_client_registered = !err;
@@ -93,7 +91,7 @@ void __init anl_client_setup(void)
 		return;
 	ftrace_free_filter(&anl_client_ops);
 	pr_warn("cannot redirect %s(), error %d: a sched_ext scheduler of the cid form cannot be enabled if its arena is adopted; everything else works\n",
-		anl_client_function, err);
+		function, err);
 }
 
 /* Undo anl_client_setup(). Module exit: no map is adopted. */

@@ -20,6 +20,7 @@ extern void scx_bpf_exit_bstr___tasks(s64 code, char *fmt, unsigned long long *d
 				      u32 size) __weak __ksym;
 
 volatile struct scx_tasks_shared sh;
+char quit_text[] = "asked to";
 
 typedef __u64 __arena *word_ptr;
 
@@ -103,13 +104,12 @@ s32 BPF_PROG(on_select_cpu, struct task_struct *p, s32 prev, u64 wake_flags)
 SEC("struct_ops/on_enqueue")
 void BPF_PROG(on_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	static char fmt[] = "asked to";
 	unsigned long long none[1] = {};
 
 	allocate(ON_enqueue);
 	check(p, true);
 	if (sh.quit)
-		scx_bpf_exit_bstr___tasks(0, fmt, none, sizeof(none));
+		scx_bpf_exit_bstr___tasks(0, quit_text, none, sizeof(none));
 	scx_bpf_dsq_insert___tasks(p, DSQ_GLOBAL, SLICE_NS, enq_flags);
 }
 
@@ -224,19 +224,24 @@ ON(exit, ".s")
 	OP(cpuctl_prep_move, cgroup_prep_move) OP(cpuctl_move, cgroup_move)			\
 	OP(cid_online, cpu_online) OP(cid_offline, cpu_offline)
 
-#define DECLARE(name, ...) void (*name)(void);
 #define SET(name) .name = (void *)on_##name,
 #define SET_AS(name, callback) .name = (void *)on_##callback,
 
+typedef void (*op_fn)(void);
+
 struct sched_ext_ops___cpu {
-	MEMBERS(DECLARE)
-	CPU_MEMBERS(DECLARE)
+	op_fn enqueue, dequeue, dispatch, tick, runnable, running, stopping, quiescent, yield;
+	op_fn set_weight, update_idle, init_task, exit_task, enable, disable, dump, dump_task;
+	op_fn init, exit, select_cpu, set_cpumask, dump_cpu, cgroup_init, cgroup_exit;
+	op_fn cgroup_prep_move, cgroup_move, cpu_online, cpu_offline;
 	char name[128];
 };
 
 struct sched_ext_ops_cid___cid {
-	MEMBERS(DECLARE)
-	CID_MEMBERS(DECLARE)
+	op_fn enqueue, dequeue, dispatch, tick, runnable, running, stopping, quiescent, yield;
+	op_fn set_weight, update_idle, init_task, exit_task, enable, disable, dump, dump_task;
+	op_fn init, exit, select_cid, set_cmask, dump_cid, cpuctl_init, cpuctl_exit;
+	op_fn cpuctl_prep_move, cpuctl_move, cid_online, cid_offline;
 	char name[128];
 };
 

@@ -20,10 +20,11 @@
 #include "scx_tasks.skel.h"
 #include "scx_tasks_intree.skel.h"
 
-enum form { CPU, CID };
+enum sched_form { CPU, CID };
 enum kfuncs { MODULE, STOCK };
 
-#define SCX_TASKS_NAME(name) [ON_##name] = #name,
+#define SCX_TASKS_NAME(name) \
+	[ON_##name] = #name,
 static const char *const op_names[] = { SCX_TASKS_OPS(SCX_TASKS_NAME) };
 
 /* In the kernel's BTF, and in that of our programs. */
@@ -70,7 +71,7 @@ static bool has_member(const struct btf *btf, const struct btf_type *t, const ch
 }
 
 /* Without the callbacks that this kernel does not have, as those for cgroups in 7.2's cid form. */
-static bool keep_known(struct scheduler *s, enum form form)
+static bool keep_known(struct scheduler *s, enum sched_form form)
 {
 	const struct btf *btf = bpf_object__btf(s->obj);
 	const struct btf_type *t = struct_of(btf, struct_names[form][1]), *known;
@@ -89,7 +90,7 @@ static bool keep_known(struct scheduler *s, enum form form)
 	return t && known && ops;
 }
 
-static void need_form(enum form form)
+static void need_form(enum sched_form form)
 {
 	if (form == CID)
 		NEED_SCX(scx_cid_unfit);
@@ -97,7 +98,7 @@ static void need_form(enum form form)
 		NEED_SCX(scx_unfit);
 }
 
-static void sched_start(struct scheduler *s, enum form form, enum kfuncs kfuncs)
+static void sched_start(struct scheduler *s, enum sched_form form, enum kfuncs kfuncs)
 {
 	static const char *const ops_names[] = { [CPU] = "cpu_ops", [CID] = "cid_ops" };
 	struct bpf_map *bss, *other;
@@ -169,7 +170,7 @@ static long pages_kept(const struct scheduler *s)
 	return n;
 }
 
-static __u64 report(const struct scheduler *s, enum form form, enum kfuncs kfuncs)
+static __u64 report(const struct scheduler *s, enum sched_form form, enum kfuncs kfuncs)
 {
 	__u64 calls = 0, failed = 0;
 	int i;
@@ -196,7 +197,7 @@ static __u64 report(const struct scheduler *s, enum form form, enum kfuncs kfunc
  * pages from the pool only. The other callbacks empty it too, and its refill is a task that
  * waits for its turn.
  */
-static void check_module(struct scheduler *s, enum form form)
+static void check_module(struct scheduler *s, enum sched_form form)
 {
 	__u64 failed = report(s, form, MODULE) - (is_rt() ? s->sh->failed[ON_tick] : 0);
 	long pages, kept = pages_kept(s);
@@ -231,7 +232,7 @@ static void check_called(const struct scheduler *s)
 		ASSERT(s->sh->calls[always[i]], "%s was not called", op_names[always[i]]);
 }
 
-static void run_module(enum form form)
+static void run_module(enum sched_form form)
 {
 	struct scheduler s;
 
@@ -260,7 +261,7 @@ TEST_LONG(scx, tasks_cid, 120, "a scheduler of the cid form can allocate in all 
 }
 
 /* The scheduler ends itself while tasks are forked, moved and woken up. */
-static void run_and_quit(enum form form)
+static void run_and_quit(enum sched_form form)
 {
 	struct scheduler s;
 	struct load l;
@@ -298,7 +299,7 @@ TEST_LONG(scx, quit_cid, 120, "a scheduler of the cid form that ends in the midd
  * The same on the kernel's own arena, for the figures. Without CPU hotplug: an irq_work of that
  * arena which a CPU queues while it goes offline blocks all others of that CPU.
  */
-static void run_stock(enum form form)
+static void run_stock(enum sched_form form)
 {
 	struct scheduler s;
 
