@@ -7,12 +7,6 @@
 #include "arena_nolock.h"
 #include "scx_tasks.h"
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARENA);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, SCX_TASKS_PAGES);
-} arena SEC(".maps");
-
 #define alloc_page() \
 	bpf_arena_nolock_alloc_pages(&arena, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0)
 #define free_page(page) bpf_arena_nolock_free_pages(&arena, page, 1)

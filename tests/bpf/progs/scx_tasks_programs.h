@@ -5,10 +5,16 @@
  * policy is one queue. The same programs serve the cpu form and the cid form; the test
  * creates one of the two.
  *
- * A file that includes this one defines the arena, and alloc_page() and free_page() for it.
+ * A file that includes this one defines alloc_page() and free_page() for the arena.
  */
 #ifndef SCX_TASKS_PROGRAMS_H
 #define SCX_TASKS_PROGRAMS_H
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARENA);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SCX_TASKS_PAGES);
+} arena SEC(".maps");
 
 /* What a vmlinux.h of a kernel without sched_ext does not have. */
 #define DSQ_GLOBAL	(1ULL << 63 | 1)
