@@ -58,7 +58,7 @@ drop_absent() {
 		if [[ $spec != previous:* || -n $(previous_series) ]]; then
 			rest_specs+=("$spec")
 		else
-			step "the archive has no older series of backports: not tested"
+			skip "kernel $spec" "the archive has no series between stable and backports"
 		fi
 	done
 }
