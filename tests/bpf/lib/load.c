@@ -114,7 +114,7 @@ long load_stop(struct load *l)
 	return forks;
 }
 
-void load_move(struct load *l, int round)
+static void load_move(struct load *l, int round)
 {
 	static const char *const cgroups[] = { "load_a", "load_b", "" };
 	pid_t pid = l->forker[round % LOAD_FORKERS];
@@ -128,6 +128,16 @@ void load_move(struct load *l, int round)
 	sched_setaffinity(pid, sizeof(cpus), &cpus);
 	cg_set(cgroups[round % 3], "cgroup.procs", pid);
 	setpriority(PRIO_PROCESS, pid, round % 20);
+}
+
+void load_run(struct load *l, long ms)
+{
+	long end = now_ms() + ms * patience;
+
+	for (; now_ms() < end; l->round++) {
+		load_move(l, l->round);
+		usleep(20000);
+	}
 }
 
 bool cpu1_online(bool online)

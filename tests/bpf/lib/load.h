@@ -15,11 +15,15 @@ struct load {
 	pid_t forker[LOAD_FORKERS];
 	pid_t crowd;
 	volatile long *forks;
+	int round;
 };
 
 bool load_start(struct load *l);
-/* Move a task of the load, and change its weight. The cgroups are load_a and load_b. */
-void load_move(struct load *l, int round);
+/*
+ * For some time, times patience, move tasks of the load and change their weight. The cgroups
+ * are load_a and load_b.
+ */
+void load_run(struct load *l, long ms);
 /* Leave one process that forks. */
 void load_calm(struct load *l);
 /* The number of forks in all. */

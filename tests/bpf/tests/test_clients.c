@@ -66,15 +66,11 @@ static void hotplug(void)
 
 static void run_under_load(int ms, bool plug)
 {
-	long end = now_ms() + ms * patience, forks;
 	struct load l;
-	int round;
+	long forks;
 
 	ASSERT(load_start(&l), "load");
-	for (round = 0; now_ms() < end; round++) {
-		load_move(&l, round);
-		usleep(20000);
-	}
+	load_run(&l, ms);
 	if (plug && nr_cpus > 1) {
 		/* The programs are loaded again, on one CPU of two. */
 		load_calm(&l);
@@ -154,8 +150,7 @@ static void run_below(int variant)
 {
 	pid_t root, below;
 	struct load l;
-	long end;
-	int i, round = 0;
+	int i;
 
 	root = program_start(client("scx_qmap", variant), "-i", "1");
 	await_enabled("scx_qmap", variant);
@@ -165,10 +160,7 @@ static void run_below(int variant)
 		below = program_start(client("scx_qmap", variant), "-i", "1", "-c",
 				      "/sys/fs/cgroup/load_a");
 		ASSERT(wait_for(strstr(program_output(), "stats "), 60000), "%s", program_output());
-		for (end = now_ms() + 2000 * patience; now_ms() < end; round++) {
-			load_move(&l, round);
-			usleep(20000);
-		}
+		load_run(&l, 2000);
 		check_adopted(variant, 2);
 		kill(below, SIGINT);
 		ASSERT_EQ(program_end(below), 0, program_output());

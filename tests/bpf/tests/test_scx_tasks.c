@@ -139,15 +139,11 @@ static void hotplug_and_dump(void)
 
 static void run_under_load(struct scheduler *s, int ms, bool plug)
 {
-	long end = now_ms() + ms * patience, forks;
 	struct load l;
-	int round;
+	long forks;
 
 	ASSERT(load_start(&l), "load: %s", strerror(errno));
-	for (round = 0; now_ms() < end && scx_state_is("enabled"); round++) {
-		load_move(&l, round);
-		usleep(20000);
-	}
+	load_run(&l, ms);
 	if (plug) {
 		load_calm(&l);
 		hotplug_and_dump();
