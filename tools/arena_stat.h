@@ -70,4 +70,47 @@ static inline long long stat_value(const struct stat_file *f, const char *key, c
 	return -1;
 }
 
+/* A "name=value" in the line of a key. */
+struct stat_pair {
+	const char *name;
+	int len;		/* of the name */
+	long long value;
+};
+
+/* Take a pair from @line, which advances. Returns false at the end of the line. */
+static inline bool stat_next_pair(const char **line, struct stat_pair *pair)
+{
+	const char *p = *line;
+
+	pair->name = p;
+	pair->len = strcspn(p, "= \n");
+	if (!pair->len || p[pair->len] != '=')
+		return false;
+	pair->value = strtoll(p + pair->len + 1, NULL, 10);
+	p += strcspn(p, " \n");
+	*line = p + (*p == ' ');
+
+	return true;
+}
+
+/* The sum of the values in a key's line. */
+static inline long long stat_sum(const char *line)
+{
+	struct stat_pair pair;
+	long long sum = 0;
+
+	while (line && stat_next_pair(&line, &pair))
+		sum += pair.value;
+
+	return sum;
+}
+
+/* The line after this one, or NULL. */
+static inline const char *stat_next_line(const char *line)
+{
+	const char *end = strchr(line, '\n');
+
+	return end && end[1] ? end + 1 : NULL;
+}
+
 #endif

@@ -198,53 +198,6 @@ TEST(stat, readers, "arenas can be created and destroyed while their files are r
 	}
 }
 
-static bool run_tool(const char *args, char *out, size_t size)
-{
-	char cmd[128];
-	size_t n;
-	FILE *p;
-
-	snprintf(cmd, sizeof(cmd), "arena_nolock-top %s 2>&1", args);
-	p = popen(cmd, "r");
-	if (!p)
-		return false;
-	n = fread(out, 1, size - 1, p);
-	out[n] = 0;
-
-	return !pclose(p);
-}
-
-TEST(stat, top, "arena_nolock-top shows an arena, as a table and as JSON")
-{
-	static char out[16384];
-	char args[64], want[64];
-	struct arena a;
-	__u32 id;
-
-	ASSERT(arena_open(&a, 64, 0), "load");
-	id = map_id(a.fd);
-	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 5), "alloc");
-	ASSERT(!arena_alloc_once(&a, UNDER_RCU, a.base, 1), "a taken address");
-	snprintf(args, sizeof(args), "--once --details --map %u", id);
-	ASSERT(run_tool(args, out, sizeof(out)), "%s: %s", args, out);
-	snprintf(want, sizeof(want), "%8u %-15s %9d %9d ", id, "arena", 5, 64);
-	ASSERT(strstr(out, want), "no '%s' in: %s", want, out);
-	ASSERT(strstr(out, "alloc failed, address: atomic 1"), "no failure in: %s", out);
-	snprintf(args, sizeof(args), "--once --json --map %u", id);
-	ASSERT(run_tool(args, out, sizeof(out)), "%s: %s", args, out);
-	snprintf(want, sizeof(want), "\"map_id\":%u,\"map_name\":\"arena\"", id);
-	ASSERT(strstr(out, want), "no '%s' in: %s", want, out);
-	ASSERT(strstr(out, "\"populated_pages\":5,"), "pages: %s", out);
-	ASSERT(strstr(out, "\"alloc_failed.address\":{\"task\":0,\"atomic\":1,"), "failures: %s",
-	       out);
-	snprintf(args, sizeof(args), "--json --interval 0.1 --map %u | head -n 3 | wc -l", id);
-	ASSERT(run_tool(args, out, sizeof(out)) && atoi(out) == 3, "frames: %s", out);
-	arena_close(&a);
-	ASSERT(wait_for(!run_tool("--once", out, sizeof(out)) || strstr(out, "0 adopted"), 5000),
-	       "still there: %s", out);
-	ASSERT(!run_tool("--interval x", out, sizeof(out)), "takes what is no number: %s", out);
-}
-
 TEST(stat, bpftool, "bpftool map show reports an arena's memory exactly")
 {
 	char cmd[80], out[1024] = "";
