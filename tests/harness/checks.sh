@@ -120,6 +120,20 @@ run_readme() {
 	done
 }
 
+# The bpftrace script has the names of contexts and outcomes as the module has them, and its
+# causes are causes of the module.
+run_trace_names() {
+	local name kind
+	for kind in ctx:CTX outcome:FAULT; do
+		diff <(sed -n "s/^\t@${kind%:*}\[[0-9]*\] = \"\(.*\)\";/\1/p" "$top/tools/arena_nolock.bt") \
+			<(sed -n "s/^\t{ ANL_${kind#*:}_[A-Z_]*, \"\(.*\)\" }.*/\1/p" "$top/src/stat.h")
+	done
+	while read -r name; do
+		grep -q "^static const char \*const anl_fail_names.*\"$name\"" "$top/src/stat.c" ||
+			echo "the bpftrace script has a cause '$name'"
+	done < <(sed -n 's/^\t@cause\[[0-9]*\] = "\([a-z]*\) .*/\1/p' "$top/tools/arena_nolock.bt")
+}
+
 test_sources() {
 	local rel
 	get_kernel_scripts
@@ -133,4 +147,5 @@ test_sources() {
 	check_silent check.shellcheck run_shellcheck
 	check_silent check.version run_versions
 	check_silent check.readme run_readme
+	check_silent check.trace_names run_trace_names
 }
