@@ -3,6 +3,7 @@
 #ifndef CLI_H
 #define CLI_H
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -46,7 +47,8 @@ static inline void cli_set(const char *program, const struct cli_option *o, cons
 	}
 	errno = 0;
 	n = strtoul(text, &end, 10);
-	if (errno || *end || !n || n > o->max) {
+	/* strtoul() also takes spaces and signs. */
+	if (errno || !isdigit((unsigned char)*text) || *end || !n || n > o->max) {
 		fprintf(stderr, "%s: invalid %s '%s': expected a number from 1 to %lu\n", program,
 			o->name, text, o->max);
 		exit(2);
@@ -90,6 +92,10 @@ static inline char **cli_parse(int argc, char **argv, const char *program, const
 			break;
 		cli_set(program, &options[i], optarg);
 	}
+	if (c == -1 && argc - optind > nr_args)
+		fprintf(stderr, "%s: unexpected argument '%s'\n", program, argv[optind + nr_args]);
+	if (c == -1 && argc - optind < nr_args)
+		fprintf(stderr, "%s: an argument is missing\n", program);
 	if (c != -1 || argc - optind != nr_args) {
 		fputs(help, stderr);
 		exit(2);

@@ -60,16 +60,32 @@ static void format_end(const struct flow_key *key, const __u32 *addr, __u16 port
 	snprintf(text, size, key->family == 6 ? "[%s]:%u" : "%s:%u", ip, ntohs(port));
 }
 
+/* The name of a protocol, or its number in @buf. */
+static const char *proto_name(unsigned int proto, char *buf, size_t size)
+{
+	static const char *const names[256] = {
+		[IPPROTO_ICMP] = "icmp", [IPPROTO_IGMP] = "igmp", [IPPROTO_IPIP] = "ipip",
+		[IPPROTO_TCP] = "tcp", [IPPROTO_UDP] = "udp", [IPPROTO_IPV6] = "ipv6",
+		[IPPROTO_GRE] = "gre", [IPPROTO_ESP] = "esp", [IPPROTO_AH] = "ah",
+		[IPPROTO_ICMPV6] = "icmp6", [89] = "ospf", [112] = "vrrp",
+		[IPPROTO_SCTP] = "sctp", [IPPROTO_UDPLITE] = "udpl",
+	};
+
+	if (proto < 256 && names[proto])
+		return names[proto];
+	snprintf(buf, size, "%u", proto);
+
+	return buf;
+}
+
 static void print_flow(const struct flow *f, __u64 now)
 {
 	char src[64], dst[64], proto[8];
 
 	format_end(&f->key, f->key.src, f->key.sport, src, sizeof(src));
 	format_end(&f->key, f->key.dst, f->key.dport, dst, sizeof(dst));
-	snprintf(proto, sizeof(proto), "%u", f->key.proto);
 	printf("%-5s %-28s %-28s %10llu %12llu %7.1f\n",
-	       f->key.proto == IPPROTO_TCP ? "tcp" : f->key.proto == IPPROTO_UDP ? "udp" : proto,
-	       src, dst, (unsigned long long)f->packets, (unsigned long long)f->bytes,
+	       proto_name(f->key.proto, proto, sizeof(proto)), src, dst, (unsigned long long)f->packets, (unsigned long long)f->bytes,
 	       now > f->last ? (now - f->last) / 1e9 : 0.0);
 }
 

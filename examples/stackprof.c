@@ -167,7 +167,7 @@ static int attach_clocks(struct stackprof_bpf *skel, struct bpf_link **links, in
 
 int main(int argc, char **argv)
 {
-	unsigned long seconds = 10, hz = 99, pid = 0, dir_pages = 0, printed;
+	unsigned long seconds = 10, hz = 0, pid = 0, dir_pages = 0, printed;
 	bool user = false, nmi = false;
 	const struct cli_option options[] = {
 		{ "duration", 'd', NULL, &seconds, 86400 },
@@ -182,6 +182,14 @@ int main(int argc, char **argv)
 	int i, ret = 1;
 
 	cli_parse(argc, argv, "stackprof", help, options, 0);
+	if (nmi && hz) {
+		fprintf(stderr, "stackprof: --nmi and --frequency exclude each other\n");
+		return 2;
+	}
+	if (pid && kill(pid, 0) && errno == ESRCH) {
+		fprintf(stderr, "stackprof: there is no process %lu\n", pid);
+		return 2;
+	}
 	skel = stackprof_bpf__open();
 	if (!skel)
 		return 1;
@@ -194,7 +202,7 @@ int main(int argc, char **argv)
 		links[0] = bpf_program__attach(skel->progs.on_nmi);
 		if (!links[0])
 			goto out;
-	} else if (!attach_clocks(skel, links, hz)) {
+	} else if (!attach_clocks(skel, links, hz ?: 99)) {
 		fprintf(stderr, "stackprof: cannot attach to a clock on any CPU: %s\n",
 			strerror(errno));
 		goto out;

@@ -45,9 +45,19 @@ TEST(example, help, "each example prints its usage and refuses unknown arguments
 		ASSERT_EQ(program_run(path, bad), 2, path);
 		ASSERT(strstr(program_output(), "usage: "), "%s: %s", path, program_output());
 		ASSERT_EQ(program_run(path, "-d", "0", "-i", "0"), 2, path);
+		ASSERT_EQ(program_run(path, "one", "two"), 2, path);
+		ASSERT(strstr(program_output(), "unexpected argument"), "%s: %s", path,
+		       program_output());
 	}
 	ASSERT_EQ(program_run(DIR "flows", "nosuchif"), 2, "flows with an unknown interface");
 	ASSERT(strstr(program_output(), "there is no interface 'nosuchif'"), "%s", program_output());
+	ASSERT_EQ(program_run(DIR "flows", "-c", "-18446744073709551615", "lo"), 2, "a sign");
+	ASSERT_EQ(program_run(DIR "flows", "-c", " 1", "lo"), 2, "a space");
+	ASSERT_EQ(program_run(DIR "flows", "-c", "1x", "lo"), 2, "a letter");
+	ASSERT_EQ(program_run(DIR "flows"), 2, "flows without an interface");
+	ASSERT(strstr(program_output(), "argument is missing"), "%s", program_output());
+	ASSERT_EQ(program_run(DIR "stackprof", "-p", "4194303"), 2, "no such process");
+	ASSERT_EQ(program_run(DIR "stackprof", "-n", "-F", "50"), 2, "a frequency of NMIs");
 }
 
 TEST(example, count, "the README's program counts context switches in a page that it allocates in one")
@@ -191,6 +201,8 @@ TEST_LONG(example, flows, 120,
 	/* Each packet is 8 bytes of data, 42 of headers. No socket listens, so ICMP errors follow. */
 	ASSERT(wait_for(line_with("127.0.0.1:20299 ", "          3          150"), 20000),
 	       "flow 299: %.1500s", program_output());
+	ASSERT(line_with("udp ", "127.0.0.1:20299 ") && line_with("icmp ", "127.0.0.1:0 "),
+	       "names of protocols: %.1500s", program_output());
 	ASSERT(program_number(" flows in") >= 300, "%ld flows", program_number(" flows in"));
 	ASSERT_EQ(program_number(" not counted"), 0, "packets not counted");
 	if (!access("/proc/net/if_inet6", F_OK)) {
