@@ -22,6 +22,7 @@
 #include <linux/completion.h>
 #include <linux/mman.h>
 #include <linux/module.h>
+#include <linux/ratelimit.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
@@ -42,6 +43,9 @@ struct anl_adoption {
 
 static LIST_HEAD(anl_adoptions);
 static DEFINE_SPINLOCK(anl_adoptions_lock);
+
+/* A program that loads others in a loop must not fill the log. */
+static DEFINE_RATELIMIT_STATE(anl_adopted_log, 30 * HZ, 10);
 
 /*
  * Map operations of an adopted arena
@@ -292,6 +296,7 @@ static void anl_adopt_work(struct work_struct *work)
 {
 	struct anl_arena *arena = container_of(work, struct anl_arena, adopt_work);
 	struct bpf_map *map = arena->map;
+	long populated;
 
 	/*
 	 * A loader that has read the stock operations calls them without sleeping in
@@ -317,7 +322,11 @@ static void anl_adopt_work(struct work_struct *work)
 	/* Pairs with smp_load_acquire() in anl_arena_of() and in anl_fault_try(). */
 	smp_store_release(&arena->ready, true);
 	anl_stat_show(arena);
-	trace_arena_nolock_adopt(map, atomic_long_read(&arena->pgtable.nr_populated), 0);
+	populated = atomic_long_read(&arena->pgtable.nr_populated);
+	trace_arena_nolock_adopt(map, populated, 0);
+	if (__ratelimit(&anl_adopted_log))
+		pr_info("map %u '%s': adopted, %ld of %u pages populated\n", map->id, map->name,
+			populated, arena->nr_limit);
 	complete_all(&arena->adopted);
 	/* If it is the last, anl_map_free() runs in another work and waits for this one. */
 	bpf_map_put(map);

@@ -53,6 +53,7 @@ static int __init anl_check_target(void)
 
 static int __init anl_init(void)
 {
+	const char *client;
 	int err;
 
 	err = anl_check_target();
@@ -80,7 +81,10 @@ static int __init anl_init(void)
 	err = anl_kfunc_setup();
 	if (err)
 		goto no_kfuncs;
-	anl_client_setup();
+	client = anl_client_setup();
+	pr_info("version " ANL_VERSION " for %s: pool_pages=%u pool_max=%u, kernel client %s\n",
+		ANL_TARGET_RELEASE, anl_pool_pages, anl_pool_max, client);
+	anl_pool_check_params();
 
 	return 0;
 
@@ -109,6 +113,7 @@ static void __exit anl_exit(void)
 module_init(anl_init);
 module_exit(anl_exit);
 
+MODULE_AUTHOR("The arena_nolock maintainers");
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("BPF arenas whose page kfuncs work in every context");
 MODULE_VERSION(ANL_VERSION);

@@ -74,24 +74,27 @@ static struct ftrace_ops anl_client_ops = {
  * If this fails, those allocations fail, and everything else works.
  *
  * Context: module init, when everything else is ready.
+ * Return: what the log says of them.
  */
-void __init anl_client_setup(void)
+const char * __init anl_client_setup(void)
 {
 	/* What the kernel calls, and no BPF program. */
 	unsigned char function[] = "bpf_arena_alloc_pages_sleepable";
 	int err;
 
 	if (!anl_kernel_client)
-		return;
+		return "off";
 	err = ftrace_set_filter(&anl_client_ops, function, sizeof(function) - 1, 1);
 	if (!err)
 		err = register_ftrace_function(&anl_client_ops);
 	anl_client_registered = !err;
 	if (!err)
-		return;
+		return "on";
 	ftrace_free_filter(&anl_client_ops);
 	pr_warn("cannot redirect %s(), error %d: a sched_ext scheduler of the cid form cannot be enabled if its arena is adopted; everything else works\n",
 		function, err);
+
+	return "failed";
 }
 
 /* Undo anl_client_setup(). Module exit: no map is adopted. */
@@ -104,8 +107,9 @@ void anl_client_cleanup(void)
 }
 #else
 /* The kernel does not allocate from arenas itself. */
-void __init anl_client_setup(void)
+const char * __init anl_client_setup(void)
 {
+	return "not needed";
 }
 
 void anl_client_cleanup(void)

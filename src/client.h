@@ -2,7 +2,7 @@
 #ifndef ANL_CLIENT_H
 #define ANL_CLIENT_H
 
-void anl_client_setup(void);
+const char *anl_client_setup(void);
 void anl_client_cleanup(void);
 
 #endif

@@ -36,7 +36,7 @@
 
 #include <linux/highmem.h>
 #include <linux/mm.h>
-#include <linux/moduleparam.h>
+#include <linux/module.h>
 #include <linux/page-flags.h>
 #include <linux/slab.h>
 
@@ -46,12 +46,35 @@
 /* The summary, one word, has a bit for each word of the bitmap. */
 #define ANL_POOL_LIMIT (BITS_PER_LONG * BITS_PER_LONG)
 
-static uint anl_pool_pages = 256;
-static uint anl_pool_max = ANL_POOL_LIMIT;
+uint anl_pool_pages = 256;
+uint anl_pool_max = ANL_POOL_LIMIT;
 
+/**
+ * anl_pool_check_params() - warn if the parameters contradict each other
+ *
+ * Context: process context.
+ */
+void anl_pool_check_params(void)
+{
+	uint pages = READ_ONCE(anl_pool_pages), max_pages = READ_ONCE(anl_pool_max);
+
+	if (max_pages < pages)
+		pr_warn("pool_max=%u is less than pool_pages=%u: pools hold %u pages and do not grow\n",
+			max_pages, pages, pages);
+}
+
+/* While the module loads, the other parameter may follow. */
 static int anl_set_pool_param(const char *val, const struct kernel_param *kp)
 {
-	return param_set_uint_minmax(val, kp, 0, ANL_POOL_LIMIT);
+	int err = param_set_uint_minmax(val, kp, 0, ANL_POOL_LIMIT);
+
+	if (err)
+		pr_err("%s=%.*s: must be a number of pages from 0 to %d\n", kp->name,
+		       (int)min_t(size_t, strcspn(val, "\n"), 20), val, ANL_POOL_LIMIT);
+	else if (THIS_MODULE->state == MODULE_STATE_LIVE)
+		anl_pool_check_params();
+
+	return err;
 }
 
 static const struct kernel_param_ops anl_pool_param_ops = {

@@ -56,6 +56,10 @@ struct anl_pool {
 	struct llist_head discard;
 };
 
+extern uint anl_pool_pages;
+extern uint anl_pool_max;
+
+void anl_pool_check_params(void);
 int anl_pool_init(struct anl_arena *arena);
 void anl_pool_exit(struct anl_arena *arena);
 struct page *anl_pool_get_page(struct anl_arena *arena, int nid);

@@ -111,6 +111,17 @@ bool mod_loaded(void)
 	return !access("/sys/module/arena_nolock", F_OK);
 }
 
+bool in_module(pid_t pid)
+{
+	char path[64];
+	const char *stack;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	stack = read_file(path);
+
+	return stack && strstr(stack, "[arena_nolock]");
+}
+
 char *read_file(const char *path)
 {
 	static char buf[1 << 16];

@@ -121,6 +121,8 @@ extern unsigned long long storm_seed;
 int mod_load(const char *params);
 int mod_unload(void);
 bool mod_loaded(void);
+/* Is the main thread of a process in a function of the module? */
+bool in_module(pid_t pid);
 int mod_load_file(const char *path, const char *params);
 int mod_unload_name(const char *name);
 

@@ -332,25 +332,54 @@ TEST(pool, pages_most, "the pool can have 4096 pages")
 	reload();
 }
 
+#define RANGE "must be a number of pages from 0 to 4096"
+
 TEST(pool, pages_bad, "the module refuses an invalid number of pages for the pool")
 {
 	static const char *const bad[] = { "4097", "-1", "many", "4294967296", "" };
+	size_t i, said = 0;
 	char param[64];
-	size_t i;
+	long mark;
 
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		snprintf(param, sizeof(param), "pool_pages=%s", bad[i]);
+		mark = klog_mark();
 		if (!mod_load(param)) {
 			mod_unload();
 			mod_load("");
 			ASSERT(false, "loaded with %s", param);
 		}
+		said += strstr(klog_since(mark), param) && strstr(klog_since(mark), RANGE);
 	}
 	ASSERT_EQ(mod_load("pool_pages=16"), 0, "load");
+	ASSERT_EQ(said, i, "times that the log named the value and the range");
+	mark = klog_mark();
 	ASSERT(!write_file(POOL_PAGES, "4097"), "4097 written");
+	ASSERT(strstr(klog_since(mark), "pool_pages=4097: " RANGE), "the log has: %s",
+	       klog_since(mark));
 	ASSERT(!write_file(POOL_PAGES, "-1"), "-1 written");
 	ASSERT(!strcmp(read_file(POOL_PAGES), "16\n"), "parameter is %s", read_file(POOL_PAGES));
 	ASSERT(write_file(POOL_PAGES, "256"), "256 not written");
 	ASSERT(!strcmp(read_file(POOL_PAGES), "256\n"), "parameter is %s", read_file(POOL_PAGES));
+}
+
+TEST(pool, contradiction, "the log says so if pool_max is less than pool_pages")
+{
+	long mark;
+
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	mark = klog_mark();
+	ASSERT_EQ(mod_load("pool_max=64 pool_pages=32"), 0, "load");
+	ASSERT(!strstr(klog_since(mark), "is less than"), "the log has: %s", klog_since(mark));
+	ASSERT(write_file(POOL_PAGES, "65"), "not written");
+	ASSERT(strstr(klog_since(mark), "pool_max=64 is less than pool_pages=65: pools hold 65 pages"),
+	       "the log has: %s", klog_since(mark));
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	mark = klog_mark();
+	ASSERT_EQ(mod_load("pool_max=64"), 0, "load");
+	ASSERT(strstr(klog_since(mark), "pool_max=64 is less than pool_pages=256"),
+	       "the log has: %s", klog_since(mark));
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	reload();
 }
