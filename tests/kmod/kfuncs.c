@@ -4,12 +4,13 @@
  * an arena pointer. On kernels that map a scratch page over an unmapped arena address,
  * this is what makes them do so. On others an unmapped address is an oops.
  *
- * And two between which a sleepable program is where reclaim would have it run that was
- * entered by an allocation in mmap() or fork(): mmap_lock of its process is held for
- * write, and PF_MEMALLOC is set.
+ * One that sleeps. And two between which a sleepable program is where reclaim would have it
+ * run that was entered by an allocation in mmap() or fork(): mmap_lock of its process is held
+ * for write, and PF_MEMALLOC is set.
  */
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
@@ -26,6 +27,11 @@ __bpf_kfunc u64 anl_test_peek(u64 kaddr)
 __bpf_kfunc void anl_test_poke(u64 kaddr, u64 val)
 {
 	WRITE_ONCE(*(u64 *)kaddr, val);
+}
+
+__bpf_kfunc void anl_test_sleep(u32 us)
+{
+	usleep_range(us, us + us / 4);
 }
 
 __bpf_kfunc u32 anl_test_begin_reclaim(void)
@@ -46,6 +52,7 @@ __bpf_kfunc_end_defs();
 BTF_KFUNCS_START(anl_test_ids)
 BTF_ID_FLAGS(func, anl_test_peek)
 BTF_ID_FLAGS(func, anl_test_poke)
+BTF_ID_FLAGS(func, anl_test_sleep, KF_SLEEPABLE)
 BTF_ID_FLAGS(func, anl_test_begin_reclaim, KF_SLEEPABLE)
 BTF_ID_FLAGS(func, anl_test_end_reclaim, KF_SLEEPABLE)
 BTF_KFUNCS_END(anl_test_ids)

@@ -62,29 +62,32 @@ int stock_under_rcu(void *ctx)
 }
 
 /*
- * Reads user memory page after page, all in one run, and again and again for the time
- * that is told; how often a page could not be read.
+ * Reads user memory page after page, all in one run, sleeps @copy_sleep_us after each, and
+ * begins again as long as @copy_again is set. Counts the pages that could not be read.
  */
-__u64 copy_at, copy_failed, copy_ns;
-__u32 copy_cnt;
+__u64 copy_at, copy_failed;
+__u32 copy_cnt, copy_sleep_us;
+volatile __u32 copy_again;
+
+extern void anl_test_sleep(__u32 us) __ksym;
 
 static long copy_page(__u64 i, void *ctx)
 {
 	__u64 val;
 
-	if (i >= copy_cnt && bpf_ktime_get_ns() > *(__u64 *)ctx)
+	if (i >= copy_cnt && !copy_again)
 		return 1;
 	if (bpf_copy_from_user(&val, sizeof(val), (void *)(copy_at + i % copy_cnt * 4096)))
 		copy_failed++;
+	if (copy_sleep_us)
+		anl_test_sleep(copy_sleep_us);
 
 	return 0;
 }
 
 static __always_inline int copy_all(void)
 {
-	__u64 end = bpf_ktime_get_ns() + copy_ns;
-
-	bpf_loop(1 << 23, copy_page, &end, 0);
+	bpf_loop(1 << 23, copy_page, NULL, 0);
 
 	return 0;
 }

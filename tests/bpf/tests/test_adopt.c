@@ -403,19 +403,28 @@ static void *copier_main(void *arg)
 	return NULL;
 }
 
-/* Maps the arena anew while it is being adopted: that mapping is ours at once. */
+/*
+ * Maps the arena anew while it is being adopted, again and again: once the stock arena is
+ * seized, a mapping is ours at once.
+ */
 struct mapper {
 	const struct arena *raw;
-	bool mapped;
+	volatile __u32 *copy_again;
+	bool waited, mapped;
 };
 
 static void *mapper_main(void *arg)
 {
 	struct mapper *m = arg;
+	int i;
 
-	usleep(700000 * patience);
-	munmap(m->raw->base, m->raw->pages * PAGE);
-	m->mapped = wait_for(map_at(m->raw->fd, m->raw->base, m->raw->pages), 2000);
+	m->waited = wait_for(in_module(getpid()), 20000);
+	for (i = 0; i < 20; i++) {
+		munmap(m->raw->base, m->raw->pages * PAGE);
+		m->mapped = wait_for(map_at(m->raw->fd, m->raw->base, m->raw->pages), 2000);
+		usleep(50000 * patience);
+	}
+	*m->copy_again = 0;
 
 	return NULL;
 }
@@ -433,7 +442,7 @@ static void during_copy(bool raw_tp, bool remap)
 	pthread_t t[2];
 	__u64 failed;
 
-	ASSERT(arena_stock(&raw, "stock", 32768 / patience, 0), "arena");
+	ASSERT(arena_stock(&raw, "stock", 4096, 0), "arena");
 	stock = stock_bpf__open();
 	ASSERT(stock, "open");
 	bpf_program__set_autoload(stock->progs.copy_pages_raw, raw_tp);
@@ -447,9 +456,12 @@ static void during_copy(bool raw_tp, bool remap)
 	}
 	stock->bss->copy_at = (__u64)raw.base;
 	stock->bss->copy_cnt = raw.pages;
-	stock->bss->copy_ns = remap ? 2000000000ULL * patience : 0;
+	stock->bss->copy_again = remap;
+	/* A program that never sleeps would keep adoption from seizing the stock arena. */
+	stock->bss->copy_sleep_us = 400;
 	c.prog = raw_tp ? stock->progs.copy_pages_raw : stock->progs.copy_pages;
 	m.raw = &raw;
+	m.copy_again = &stock->bss->copy_again;
 	ASSERT(thread_on(&t[0], nr_cpus > 1, copier_main, &c), "thread");
 	ASSERT(wait_for(atomic_load(&c.running), 5000), "not running");
 	if (remap)
@@ -462,9 +474,9 @@ static void during_copy(bool raw_tp, bool remap)
 	failed = stock->bss->copy_failed;
 	printf("# reads failed %llu times, in %u pages\n", failed, raw.pages);
 	if (remap) {
+		ASSERT(m.waited, "the loader has not waited");
 		ASSERT(m.mapped, "not mapped");
 	} else {
-		/* While adoption counts what is there, reading can fail. */
 		ASSERT(failed < raw.pages / 2, "%llu pages could not be read", failed);
 		ASSERT_EQ(arena_pages(&a), (long)(raw.pages - failed), "pages");
 	}

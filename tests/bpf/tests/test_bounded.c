@@ -8,7 +8,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <bpf/bpf.h>
@@ -568,6 +570,101 @@ TEST_LONG(bounded, stuck, 120,
 	stop_all(&r);
 	stuck_close();
 	room_close(&r);
+}
+
+/* Threads of a process that reads such a page by a system call, and maps meanwhile. */
+struct reader {
+	char *page;
+	bool by_file;
+	atomic_int go, mapped, ended;
+	ssize_t got;
+};
+
+static void *reader_main(void *arg)
+{
+	struct reader *r = arg;
+	int fd = open("/proc/self/mem", O_RDONLY);
+	__u64 val;
+	struct iovec local = { &val, sizeof(val) }, remote = { r->page, sizeof(val) };
+
+	while (!atomic_load(&r->go))
+		usleep(1000);
+	if (r->by_file)
+		r->got = pread(fd, &val, sizeof(val), (long)r->page);
+	else
+		r->got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	atomic_store(&r->ended, 1);
+	close(fd);
+
+	return NULL;
+}
+
+static void *reader_maps(void *arg)
+{
+	struct reader *r = arg;
+	int i;
+
+	while (!atomic_load(&r->go))
+		usleep(1000);
+	usleep(100000);
+	for (i = 0; i < 100; i++)
+		munmap(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
+	atomic_store(&r->mapped, 1);
+
+	return NULL;
+}
+
+/* @keeps: the system call cannot drop mmap_lock. It fails then. */
+static void read_queued(bool keeps)
+{
+	struct reader reader = { .by_file = keeps };
+	bool mapped, ended;
+	pthread_t t[2];
+	struct room r;
+
+	if (access("/dev/fuse", F_OK))
+		SKIP("this kernel has no FUSE");
+	room_open(&r);
+	ASSERT_OK();
+	ASSERT(get_stuck(&r, be_stuck), "nothing gets stuck: %s", strerror(errno));
+	reader.page = arena_page(&r.arena, 3 * TABLE_PAGES);
+	ASSERT(thread_on(&t[0], nr_cpus > 1, reader_main, &reader), "thread");
+	ASSERT(thread_on(&t[1], 0, reader_maps, &reader), "thread");
+	/* The stuck process maps the page. This one does not, so it faults. */
+	arena_free(&r.arena, UNDER_RCU, reader.page, 1);
+	madvise(reader.page, PAGE, MADV_DONTNEED);
+	atomic_store(&reader.go, 1);
+	mapped = wait_for(atomic_load(&reader.mapped), 10000);
+	ended = atomic_load(&reader.ended);
+	end_stuck(&r);
+	pthread_join(t[0], NULL);
+	pthread_join(t[1], NULL);
+	ASSERT(mapped, "mmap() waits for the system call");
+	if (keeps)
+		ASSERT(ended && reader.got < 0, "the read has not failed");
+	else
+		ASSERT(!ended && reader.got == 8, "a page in the queue was read");
+	stop_all(&r);
+	stuck_close();
+	room_close(&r);
+}
+
+TEST_LONG(bounded, reader, 120,
+	  "a system call that waits for a page in the queue does not keep mmap_lock")
+{
+	struct iovec none = {};
+
+	if (process_vm_readv(getpid(), &none, 1, &none, 1, 0) < 0 && errno == ENOSYS)
+		SKIP("this kernel has no process_vm_readv()");
+	read_queued(false);
+}
+
+TEST_LONG(bounded, reader_mem, 120,
+	  "a read of /proc/self/mem that cannot drop mmap_lock does not wait for a page in the queue")
+{
+	if (access("/proc/self/mem", R_OK))
+		SKIP("this kernel has no /proc/self/mem");
+	read_queued(true);
 }
 
 /*
