@@ -134,6 +134,16 @@ run_trace_names() {
 	done < <(sed -n 's/^\t@cause\[[0-9]*\] = "\([a-z]*\) .*/\1/p' "$top/tools/arena_nolock.bt")
 }
 
+# Each message that a test has seen after a mistake is explained.
+run_messages() {
+	local message
+	grep -A 1 'check_says(' "$top/tests/bpf/tests/test_mistake.c" |
+		sed -n 's/.*"\([^"]*\)");$/\1/p' | while read -r message; do
+		grep -qF "\`$message\`" "$top/docs/troubleshooting.md" ||
+			echo "docs/troubleshooting.md does not explain: $message"
+	done
+}
+
 test_sources() {
 	local rel
 	get_kernel_scripts
@@ -148,4 +158,5 @@ test_sources() {
 	check_silent check.version run_versions
 	check_silent check.readme run_readme
 	check_silent check.trace_names run_trace_names
+	check_silent check.messages run_messages
 }

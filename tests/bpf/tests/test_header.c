@@ -7,10 +7,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "arena.h"
 #include "runner.h"
 #include "header_none.skel.h"
 #include "header_plain.skel.h"
 #include "header_tagged.skel.h"
+#include "linked.skel.h"
 
 #define HEADER_TEST(variant, desc)						\
 TEST(header, variant, desc)							\
@@ -32,3 +34,18 @@ TEST(header, variant, desc)							\
 HEADER_TEST(none, "a program without vmlinux.h builds and works")
 HEADER_TEST(plain, "a vmlinux.h with kfuncs without address spaces does not clash")
 HEADER_TEST(tagged, "a vmlinux.h with kfuncs with address spaces does not clash")
+
+TEST(header, linked, "of two files that are linked, one allocates and frees for the other")
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct linked_bpf *skel = linked_bpf__open_and_load();
+	int err;
+
+	ASSERT(skel, "load");
+	err = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.allocate_two), &opts);
+	ASSERT_EQ(err, 0, "run");
+	ASSERT_EQ(opts.retval, 0, "allocations");
+	ASSERT(wait_for(map_pages(bpf_map__fd(skel->maps.arena)) == 1, 5000), "%ld pages",
+	       map_pages(bpf_map__fd(skel->maps.arena)));
+	linked_bpf__destroy(skel);
+}

@@ -19,6 +19,8 @@
 
 #define MIB (1024 * 1024L)
 
+#define IDLE_ARENAS 4
+
 /* Charges are made in batches per CPU; this is more than that. */
 #define SLACK (2 * MIB)
 
@@ -216,4 +218,39 @@ TEST(limits, fault_spares_creator, "a user fault kills no process of the creator
 	kill(victim, SIGKILL);
 	waitpid(victim, NULL, 0);
 	arena_close(&a);
+}
+
+/* What an arena costs its cgroup before anything is allocated, in KiB. */
+static long idle_cost(const char *name, __u32 pages)
+{
+	struct arena a[IDLE_ARENAS];
+	long before, cost;
+	int i;
+
+	if (!cg_make(name))
+		return -1;
+	before = cg_get(name, "memory.current");
+	for (i = 0; i < IDLE_ARENAS; i++)
+		if (!arena_open_in(name, &a[i], pages) ||
+		    !wait_for(arena_stat(&a[i], "pool_nr", NULL) >= pages ||
+			      arena_stat(&a[i], "pool_nr", NULL) >= 256, 5000))
+			return -1;
+	cost = (cg_get(name, "memory.current") - before) / IDLE_ARENAS / 1024;
+	printf("# an idle arena of %u pages costs %ld KiB\n", pages, cost);
+	for (i = 0; i < IDLE_ARENAS; i++)
+		arena_close(&a[i]);
+
+	return cost;
+}
+
+TEST(limits, idle, "an arena costs its cgroup what the documents say, before anything is allocated")
+{
+	long small = idle_cost("idle_small", 16), medium = idle_cost("idle_medium", 1000);
+	long large = idle_cost("idle_large", 1 << 20);
+
+	ASSERT_OK();
+	ASSERT(small >= 0 && medium >= 0 && large >= 0, "load");
+	ASSERT(small < 512, "16 pages: %ld KiB", small);
+	ASSERT(medium > 1024 - 128 && medium < 1024 + 512, "1000 pages: %ld KiB", medium);
+	ASSERT(large < 2048 + 512, "1048576 pages: %ld KiB", large);
 }

@@ -10,7 +10,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,26 +18,10 @@
 #include <linux/types.h>
 #include <sys/syscall.h>
 
+#include "log.h"
 #include "portable.h"
 #include "runner.h"
 #include "portable.skel.h"
-
-static char log_text[1 << 16];
-static size_t log_len;
-
-/* Keep what libbpf says for the user. */
-static int keep_log(enum libbpf_print_level level, const char *fmt, va_list ap)
-{
-	int n;
-
-	if (level == LIBBPF_DEBUG)
-		return 0;
-	n = vsnprintf(log_text + log_len, sizeof(log_text) - log_len, fmt, ap);
-	if (n > 0 && log_len + n < sizeof(log_text))
-		log_len += n;
-
-	return n;
-}
 
 static void run_once(struct portable_bpf *skel, struct bpf_program *sleepable, int where)
 {
@@ -135,15 +118,15 @@ TEST(nomod, portable, "without the module, a portable object works on 7.x and na
 		return;
 	}
 
-	libbpf_set_print(keep_log);
+	log_keep();
 	skel = portable_bpf__open_and_load();
 	ASSERT(!skel, "loaded, though nothing can serve it");
-	ASSERT(strstr(log_text, "kfunc 'arena_nolock__load_the_module_or_use_linux_7_0'"),
-	       "the log does not say what is missing: %s", log_text);
+	ASSERT(strstr(log_kept(), "kfunc 'arena_nolock__load_the_module_or_use_linux_7_0'"),
+	       "the log does not say what is missing: %s", log_kept());
 	/* The message is not to be buried in others. */
-	ASSERT(!strstr(log_text, "unknown func") && !strstr(log_text, "extern"),
-	       "libbpf complains of something else: %s", log_text);
-	why = strstr(log_text, "kfunc 'arena_nolock__");
+	ASSERT(!strstr(log_kept(), "unknown func") && !strstr(log_kept(), "extern"),
+	       "libbpf complains of something else: %s", log_kept());
+	why = strstr(log_kept(), "kfunc 'arena_nolock__");
 	printf("# the user reads: %.*s\n", (int)strcspn(why, "\n"), why);
 }
 
