@@ -158,6 +158,24 @@ modprobe_file_complete() {
 	done
 }
 
+# The module is not loaded at boot, and the line that would load it is there.
+modules_load_file_off() {
+	! grep -v '^#\|^$' /etc/modules-load.d/arena_nolock.conf &&
+		grep -q '^#arena_nolock$' /etc/modules-load.d/arena_nolock.conf
+}
+
+# Links between the documents lead to files of the packages, but for the tests and examples.
+documents_are_there() {
+	local doc=/usr/share/doc/arena-nolock-dkms file link missing=0
+	for file in "$doc/README.md"* "$doc"/docs/*.md*; do
+		for link in $({ zcat -f "$file"; } | grep -o '](\([^)#:]*\)' | cut -c3- | grep '\.md$'); do
+			ls "$(dirname "$file")/$link"* >/dev/null 2>&1 ||
+				{ echo "$file: no $link"; missing=1; }
+		done
+	done
+	return "$missing"
+}
+
 # make TARGET does not work, and changes nothing: TARGET SAYS [PATH]
 make_refuses() {
 	local before text
@@ -212,13 +230,18 @@ rm -rf "/usr/src/arena_nolock-$version"
 files >"$log.before"
 check package.build build_packages
 check package.lintian lintian_clean
-check package.install apt-get install -y -qq --no-install-recommends "$out"/*.deb
+check package.readme_command grep -qF "apt install ./build/deb/arena-nolock-{dkms,dev,tools}_*.deb" \
+	"$src/README.md"
+check package.install apt-get install -y -qq --no-install-recommends \
+	"$out"/arena-nolock-{dkms,dev,tools}_*.deb
 check package.manual manual_is_there
 check package.dev dev_package_works
 check package.tools arena_nolock-top --version
 check package.headers_arrive headers_arrive "${rels[0]}"
 check package.built_for_headers is_installed "${rels[0]}"
 check package.modprobe_file modprobe_file_complete
+check package.modules_load_file modules_load_file_off
+check package.documents documents_are_there
 check make.dkms_install_spares_package make_refuses dkms-install "belongs to a Debian package"
 check make.dkms_remove_spares_package make_refuses dkms-remove "belongs to a Debian package"
 check make.install_source_spares_package make_refuses install-source "belongs to a Debian package"
