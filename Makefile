@@ -42,6 +42,12 @@ kbuild = +@args=$$(sh scripts/kdir.sh '$(KDIR)' '$(CURDIR)/build/kdir') && \
 	$(MAKE) $$args M='$(CURDIR)' $(1)
 check_btf = @sh scripts/check-btf.sh arena_nolock.ko
 
+# Fails if the user may not write to a directory, or to the one in which it would be made.
+writable = @dir='$(1)'; while [ ! -e "$$dir" ]; do dir=$$(dirname "$$dir"); done; \
+	[ -w "$$dir" ] || { \
+	echo "arena_nolock: you may not write to $(1); nothing was changed. Use sudo make $@." >&2; \
+	exit 1; }
+
 modules:
 	@rm -f arena_nolock.ko
 	$(call kbuild,modules)
@@ -49,9 +55,11 @@ modules:
 
 modules_install:
 	$(check_btf)
+	$(call writable,$(INSTALL_MOD_PATH)/lib/modules)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
 
 modules_uninstall:
+	$(call writable,$(INSTALL_MOD_PATH)/lib/modules)
 	rel=$$($(MAKE) -s --no-print-directory -C $(KDIR) kernelrelease) && \
 	rm -f $(INSTALL_MOD_PATH)/lib/modules/$$rel/updates/arena_nolock.ko* && \
 	$(if $(INSTALL_MOD_PATH),true,depmod $$rel)
@@ -75,6 +83,7 @@ not_owned = @! dpkg-query -S $(USR_SRC) >/dev/null 2>&1 || { \
 SOURCE := Makefile Kbuild VERSION LICENSE dkms.conf
 install-source:
 	$(if $(DESTDIR),,$(not_owned))
+	$(call writable,$(DESTDIR)$(USR_SRC))
 	install -d $(DESTDIR)$(USR_SRC)/src $(DESTDIR)$(USR_SRC)/scripts
 	install -m 644 $(SOURCE) $(DESTDIR)$(USR_SRC)
 	install -m 644 $(filter-out src/anl_config.h,$(wildcard src/*.[ch])) $(DESTDIR)$(USR_SRC)/src
@@ -87,6 +96,7 @@ dkms-check:
 		     "Install it (Debian: apt install dkms; Fedora: dnf install dkms)." >&2; \
 		exit 1; }
 	$(not_owned)
+	$(call writable,$(USR_SRC))
 
 dkms-install: dkms-remove
 	$(MAKE) install-source
@@ -104,6 +114,7 @@ examples:
 	$(MAKE) -C examples
 
 install-headers:
+	$(call writable,$(DESTDIR)$(PREFIX))
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/pkgconfig
 	install -m 644 include/*.h $(DESTDIR)$(PREFIX)/include
 	sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@VERSION@,$(VERSION),' packaging/arena_nolock.pc.in \
@@ -111,13 +122,16 @@ install-headers:
 	chmod 644 $(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
 
 uninstall-headers:
+	$(call writable,$(DESTDIR)$(PREFIX))
 	rm -f $(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/*.h)) \
 		$(DESTDIR)$(PREFIX)/share/pkgconfig/arena_nolock.pc
 
 install-tools:
+	$(call writable,$(DESTDIR)$(PREFIX))
 	$(MAKE) -C tools install
 
 uninstall-tools:
+	$(call writable,$(DESTDIR)$(PREFIX))
 	$(MAKE) -C tools uninstall
 
 uninstall: modules_uninstall uninstall-headers uninstall-tools

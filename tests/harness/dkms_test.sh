@@ -176,14 +176,22 @@ documents_are_there() {
 	return "$missing"
 }
 
-# make TARGET does not work, and changes nothing: TARGET SAYS [PATH]
+# make TARGET does not work, and changes nothing: TARGET SAYS [PATH [USER]]
 make_refuses() {
-	local before text
+	local before text as=()
+	[ -z "${4:-}" ] || as=(setpriv --reuid "$4" --clear-groups)
 	before=$(find /usr/src /var/lib/dkms -printf '%p %T+\n' | sort)
-	! text=$(PATH=${3:-$PATH} make -C "$src" "$1" 2>&1) || { echo "$text"; return 1; }
+	! text=$(PATH=${3:-$PATH} "${as[@]}" make -C "$src" "$1" 2>&1) || { echo "$text"; return 1; }
 	echo "$text"
 	grep -q "$2" <<<"$text" || return 1
 	diff <(echo "$before") <(find /usr/src /var/lib/dkms -printf '%p %T+\n' | sort)
+}
+
+# What make examples would do, without VMLINUX_BTF.
+examples_for_running_kernel() {
+	make -C "$src" -n examples OUT=/tmp/none >"$log.make" 2>&1 ||
+		{ cat "$log.make"; return 1; }
+	grep 'btf dump file /sys/kernel/btf/vmlinux' "$log.make" || { cat "$log.make"; return 1; }
 }
 
 mkdir -p "$out"
@@ -201,6 +209,12 @@ ln -s /bin/true "$tools/dpkg-buildpackage"
 ln -s /bin/true "$tools/dh"
 check make.deb_needs_dh_dkms make_refuses deb "dh_dkms not found" "$tools"
 rm -rf "$tools"
+
+# Nor for a user without root.
+for target in install-headers install-tools modules_uninstall install-source; do
+	check "make.${target}_needs_root" make_refuses "$target" "Use sudo make $target" "" nobody
+done
+check make.examples_for_running_kernel examples_for_running_kernel
 
 # The source, by hand.
 check source.install make -C "$src" install-source
