@@ -145,7 +145,7 @@ deb:
 	@for tool in cc dpkg-buildpackage dh dh_dkms; do \
 		command -v $$tool >/dev/null || { \
 			echo "arena_nolock: $$tool not found." \
-			     "Install it: apt install build-essential debhelper dh-dkms" >&2; \
+			     "Install it: apt install build-essential debhelper dh-dkms pkgconf" >&2; \
 			exit 1; }; \
 	done
 	rm -rf build/deb

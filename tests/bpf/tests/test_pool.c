@@ -91,6 +91,19 @@ TEST(pool, lent, "an allocation at the limit gets the pool's pages beyond the pr
 	arena_close(&a);
 }
 
+/* What others could have taken is left for callers that have no other memory. */
+TEST(pool, last, "an allocation under RCU at the limit gets the last pages of the pool")
+{
+	struct arena a;
+
+	ASSERT(arena_open_in("last", &a, 8192), "load");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 5000), "the pool is not filled");
+	ASSERT(cg_limit("last", 0), "limit");
+	ASSERT(arena_alloc_once(&a, UNDER_RCU, NULL, 240) == a.base, "alloc at the limit");
+	ASSERT(cg_set("last", "memory.max", CG_MAX), "limit");
+	arena_close(&a);
+}
+
 TEST(pool, shrinks, "the pool releases its excess some time after the demand has ended")
 {
 	struct arena a;
