@@ -75,6 +75,10 @@ extern void bpf_arena_free_pages___nolock(void *map, void __arena *ptr,
 extern int bpf_arena_reserve_pages___nolock(void *map, void __arena *ptr,
 					    __u32 page_cnt) __weak __ksym;
 
+/* The kernel's own too, with the suffix for the same reason. */
+extern void bpf_preempt_disable___nolock(void) __weak __ksym;
+extern void bpf_preempt_enable___nolock(void) __weak __ksym;
+
 /* No kernel has this function. Its name is the message. */
 extern void arena_nolock__load_the_module_or_use_linux_7_0(void) __weak __ksym;
 
@@ -145,6 +149,32 @@ static __always_inline void arena_nolock_free_pages(void *map, void __arena *ptr
 		bpf_arena_free_pages___nolock(map, ptr, page_cnt);
 	else
 		arena_nolock__load_the_module_or_use_linux_7_0();
+}
+
+/**
+ * arena_nolock_free_pages_async() - free pages, without waiting for TLB flushes
+ * @map: pointer to the arena map
+ * @ptr: address of the first page, rounded down to a page
+ * @page_cnt: number of pages
+ *
+ * For sleepable programs that free many pages one by one. Each arena_nolock_free_pages() there
+ * flushes the TLBs of all CPUs. This queues the pages as other programs do, and a worker
+ * flushes once for many of them, or, without the module, for a few. The addresses are free soon
+ * afterwards. With the module, a sleepable allocation waits for queued pages if no other
+ * addresses are left.
+ *
+ * With preemption disabled the kfuncs do not sleep. Linux 6.12 and 7.x allow such a section in
+ * every program, also inside of another or under bpf_rcu_read_lock(). Under bpf_spin_lock() call
+ * arena_nolock_free_pages().
+ *
+ * Context: any, NMI included. As arena_nolock_free_pages() in a program that cannot sleep.
+ */
+static __always_inline void arena_nolock_free_pages_async(void *map, void __arena *ptr,
+							  __u32 page_cnt)
+{
+	bpf_preempt_disable___nolock();
+	arena_nolock_free_pages(map, ptr, page_cnt);
+	bpf_preempt_enable___nolock();
 }
 
 /**
