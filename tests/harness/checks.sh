@@ -144,6 +144,20 @@ run_messages() {
 	done
 }
 
+# What the slab tutorial shows are parts of its example, letter by letter.
+run_slab_tutorial() {
+	text=$(cat "$top"/examples/procs.{h,bpf.c,c}) awk '
+		/^```c$/ { part = ""; inside = 1; next }
+		/^```$/ {
+			if (inside && !index(ENVIRON["text"], part))
+				print "docs/slab.md shows what is not in examples/procs.*: " part
+			parts += inside
+			inside = 0
+		}
+		inside { part = part $0 "\n" }
+		END { if (!parts) print "docs/slab.md shows nothing" }' "$top/docs/slab.md"
+}
+
 test_sources() {
 	local rel
 	get_kernel_scripts
@@ -159,4 +173,5 @@ test_sources() {
 	check_silent check.readme run_readme
 	check_silent check.trace_names run_trace_names
 	check_silent check.messages run_messages
+	check_silent check.slab_tutorial run_slab_tutorial
 }
