@@ -106,6 +106,16 @@ static inline struct page *anl_alloc_page_nolock(gfp_t account, int nid)
 #endif
 }
 
+/* Can alloc_pages_nolock() serve the caller? */
+static inline bool anl_may_alloc_nolock(void)
+{
+#if defined(ANL_ALLOC_PAGES_NOLOCK_GFP) || defined(ANL_HAVE_ALLOC_PAGES_NOLOCK)
+	return !IS_ENABLED(CONFIG_PREEMPT_RT) || (!in_nmi() && !in_hardirq());
+#else
+	return false;
+#endif
+}
+
 #ifdef CONFIG_MEMCG
 /* The objcg that pays for a map's memory, with a reference, or NULL. */
 static inline struct obj_cgroup *anl_map_get_objcg(const struct bpf_map *map)

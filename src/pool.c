@@ -375,15 +375,21 @@ static void anl_pool_miss(struct anl_arena *arena, int nid)
 		WRITE_ONCE(arena->pool.missed, true);
 }
 
-/* A caller that can try the page allocator leaves half of @min to those that cannot. */
-static u32 anl_pool_floor(const struct anl_arena *arena, bool try_alloc)
+/*
+ * A caller that can have pages elsewhere leaves half of @min to those that cannot. With
+ * PREEMPT_RT these are hard interrupts and NMIs.
+ */
+static u32 anl_pool_floor(const struct anl_arena *arena)
 {
-	return try_alloc ? arena->pool.min / 2 : 0;
+	bool elsewhere = IS_ENABLED(CONFIG_PREEMPT_RT) ? anl_may_alloc_nolock() :
+							 anl_may_try_alloc();
+
+	return elsewhere ? arena->pool.min / 2 : 0;
 }
 
 static bool anl_pool_can_spare(const struct anl_arena *arena)
 {
-	return atomic_read(&arena->pool.nr) > (int)anl_pool_floor(arena, anl_may_try_alloc());
+	return atomic_read(&arena->pool.nr) > (int)anl_pool_floor(arena);
 }
 
 /* anl_pool_get_page() on a machine with several memory nodes. */
@@ -450,7 +456,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struc
 	struct page *page;
 	u32 n;
 
-	n = anl_pool_take(arena, 0, cnt, anl_pool_floor(arena, try_alloc), nid, pages);
+	n = anl_pool_take(arena, 0, cnt, anl_pool_floor(arena), nid, pages);
 	if (n == cnt)
 		return n;
 	anl_pool_miss(arena, nid);
