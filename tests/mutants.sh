@@ -16,6 +16,10 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 kernel=stable
 [ "${1:-}" != --kernel ] || { kernel=$2; shift 2; }
+case $kernel in
+*:debug | *:kcsan) seconds=900 ;;
+*) seconds=120 ;;
+esac
 wanted=("$@")
 tree=$top/build/mutant
 killed=0
@@ -60,7 +64,7 @@ run_mutant() {
 		[[ "$g" != numa.* ]] || args+=(--numa)
 	done
 	by=$(head_of Seen-by "$2")
-	if "$tree/tests/run_qemu.sh" test --kernel "$kernel" --time 120 "${args[@]}" >"$log" 2>&1; then
+	if "$tree/tests/run_qemu.sh" test --kernel "$kernel" --time "$seconds" "${args[@]}" >"$log" 2>&1; then
 		survives "$name"
 	elif [ -n "$by" ] && grep -q '^ *ok 1 load' "$log" && ! grep -q "$by.c:" "$log"; then
 		survives "$name (not seen by the $by)"
