@@ -20,10 +20,10 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
                          [options]
 
   test      what shows that the module works (default): warnings, tree and lock in user space,
-            the harness's own checks, and all tests on both suites
+            the harness's own checks, and the module's tests on both suites
   test-all  test, and the rest: kernels with PREEMPT_RT, of Debian 12, of the series before the
-            newest; guests with memory nodes; programs of others; builds that must be refused;
-            the bench in its quick mode; packages
+            newest; guests with memory nodes; examples, tools and programs of others; builds
+            that must be refused; the bench in its quick mode; packages
   demo      the demo on the newest stable kernel
   bench     the bench against the kernel's own arena; results in build/bench
   soak      a storm of everything at once (tests storm.*) on both suites, for minutes

@@ -18,6 +18,9 @@ start_kernel() {
 	for g in "${globs[@]}"; do
 		args+=(--test "$g")
 	done
+	for g in "${later[@]}"; do
+		args+=(--skip "$g")
+	done
 	! is_debug "$rel" || args+=(--slow 5)
 	[ "$mode" != soak ] || args+=(--minutes "$minutes")
 	[ -z "$seed" ] || args+=(--seed "$seed")

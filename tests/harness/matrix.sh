@@ -7,6 +7,9 @@
 # Kernels of this run that were tested; the verdict names them.
 tested=()
 
+# The tests of examples, tools and programs of others, which make test leaves to make test-all.
+program_tests=('clients.*' 'example.*' 'nomod.examples' 'nomod.scx' 'porting.*' 'top.*')
+
 # The newest headers of all, whose types the tests are built with. Sets btf_rel.
 prepare_tools() {
 	local rel
@@ -36,7 +39,9 @@ test_core() {
 	start_job warnings check_modules "${rels[@]}"
 	start_job user user_tests
 	phase tests "${rels[@]/#/$build/boot-}"
+	later=("${program_tests[@]}")
 	run_kernels "${rels[@]}"
+	later=()
 	phase host
 	step "results of the host's tests"
 	finish_jobs
@@ -63,15 +68,11 @@ drop_absent() {
 	done
 }
 
-# Programs of others, where they can be built: REL...
-test_clients() {
-	local globs=('clients.*') rel newest=()
-	for rel in "$@"; do
-		[ -z "$(clients_series "$rel")" ] || newest+=("$rel")
-	done
-	[ ${#newest[@]} -gt 0 ] || return 0
-	build_clients "${newest[@]}"
-	run_kernels "${newest[@]}"
+# Programs: ours, and those of others where they can be built: REL...
+test_programs() {
+	local globs=("${program_tests[@]}")
+	build_clients "$@"
+	run_kernels "$@"
 }
 
 # What make test-all does beyond that: all tests on SPEC... too, the rest on all kernels.
@@ -99,8 +100,8 @@ test_rest() {
 	fi
 	mapfile -t plain < <(plain_kernels "${core[@]}")
 	if [ ${#plain[@]} -gt 0 ]; then
-		phase clients
-		test_clients "${plain[@]}"
+		phase programs
+		test_programs "${plain[@]}"
 		phase bench
 		test_bench "${plain[@]}"
 	fi
@@ -132,7 +133,7 @@ whole_test() {
 	if [ "$mode" = test ]; then
 		core_specs=("${specs[@]}")
 	else
-		phases+=(build-all tests-all host-all numa clients bench packages)
+		phases+=(build-all tests-all host-all numa programs bench packages)
 	fi
 	begin_results
 	plan_phases "${phases[@]}"

@@ -6,6 +6,8 @@
 mode='test'
 specs=()
 globs=()
+# Tests that other guests of this run have, or none.
+later=()
 quick=${QUICK:-}
 bench_case=${CASE:-*}
 cpus=

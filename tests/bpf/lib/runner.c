@@ -37,8 +37,8 @@ int kver;
 
 static struct test *tests, **tests_end = &tests;
 static struct report *report;
-static const char *globs[64];
-static int nr_globs;
+static const char *globs[64], *skips[16];
+static int nr_globs, nr_skips;
 static int results[3];
 static int test_nr;
 static bool debug;
@@ -265,6 +265,9 @@ static bool selected(const struct test *t)
 	int i;
 
 	snprintf(full, sizeof(full), "%s.%s", t->group, t->name);
+	for (i = 0; i < nr_skips; i++)
+		if (!fnmatch(skips[i], full, 0))
+			return false;
 	for (i = 0; i < nr_globs; i++)
 		if (!fnmatch(globs[i], full, 0))
 			return true;
@@ -422,10 +425,11 @@ static void check_lockdep(void)
 
 static void usage(const char *self)
 {
-	printf("usage: %s --module FILE [--test GLOB]... [--list] [--slow N]\n"
-	       "       [--minutes N] [--seed N] [--debug]\n"
+	printf("usage: %s --module FILE [--test GLOB]... [--skip GLOB]...\n"
+	       "       [--list] [--slow N] [--minutes N] [--seed N] [--debug]\n"
 	       "  --module  arena_nolock.ko, loaded after the tests of group nomod\n"
 	       "  --test    only tests whose group.name matches\n"
+	       "  --skip    and does not match\n"
 	       "  --list    names and descriptions, nothing is run\n"
 	       "  --slow    time limits are N times as long\n"
 	       "  --minutes how long a storm lasts (default: some seconds)\n"
@@ -438,6 +442,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "module", required_argument, NULL, 'm' },
 		{ "test", required_argument, NULL, 't' },
+		{ "skip", required_argument, NULL, 'x' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "slow", required_argument, NULL, 's' },
 		{ "minutes", required_argument, NULL, 'M' },
@@ -452,7 +457,7 @@ int main(int argc, char **argv)
 	struct test *t;
 
 	setvbuf(stdout, NULL, _IONBF, 0);
-	while ((opt = getopt_long(argc, argv, "m:t:ls:M:S:dh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "m:t:x:ls:M:S:dh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'm':
 			module_path = optarg;
@@ -460,6 +465,10 @@ int main(int argc, char **argv)
 		case 't':
 			if (nr_globs < 64)
 				globs[nr_globs++] = optarg;
+			break;
+		case 'x':
+			if (nr_skips < 16)
+				skips[nr_skips++] = optarg;
 			break;
 		case 'l':
 			list = true;

@@ -265,7 +265,7 @@ static void run_scx(const char *where)
 	       program_output());
 	ASSERT(scx_state_is("enabled"), "state: %s", read_file(SCX_STATE) ?: "unknown");
 	ASSERT(load_start(&l), "load");
-	for (end = now_ms() + 3000 * patience; now_ms() < end;)
+	for (end = now_ms() + 2000 * patience; now_ms() < end;)
 		usleep(20000);
 	forks = load_stop(&l);
 	/* A table that was begun after the last fork. */

@@ -170,7 +170,7 @@ static void one_life(void)
 	ASSERT(unload(), "not removed");
 }
 
-#define LIVES 12
+#define LIVES 10
 /* Page tables of vmalloc addresses stay after their first use; slabs grow to fit. */
 #define WARM_UP 3
 

@@ -265,7 +265,7 @@ static void run_and_quit(enum sched_form form)
 
 	need_form(form);
 	ASSERT(load_start(&l), "load: %s", strerror(errno));
-	for (i = 0; i < 4 && !test_failed(); i++) {
+	for (i = 0; i < 2 && !test_failed(); i++) {
 		sched_start(&s, form, MODULE);
 		if (test_failed())
 			break;
@@ -304,7 +304,7 @@ static void run_stock(enum sched_form form)
 		SKIP("the kernel's own arena has no pages for interrupts with PREEMPT_RT");
 	sched_start(&s, form, STOCK);
 	ASSERT_OK();
-	run_under_load(&s, 4000, false);
+	run_under_load(&s, 2000, false);
 	ASSERT_OK();
 	sched_end(&s);
 	ASSERT_OK();
