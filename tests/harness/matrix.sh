@@ -68,9 +68,10 @@ drop_absent() {
 	done
 }
 
-# Programs: ours, and those of others where they can be built: REL...
+# Programs: ours, and those of others where they can be built. One guest at a time, as the
+# schedulers' storms and the profiler's samples need a CPU that is not shared: REL...
 test_programs() {
-	local globs=("${program_tests[@]}")
+	local globs=("${program_tests[@]}") jobs=1
 	build_clients "$@"
 	run_kernels "$@"
 }
