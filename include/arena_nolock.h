@@ -167,6 +167,10 @@ static __always_inline void arena_nolock_free_pages(void *map, void __arena *ptr
  * every program, also inside of another or under bpf_rcu_read_lock(). Under bpf_spin_lock() call
  * arena_nolock_free_pages().
  *
+ * Without the module, Linux 7.3 was seen to refuse a sleepable program in which both this and
+ * arena_nolock_free_pages() are called, also by arena_nolock_page_once(): "program requires BPF
+ * JIT compiler". Use one of the two there.
+ *
  * Context: any, NMI included. As arena_nolock_free_pages() in a program that cannot sleep.
  */
 static __always_inline void arena_nolock_free_pages_async(void *map, void __arena *ptr,
