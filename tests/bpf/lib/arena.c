@@ -15,9 +15,11 @@
 #include <unistd.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/perf_event.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "arena.h"
@@ -636,6 +638,23 @@ void peer_stop(struct peer *p)
 	close(p->from);
 	kill(p->pid, SIGKILL);
 	waitpid(p->pid, NULL, 0);
+}
+
+bool attach_clocks(const struct bpf_program *prog)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CPU_CLOCK,
+		.size = sizeof(attr), .freq = 1, .sample_freq = 2000,
+	};
+	int cpu, fd;
+
+	for (cpu = 0; cpu < nr_cpus; cpu++) {
+		fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, 0);
+		if (fd < 0 || !bpf_program__attach_perf_event(prog, fd))
+			return false;
+	}
+
+	return true;
 }
 
 bool thread_on(pthread_t *t, int cpu, void *(*fn)(void *), void *arg)

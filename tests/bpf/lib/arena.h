@@ -147,6 +147,10 @@ bool peer_unmap(struct peer *p, struct arena *a);
 bool peer_map(struct peer *p, struct arena *a);
 void peer_stop(struct peer *p);
 
+struct bpf_program;
+/* Run a program of the type perf_event in timers of every CPU, while the CPU is busy. */
+bool attach_clocks(const struct bpf_program *prog);
+
 /* A thread on a CPU of its own. */
 bool thread_on(pthread_t *t, int cpu, void *(*fn)(void *), void *arg);
 

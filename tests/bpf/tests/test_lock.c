@@ -9,7 +9,6 @@
 #include <string.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/perf_event.h>
 #include <linux/types.h>
 #include <sys/syscall.h>
 
@@ -163,23 +162,6 @@ static void *calls(void *arg)
 	return NULL;
 }
 
-static bool attach_timers(void)
-{
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CPU_CLOCK,
-		.size = sizeof(attr), .freq = 1, .sample_freq = 2000,
-	};
-	int cpu, fd;
-
-	for (cpu = 0; cpu < nr_cpus; cpu++) {
-		fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, 0);
-		if (fd < 0 || !bpf_program__attach_perf_event(skel->progs.lock_in_timer, fd))
-			return false;
-	}
-
-	return true;
-}
-
 static void storm(bool nmis)
 {
 	long end = now_ms() + 2000 * patience;
@@ -189,7 +171,7 @@ static void storm(bool nmis)
 
 	open_lock();
 	ASSERT_OK();
-	ASSERT(attach_timers(), "perf events: %s", strerror(errno));
+	ASSERT(attach_clocks(skel->progs.lock_in_timer), "perf events: %s", strerror(errno));
 	ASSERT(bpf_program__attach(skel->progs.lock_in_task) &&
 	       bpf_program__attach(skel->progs.lock_in_softirq) &&
 	       bpf_program__attach(skel->progs.lock_in_nmi), "attach: %s", strerror(errno));

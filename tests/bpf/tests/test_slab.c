@@ -9,7 +9,6 @@
 #include <string.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/perf_event.h>
 #include <linux/types.h>
 #include <sys/syscall.h>
 
@@ -198,23 +197,6 @@ static void *calls(void *arg)
 	return NULL;
 }
 
-static bool attach_timers(struct slab_bpf *s)
-{
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CPU_CLOCK,
-		.size = sizeof(attr), .freq = 1, .sample_freq = 2000,
-	};
-	int cpu, fd;
-
-	for (cpu = 0; cpu < nr_cpus; cpu++) {
-		fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, 0);
-		if (fd < 0 || !bpf_program__attach_perf_event(s->progs.slab_in_timer, fd))
-			return false;
-	}
-
-	return true;
-}
-
 TEST_LONG(slab, storm, 120,
 	  "an object has one owner at a time while tasks, timers and NMIs allocate and free")
 {
@@ -226,7 +208,7 @@ TEST_LONG(slab, storm, 120,
 
 	ASSERT(s, "load: %s", strerror(errno));
 	rounds = s->bss->rounds;
-	ASSERT(attach_timers(s), "perf events: %s", strerror(errno));
+	ASSERT(attach_clocks(s->progs.slab_in_timer), "perf events: %s", strerror(errno));
 	ASSERT(bpf_program__attach(s->progs.slab_in_task), "attach: %s", strerror(errno));
 	ASSERT(bpf_program__attach(s->progs.slab_in_nmi), "attach: %s", strerror(errno));
 	s->bss->storm = true;
