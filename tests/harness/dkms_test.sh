@@ -176,18 +176,18 @@ documents_are_there() {
 	return "$missing"
 }
 
-# make TARGET does not work, and changes nothing: TARGET SAYS [PATH [USER]]
+# make TARGET does not work, and changes nothing: TARGET SAYS [PATH [USER [VARIABLE=VALUE...]]]
 make_refuses() {
 	local before text as=()
 	[ -z "${4:-}" ] || as=(setpriv --reuid "$4" --clear-groups)
 	before=$(find /usr/src /var/lib/dkms -printf '%p %T+\n' | sort)
-	! text=$(PATH=${3:-$PATH} "${as[@]}" make -C "$src" "$1" 2>&1) || { echo "$text"; return 1; }
+	! text=$(PATH=${3:-$PATH} "${as[@]}" make -C "$src" "$1" "${@:5}" 2>&1) || { echo "$text"; return 1; }
 	echo "$text"
 	grep -q "$2" <<<"$text" || return 1
 	diff <(echo "$before") <(find /usr/src /var/lib/dkms -printf '%p %T+\n' | sort)
 }
 
-# What make examples would do, without VMLINUX_BTF.
+# What make examples would do, without VMLINUX_BTF: whether or not this kernel has BTF.
 examples_for_running_kernel() {
 	make -C "$src" -n examples OUT=/tmp/none >"$log.make" 2>&1 ||
 		{ cat "$log.make"; return 1; }
@@ -215,6 +215,7 @@ for target in install-headers install-tools modules_uninstall install-source; do
 	check "make.${target}_needs_root" make_refuses "$target" "Use sudo make $target" "" nobody
 done
 check make.examples_for_running_kernel examples_for_running_kernel
+check make.examples_need_btf make_refuses examples "no BTF at" "" "" VMLINUX_BTF=/none OUT=/tmp/none
 
 # The source, by hand.
 check source.install make -C "$src" install-source
