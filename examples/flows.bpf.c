@@ -8,12 +8,15 @@
  * number of an idle flow odd reuses the flow. Two races are accepted: a packet of the old
  * flow can be counted for the new one; and a flow can be in the table twice, so that its
  * packets are counted in two lines.
+ *
+ * Flows come from a heap, which has a cache of them for each CPU. A heap can return memory under
+ * a reader; here it cannot, as no flow is freed once it is published.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "arena_nolock_slab.h"
+#include "arena_nolock_heap.h"
 #include "flows.h"
 
 #define ETH_P_IP 0x0800
@@ -29,7 +32,7 @@ struct {
 
 const volatile __u64 idle_ns = 30000000000;
 
-struct arena_nolock_slab flows = { .size = sizeof(struct flow) };
+struct arena_nolock_heap heap;
 __u64 dirs[FLOW_DIRS];
 __u64 packets, others, lost, reused;
 
@@ -111,7 +114,7 @@ static __always_inline struct flow __arena *find(const struct flow_key *key, __u
 		if (at != seen) {
 			f = (struct flow __arena *)at;
 			if (same(f, key)) {
-				arena_nolock_slab_free(&arena, &flows, mine);
+				arena_nolock_heap_free(&arena, &heap, mine);
 				return f;
 			}
 			if (!idle && f->last + idle_ns <= now)
@@ -124,7 +127,7 @@ static __always_inline struct flow __arena *find(const struct flow_key *key, __u
 		if (!mine && idle && take_over(f, key, now))
 			return f;
 		if (!mine) {
-			mine = arena_nolock_slab_alloc(&arena, &flows);
+			mine = arena_nolock_heap_alloc(&arena, &heap, sizeof(*mine));
 			if (!mine)
 				return NULL;
 			start(mine, key, now);
@@ -136,7 +139,7 @@ static __always_inline struct flow __arena *find(const struct flow_key *key, __u
 		seen = first;
 		first = at;
 	}
-	arena_nolock_slab_free(&arena, &flows, mine);
+	arena_nolock_heap_free(&arena, &heap, mine);
 
 	return NULL;
 }

@@ -11,7 +11,7 @@
 #include <bpf/libbpf.h>
 #include <linux/types.h>
 
-#include "arena_nolock_slab.h"
+#include "arena_nolock_heap.h"
 #include "cli.h"
 #include "flows.h"
 #include "flows.skel.h"
@@ -98,11 +98,18 @@ static int by_bytes(const void *a, const void *b)
 
 static bool print_table(struct flows_bpf *skel, unsigned int lines)
 {
-	size_t n = 0, room = skel->data->flows.objects + 1024, i;
-	struct flow *table = malloc(room * sizeof(*table));
-	__u64 now = now_ns(), pages = skel->data->flows.pages;
+	struct arena_nolock_heap_stats stats;
+	size_t n = 0, room = 1024, i;
+	__u64 now = now_ns(), pages = 0;
+	struct flow *table;
 	int d, h;
 
+	for (i = 0; i < ARENA_NOLOCK_HEAP_CLASSES; i++) {
+		arena_nolock_heap_stats(&skel->bss->heap, i, &stats);
+		room += stats.objects;
+		pages += stats.pages;
+	}
+	table = malloc(room * sizeof(*table));
 	if (!table)
 		return false;
 	for (d = 0; d < FLOW_DIRS; d++) {
