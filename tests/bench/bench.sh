@@ -84,14 +84,14 @@ bench_kernels() {
 			boot_cases main "$rel" "${asked:-2}" '*'
 		else
 			boot_cases main "$rel" "${asked:-2}" fixed single loop bulk sizes irqoff frag \
-				nmi burst lowmem
+				nmi burst objects lowmem
 			boot_cases many "$rel" "${asked:-4}" scatter cpus
 		fi
 		[ "$how" != kvm ] || continue
 		[ -z "$quick" ] || [ "$rel" = "$1" ] || continue
 		# One host thread, and a clock that counts instructions.
 		accel=tcg,thread=single qemu_extra=(-icount "shift=0,sleep=off") bench_args=(--icount)
-		boot_cases icount "$rel" 1 single bulk irqoff
+		boot_cases icount "$rel" 1 single bulk irqoff objects
 		accel=$how qemu_extra=() bench_args=()
 	done
 	"$here/bench/report.sh" "$bench_dir" "$accel" "$quick" "$@" | tee "$bench_dir/report.txt"

@@ -40,6 +40,7 @@ static const struct bench_case *const cases[] = {
 	&case_cpus,
 	&case_nmi,
 	&case_burst,
+	&case_objects,
 	&case_lowmem,
 };
 
