@@ -20,9 +20,26 @@
  *  3. Its page. A page in which all objects are free goes back to the arena at once: the
  *     caches and the depot are the hysteresis. arena_nolock_heap_trim() empties both.
  *
- * There is no lock. A cache belongs to a CPU only for speed: an NMI, an interrupt or another
- * task can use it between any two instructions of a call, so every change is one cmpxchg or
- * exchange. The call that was interrupted then retries.
+ * There is no lock. An NMI, an interrupt or another task can run calls on the same CPU between any
+ * two instructions of a call, and other CPUs can run them at any time. A call owns the objects
+ * and pages that it has removed from a list, or got from its caller. It writes to these, and to:
+ *
+ *	top, spare of a cache	calls that began on its CPU, and trims: cmpxchg, exchange
+ *	depot, partial		slow paths: cmpxchg
+ *	state of a page		slow paths: cmpxchg, and atomic add to a page just allocated
+ *	link of a page		the call that set LISTED in the state, or popped the page: store
+ *	counters		slow paths: atomic add
+ *	dir			slow paths, once a word: cmpxchg
+ *
+ * Hence a cache belongs to a CPU only for speed. A call that reads its CPU number and then runs
+ * elsewhere is correct, and so are CPUs that share a cache.
+ *
+ * To remove an element from a list, a call reads the link in an element that it does not own. By
+ * then another call can have removed the element, written to it, and returned its page. The load
+ * gives some number then, and 0 if the page is unmapped: loads by programs do not fault. The
+ * cmpxchg fails, since each removal changes the generation beside the first element. The
+ * generation has 27 bits. A call is deceived only if it is interrupted for exactly 2^27 removals
+ * from this list, or a multiple, which leave the same number of elements behind the same one.
  *
  * A freed object can become an object of another size, or its page can leave the arena. Readers
  * that can meet freed objects need arena_nolock_slab.h, which never returns a page.
@@ -50,9 +67,19 @@
 #define ARENA_NOLOCK_HEAP_CPUS 64
 #endif
 
-/* Chains in the depot of a class, at most 511. A chain is a page's worth of objects. */
+/*
+ * Chains in the depot of a class, at most 256. A chain is a page's worth of objects. Calls on
+ * several CPUs can exceed this by one each.
+ */
 #ifndef ARENA_NOLOCK_HEAP_DEPOT
 #define ARENA_NOLOCK_HEAP_DEPOT 16
+#endif
+
+#if ARENA_NOLOCK_HEAP_CPUS < 1 || ARENA_NOLOCK_HEAP_CPUS & (ARENA_NOLOCK_HEAP_CPUS - 1)
+#error "ARENA_NOLOCK_HEAP_CPUS must be a power of two"
+#endif
+#if ARENA_NOLOCK_HEAP_DEPOT < 0 || ARENA_NOLOCK_HEAP_DEPOT > 256
+#error "ARENA_NOLOCK_HEAP_DEPOT must be 0 to 256"
 #endif
 
 /* Bytes of the objects of each class: multiples of 16. */
@@ -66,7 +93,8 @@ static const __u16 arena_nolock_heap_sizes[ARENA_NOLOCK_HEAP_CLASSES] = {
  *
  * A top is a chain and a generation, which every removal from the top changes. It prevents ABA:
  * between a load of the first object's link and the cmpxchg, another call can have removed that
- * object and returned it with other objects behind it.
+ * object and returned it with other objects behind it. An addition leaves the generation: it
+ * relies on nothing but the top, which it has stored as its link.
  */
 #define ARENA_NOLOCK_HEAP_FIRST ((1ULL << 28) - 1)
 #define ARENA_NOLOCK_HEAP_DEPTH (1ULL << 28)
@@ -314,6 +342,9 @@ static __always_inline _Bool arena_nolock_heap_put(struct arena_nolock_heap *hea
 
 	bpf_for(i, 0, ARENA_NOLOCK_HEAP_TRIES) {
 		state = *entry;
+		/* Freed twice, the page is of others by now. */
+		if (!(state & ARENA_NOLOCK_HEAP_USED))
+			break;
 		*arena_nolock_heap_word(obj) = state;
 		new = ((state + ARENA_NOLOCK_HEAP_DEPTH) & ~ARENA_NOLOCK_HEAP_FIRST) | obj >> 4 |
 		      ARENA_NOLOCK_HEAP_LISTED;
@@ -664,8 +695,10 @@ arena_nolock_heap_alloc(void *map, struct arena_nolock_heap *heap, __u32 size)
  * @heap: the heap that it was allocated from
  * @obj: the object, or NULL
  *
- * Ignores an object that is in no page of the heap. Pages that become empty are freed by
- * arena_nolock_free_pages().
+ * Ignores an address that is in no page of the heap, or not a multiple of 16. An address inside of
+ * an object, or of an object that is free, damages the heap, as with free() in C: calls can return
+ * an object twice, or one that overlaps. Pages of others are not affected. Pages that become empty
+ * are freed by arena_nolock_free_pages().
  *
  * Context: any, NMI included.
  */
@@ -677,7 +710,8 @@ arena_nolock_heap_free(void *map, struct arena_nolock_heap *heap, void __arena *
 	__u32 class;
 
 	state = entry ? *arena_nolock_heap_word(entry) : 0;
-	if (!obj || !(state & ARENA_NOLOCK_HEAP_USED))
+	/* The page that looks like NULL is never in use. */
+	if (low % 16 || !(state & ARENA_NOLOCK_HEAP_USED))
 		return;
 	class = (state >> ARENA_NOLOCK_HEAP_CLASS_SHIFT) % ARENA_NOLOCK_HEAP_CLASSES;
 	stack = &arena_nolock_heap_cache(heap, class)->top;
@@ -693,7 +727,7 @@ arena_nolock_heap_free(void *map, struct arena_nolock_heap *heap, void __arena *
  * @heap: the heap
  *
  * If no other call is in progress, only pages with objects in use are left, and those of
- * @heap->dir.
+ * @heap->dir. The time is that of as many frees as there are cached objects, of all CPUs.
  *
  * Context: any, NMI included.
  */
