@@ -3,12 +3,19 @@
  * Objects of arena_nolock_heap.h: by request, and in a storm in which programs in tasks,
  * timers and NMIs exchange objects of all sizes through a table. A program marks the object
  * that it allocates. The program that takes it from the table checks the mark and frees it.
+ *
+ * heap_interrupt() is a program for a hardware watchpoint on a word of the arena. It runs after
+ * a call has read or written that word, before the call's next instruction.
  */
 #include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 #include "arena_nolock_heap.h"
 #include "heap.h"
+
+/* An arena's kernel area begins with a guard for 16 bit offsets. */
+#define LOWER_GUARD 32768
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -26,6 +33,10 @@ __u32 nr_kept = HEAP_KEPT, max_size = ARENA_NOLOCK_HEAP_MAX;
 bool storm, drain;
 __u64 rounds[HEAP_CTXS];
 __u64 dirty, strange, failed;
+__u64 kernel_base;		/* of the arena, plus the lower 32 bits of an address */
+struct heap_step steps[HEAP_STEPS];
+__s32 accesses;			/* before the steps run */
+bool interrupted;
 
 SEC("syscall")
 int heap_get(void *ctx)
@@ -146,6 +157,47 @@ int heap_in_nmi(void *ctx)
 {
 	if (storm)
 		exchange(HEAP_NMI);
+
+	return 0;
+}
+
+SEC("syscall")
+int heap_where(void *ctx)
+{
+	struct bpf_arena *a = bpf_rdonly_cast(&arena, bpf_core_type_id_kernel(struct bpf_arena));
+
+	kernel_base = (__u64)BPF_CORE_READ(a, kern_vm, addr) + LOWER_GUARD;
+
+	return 0;
+}
+
+/* The hardware disables watchpoints meanwhile. */
+SEC("perf_event")
+int heap_interrupt(void *ctx)
+{
+	struct heap_step *step;
+	__u64 *at;
+	__u32 i;
+
+	if (interrupted || accesses-- > 0)
+		return 0;
+	interrupted = true;
+	bpf_for(i, 0, HEAP_STEPS) {
+		step = &steps[i % HEAP_STEPS];
+		at = &kept[step->name % HEAP_NAMES];
+		switch (step->op) {
+		case HEAP_GET:
+			*at = (__u64)arena_nolock_heap_alloc(&arena, &heap, size);
+			break;
+		case HEAP_PUT:
+			arena_nolock_heap_free(&arena, &heap, (void __arena *)*at);
+			*at = 0;
+			break;
+		case HEAP_TRIM:
+			arena_nolock_heap_trim(&arena, &heap);
+			break;
+		}
+	}
 
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
 #include <linux/types.h>
 #include <sys/syscall.h>
@@ -184,7 +185,7 @@ TEST(heap, mistakes, "there are no objects of invalid sizes, and frees of other 
 {
 	static const __u32 sizes[] = { 0, 2049, 4096, 1u << 31, ~0u };
 	struct arena_nolock_heap before;
-	__u64 odd[8];
+	__u64 odd[8], obj;
 	size_t i;
 
 	heap_open_at(BASE, HEAP_PAGES);
@@ -194,7 +195,8 @@ TEST(heap, mistakes, "there are no objects of invalid sizes, and frees of other 
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		ASSERT(!get(sizes[i]), "an object of %u bytes", sizes[i]);
 	ASSERT_EQ(pages(), 0, "pages of the arena");
-	ASSERT(get(64), "object");
+	obj = get(64);
+	ASSERT(obj, "object");
 	ASSERT(run(skel->progs.heap_page) && skel->bss->page, "page");
 	before = skel->bss->heap;
 	odd[0] = 0;
@@ -207,13 +209,48 @@ TEST(heap, mistakes, "there are no objects of invalid sizes, and frees of other 
 	odd[7] = BASE >> 32 << 32;
 	for (i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
 		put(odd[i]);
+	for (i = 1; i < 16; i++)
+		put(obj + i);
 	ASSERT(!memcmp(&before, &skel->bss->heap, sizeof(before)), "the heap changed");
+	heap_bpf__destroy(skel);
+}
+
+TEST(heap, damage,
+     "frees of free objects, and of addresses inside of objects, change no page of others")
+{
+	static const __u32 sizes[] = { 64, 2048, 1360, 16 };
+	__u64 objs[8];
+	size_t i, k, n;
+	char *foreign;
+
+	heap_open_at(BASE, HEAP_PAGES);
+	ASSERT_OK();
+	pin_cpu(0);
+	ASSERT(run(skel->progs.heap_page) && skel->bss->page, "page");
+	foreign = (char *)skel->bss->page;
+	memset(foreign, 0xa5, PAGE);
+	for (n = 0; n < 40; n++) {
+		__u32 size = sizes[n % 4];
+
+		for (i = 0; i < 8; i++)
+			ASSERT(objs[i] = get(size), "object");
+		for (i = 0; i < 8; i++)
+			for (k = 0; k < 3; k++)
+				put(objs[i] + (n & 8 ? k * 16 : 0));
+		/* Each call ends. */
+		for (i = 0; i < 20; i++)
+			get(size);
+		if (n % 4 == 3)
+			ASSERT(run(skel->progs.heap_trim), "trim");
+	}
+	for (i = 0; i < PAGE; i++)
+		ASSERT(foreign[i] == (char)0xa5, "byte %zu of a page of others changed", i);
 	heap_bpf__destroy(skel);
 }
 
 TEST(heap, pages_return, "pages go back to the arena when their objects are freed")
 {
-	static __u64 objs[20000];
+	static __u64 objs[8000];
 	long left;
 	size_t i;
 
@@ -360,6 +397,218 @@ TEST(heap, warm, "a warm allocation and free are 120 instructions, and write to 
 	heap_bpf__destroy(skel);
 }
 
+/*
+ * Calls that are interrupted between two instructions, by a watchpoint on a word that they access.
+ * Steps prepare the heap, run in the interruption, and look at what came out of it.
+ */
+#define GET(name) { HEAP_GET, name }
+#define PUT(name) { HEAP_PUT, name }
+#define TRIM { HEAP_TRIM, 0 }
+
+static __u64 at[HEAP_NAMES];		/* the objects, also when they are free */
+
+static void do_steps(const struct heap_step *step)
+{
+	__u64 *kept = skel->bss->kept;
+
+	for (; step->op; step++) {
+		if (step->op == HEAP_GET) {
+			kept[step->name] = get(skel->bss->size);
+			ASSERT(kept[step->name], "no object");
+		} else if (step->op == HEAP_PUT) {
+			put(kept[step->name]);
+			kept[step->name] = 0;
+		} else {
+			ASSERT(run(skel->progs.heap_trim), "trim");
+		}
+	}
+}
+
+/* No two names have the same object. */
+static void all_differ(void)
+{
+	const __u64 *kept = skel->bss->kept;
+	int i, k;
+
+	for (i = 0; i < HEAP_NAMES; i++)
+		for (k = 0; k < i; k++)
+			ASSERT(!kept[i] || kept[i] != kept[k], "objects %d, %d are at %#llx", k, i,
+			       (unsigned long long)kept[i]);
+}
+
+static __u64 entry_of(__u64 obj)
+{
+	return skel->bss->heap.dir[(__u32)obj >> 20] + (obj >> 12 & 255) * 16;
+}
+
+/* Do a step, and others in the middle of it: after some accesses to a word of the arena. */
+static void interrupt(struct heap_step step, __u64 word, int accesses,
+		      const struct heap_step *steps)
+{
+	const struct heap_step call[] = { step, {} };
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr), .sample_period = 1,
+		.bp_type = HW_BREAKPOINT_RW, .bp_len = HW_BREAKPOINT_LEN_8,
+	};
+	struct bpf_link *link;
+	int i, fd;
+
+	ASSERT(run(skel->progs.heap_where) && skel->bss->kernel_base, "address of the arena");
+	attr.bp_addr = skel->bss->kernel_base + (__u32)word;
+	memset(skel->bss->steps, 0, sizeof(skel->bss->steps));
+	for (i = 0; steps[i].op; i++)
+		skel->bss->steps[i] = steps[i];
+	skel->bss->accesses = accesses;
+	skel->bss->interrupted = false;
+	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, 0);
+	ASSERT(fd >= 0, "watchpoint: %s", strerror(errno));
+	link = bpf_program__attach_perf_event(skel->progs.heap_interrupt, fd);
+	ASSERT(link, "attach: %s", strerror(errno));
+	do_steps(call);
+	bpf_link__destroy(link);
+}
+
+/* A heap of 2 objects a page, on one CPU, with objects 1 to @n, less those that @steps free. */
+static void prepare(int n, const struct heap_step *steps)
+{
+	int i;
+
+	memset(skel->bss->kept, 0, sizeof(skel->bss->kept));
+	skel->bss->size = 2048;
+	for (i = 1; i <= n; i++) {
+		do_steps((const struct heap_step[]){ GET(i), {} });
+		ASSERT_OK();
+		at[i] = skel->bss->kept[i];
+	}
+	do_steps(steps);
+}
+
+static void finish(void)
+{
+	int i;
+
+	all_differ();
+	ASSERT_OK();
+	for (i = 0; i < HEAP_NAMES; i++)
+		put(skel->bss->kept[i]);
+	all_returned();
+}
+
+/* The cache has 1 and 2, and 3 is in use. */
+static const struct heap_step in_cache[] = { PUT(2), PUT(1), {} };
+/* The depot has chains of 4 and 3, and of 2 and 1. The cache is empty. */
+static const struct heap_step in_depot[] = {
+	PUT(1), PUT(2), PUT(3), PUT(4), PUT(5), PUT(6), PUT(7), GET(7), GET(6), GET(5), {}
+};
+/* Objects 1 and 3 are in their pages, 2 and 4 are in use there. The cache is empty. */
+static const struct heap_step in_pages[] = { PUT(3), TRIM, PUT(1), TRIM, {} };
+
+TEST(heap, aba,
+     "a call is not deceived if a list has the same first element again, and another second")
+{
+	heap_open_at(BASE, HEAP_PAGES);
+	ASSERT_OK();
+	pin_cpu(0);
+
+	/* The allocation has read that 2 comes after 1. Now 3 does, and 2 is in use. */
+	prepare(3, in_cache);
+	ASSERT_OK();
+	interrupt((struct heap_step)GET(30), at[1], 0, (const struct heap_step[]){
+			GET(20), GET(21), PUT(3), PUT(20), {} });
+	ASSERT_OK();
+	ASSERT(skel->bss->interrupted && skel->bss->kept[21] == at[2], "cache: not the order");
+	ASSERT_EQ(skel->bss->kept[30], at[1], "cache: object");
+	do_steps((const struct heap_step[]){ GET(31), GET(32), {} });
+	finish();
+	ASSERT_OK();
+
+	/* That 2 comes after 4. Now 6 does, and 2 is in use. */
+	prepare(10, in_depot);
+	ASSERT_OK();
+	interrupt((struct heap_step)GET(30), at[4] + 8, 0, (const struct heap_step[]){
+			GET(20), GET(21), GET(22), GET(23), PUT(5), PUT(6), PUT(21), PUT(20),
+			PUT(7), PUT(8), PUT(9), {} });
+	ASSERT_OK();
+	ASSERT(skel->bss->interrupted && skel->bss->kept[22] == at[2], "depot: not the order");
+	ASSERT_EQ(skel->bss->kept[30], at[4], "depot: object");
+	do_steps((const struct heap_step[]){ GET(31), GET(32), GET(33), GET(34), GET(35), GET(36),
+					     {} });
+	finish();
+	ASSERT_OK();
+
+	/* That the page of 3 comes after that of 1. Now the page of 5 does. */
+	prepare(6, in_pages);
+	ASSERT_OK();
+	interrupt((struct heap_step)GET(30), entry_of(at[1]) + 8, 0, (const struct heap_step[]){
+			GET(20), GET(21), PUT(5), TRIM, PUT(20), TRIM, {} });
+	ASSERT_OK();
+	ASSERT(skel->bss->interrupted && skel->bss->kept[21] == at[3], "pages: not the order");
+	ASSERT_EQ(skel->bss->kept[30], at[1], "pages: object");
+	do_steps((const struct heap_step[]){ GET(31), {} });
+	ASSERT_EQ(skel->bss->kept[31], at[5], "pages: next object");
+	ASSERT_EQ(stats(class_of(2048)).pages, 3, "pages");
+	finish();
+	heap_bpf__destroy(skel);
+}
+
+/* Interrupts @call once for each access to a word. Returns how often. */
+static int interrupt_each(int n, const struct heap_step *before, struct heap_step call, int obj,
+			  int word)
+{
+	/* Of what a free does, too: full caches, empty pages, a page that comes back. */
+	static const struct heap_step during[] = {
+		GET(20), GET(21), PUT(5), PUT(20), TRIM, GET(22), GET(23), GET(24), PUT(6), PUT(22),
+		PUT(7), PUT(23), PUT(8), TRIM, GET(25), PUT(21), GET(26), {}
+	};
+	__u64 *kept = skel->bss->kept, watched;
+	int i, k;
+
+	for (i = 0; ; i++) {
+		prepare(n, before);
+		if (test_failed())
+			return i;
+		for (k = 0; k < HEAP_NAMES; k++)
+			if (kept[k])
+				memset((void *)kept[k], k, 2048);
+		watched = word < 2 ? at[obj] + word * 8 : entry_of(at[obj]) + (word - 2) * 8;
+		interrupt(call, watched, i, during);
+		for (k = 1; k <= n && !test_failed(); k++)
+			if (kept[k] && (*(__u8 *)kept[k] != k || *(__u8 *)(kept[k] + 2047) != k))
+				test_fail(__FILE__, __LINE__, "object %d was written to", k);
+		do_steps((const struct heap_step[]){ GET(30), GET(31), GET(32), GET(33), GET(34),
+						     GET(35), GET(36), GET(37), {} });
+		finish();
+		if (test_failed() || !skel->bss->interrupted)
+			return i;
+	}
+}
+
+TEST_LONG(heap, interrupted, 120, "a call can be interrupted by others after each access to a list")
+{
+	static const struct heap_step calls[] = { GET(38), PUT(4), TRIM };
+	static const struct {
+		const struct heap_step *steps;
+		int n, obj;
+	} before[] = { { in_cache, 8, 1 }, { in_depot, 10, 4 }, { in_pages, 8, 1 } };
+	int i, call, word, n = 0;
+
+	heap_open_at(BASE, HEAP_PAGES);
+	ASSERT_OK();
+	pin_cpu(0);
+	for (i = 0; i < 3; i++)
+		for (call = 0; call < 3; call++)
+			for (word = 0; word < 4; word++) {
+				n += interrupt_each(before[i].n, before[i].steps, calls[call],
+						    before[i].obj, word);
+				if (test_failed())
+					printf("# state %d, call %d, word %d\n", i, call, word);
+				ASSERT_OK();
+			}
+	printf("# %d interruptions\n", n);
+	ASSERT(n > 30, "only %d interruptions", n);
+	heap_bpf__destroy(skel);
+}
+
 static volatile bool stop;
 
 static void *calls(void *arg)
@@ -371,30 +620,13 @@ static void *calls(void *arg)
 	return NULL;
 }
 
-static bool attach_timers(void)
-{
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CPU_CLOCK,
-		.size = sizeof(attr), .freq = 1, .sample_freq = 2000,
-	};
-	int cpu, fd;
-
-	for (cpu = 0; cpu < nr_cpus; cpu++) {
-		fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, 0);
-		if (fd < 0 || !bpf_program__attach_perf_event(skel->progs.heap_in_timer, fd))
-			return false;
-	}
-
-	return true;
-}
-
 /*
  * Without the module pages do not return meanwhile: the kernel's own arena can lose a write
  * to a page that is freed and allocated again.
  */
 static void run_storm(bool nmis, bool return_pages)
 {
-	long end = now_ms() + 3000 * patience, n;
+	long end = now_ms() + 2000 * patience, n;
 	int i, cycles = 0;
 	volatile __u64 *rounds;
 	pthread_t thread[4];
@@ -405,7 +637,7 @@ static void run_storm(bool nmis, bool return_pages)
 	rounds = skel->bss->rounds;
 	if (!return_pages)
 		skel->data->nr_kept = 64;
-	ASSERT(attach_timers(), "perf events: %s", strerror(errno));
+	ASSERT(attach_clocks(skel->progs.heap_in_timer), "perf events: %s", strerror(errno));
 	ASSERT(bpf_program__attach(skel->progs.heap_in_task), "attach: %s", strerror(errno));
 	if (nmis)
 		ASSERT(bpf_program__attach(skel->progs.heap_in_nmi), "attach: %s", strerror(errno));
