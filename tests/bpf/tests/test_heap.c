@@ -250,7 +250,7 @@ TEST(heap, damage,
 
 TEST(heap, pages_return, "pages go back to the arena when their objects are freed")
 {
-	static __u64 objs[8000];
+	static __u64 objs[10000];
 	long left;
 	size_t i;
 
@@ -503,9 +503,16 @@ static const struct heap_step in_depot[] = {
 /* Objects 1 and 3 are in their pages, 2 and 4 are in use there. The cache is empty. */
 static const struct heap_step in_pages[] = { PUT(3), TRIM, PUT(1), TRIM, {} };
 
+static __u64 cache_generation(void)
+{
+	return skel->bss->heap.cpu[0].cache[class_of(2048)].top / ARENA_NOLOCK_HEAP_GENERATION;
+}
+
 TEST(heap, aba,
      "a call is not deceived if a list has the same first element again, and another second")
 {
+	__u64 before;
+
 	heap_open_at(BASE, HEAP_PAGES);
 	ASSERT_OK();
 	pin_cpu(0);
@@ -547,6 +554,18 @@ TEST(heap, aba,
 	do_steps((const struct heap_step[]){ GET(31), {} });
 	ASSERT_EQ(skel->bss->kept[31], at[5], "pages: next object");
 	ASSERT_EQ(stats(class_of(2048)).pages, 3, "pages");
+	finish();
+	ASSERT_OK();
+
+	/* It takes two CPUs to deceive a call by a free or trim that takes a whole list. */
+	prepare(4, (const struct heap_step[]){ PUT(1), PUT(2), {} });
+	ASSERT_OK();
+	before = cache_generation();
+	do_steps((const struct heap_step[]){ PUT(3), {} });
+	ASSERT(cache_generation() != before, "the generation after a free to a full cache");
+	before = cache_generation();
+	do_steps((const struct heap_step[]){ TRIM, {} });
+	ASSERT(cache_generation() != before, "the generation after a trim");
 	finish();
 	heap_bpf__destroy(skel);
 }
@@ -626,10 +645,10 @@ static void *calls(void *arg)
  */
 static void run_storm(bool nmis, bool return_pages)
 {
-	long end = now_ms() + 2000 * patience, n;
-	int i, cycles = 0;
 	volatile __u64 *rounds;
 	pthread_t thread[4];
+	int i, cycles = 0;
+	long end, n;
 	__u32 class;
 
 	heap_open_at(BASE, HEAP_PAGES);
@@ -644,9 +663,12 @@ static void run_storm(bool nmis, bool return_pages)
 	skel->bss->storm = true;
 	for (i = 0; i < 4; i++)
 		ASSERT(!pthread_create(&thread[i], NULL, calls, NULL), "thread");
-	for (i = 0; now_ms() < end || rounds[HEAP_HARDIRQ] < 50 || cycles < 3 * return_pages; i++) {
+	end = now_ms() + 2000 * patience;
+	for (i = 0; now_ms() < end || rounds[HEAP_HARDIRQ] < 50 || cycles < 2 * return_pages; i++) {
 		if (nmis)
 			ASSERT(send_nmis(), "NMIs: %s", strerror(errno));
+		else
+			usleep(1000);
 		if (!return_pages)
 			continue;
 		/* Trims meet calls in progress. */
