@@ -197,8 +197,14 @@ arena_nolock_heap_stats(const struct arena_nolock_heap *heap, __u32 class,
 
 #ifdef __bpf__
 
-/* Attempts per change. An attempt fails only if another call succeeds. */
-#define ARENA_NOLOCK_HEAP_TRIES 256
+/*
+ * Attempts per change. An attempt fails only if another call succeeds: hundreds of CPUs that all
+ * change one word do not use them up.
+ */
+#define ARENA_NOLOCK_HEAP_TRIES 4096
+
+/* Pages that an allocation visits to find free objects. Most have some. */
+#define ARENA_NOLOCK_HEAP_VISITS 256
 
 /*
  * The state of a page: the chain of its free objects, its class, and two bits. A page in use has
@@ -430,7 +436,7 @@ static __always_inline __u64 arena_nolock_heap_from_page(struct arena_nolock_hea
 	volatile __u64 __arena *entry;
 	int i;
 
-	bpf_for(i, 0, ARENA_NOLOCK_HEAP_TRIES) {
+	bpf_for(i, 0, ARENA_NOLOCK_HEAP_VISITS) {
 		if (!page)
 			page = arena_nolock_heap_pop(heap, ARENA_NOLOCK_HEAP_PAGES, &c->partial);
 		if (!page)
