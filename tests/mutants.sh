@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Do the tests notice? Breaks one feature of the module at a time, in a copy of the sources,
-# boots a stock kernel with it, and wants the tests named by the mutant to fail. Not part of
-# `make test`: it takes about 40 s a mutant.
+# Do the tests notice? Breaks one feature of the module or of a header at a time, in a copy of
+# the sources, boots a stock kernel with it, and wants the tests named by the mutant to fail. Not
+# part of `make test`: it takes about 40 s a mutant, and more for a header.
 #
 # A mutant is a patch in tests/mutants/, with these lines at its head:
 #	Tests: GLOB...		at least one of these tests must fail
@@ -51,8 +51,8 @@ is_wanted() {
 run_mutant() {
 	local name=$1 log=$tree/$1.log by args=() globs g f
 	mkdir -p "$tree/src"
-	for f in "$top"/src/*.[ch]; do
-		cmp -s "$f" "$tree/src/${f##*/}" || cp "$f" "$tree/src"
+	for f in "$top"/{src,include}/*.[ch]; do
+		cmp -s "$f" "$tree/${f#"$top"/}" || cp "$f" "$tree/${f#"$top"/}"
 	done
 	if ! patch -d "$tree" -p1 -s -f --no-backup-if-mismatch <"$2" >"$log" 2>&1; then
 		survives "$name (the patch does not apply: $log)"
