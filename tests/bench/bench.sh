@@ -85,7 +85,7 @@ bench_kernels() {
 		else
 			boot_cases main "$rel" "${asked:-2}" fixed single loop bulk sizes irqoff frag \
 				nmi burst objects lowmem
-			boot_cases many "$rel" "${asked:-4}" scatter cpus
+			boot_cases many "$rel" "${asked:-4}" scatter cpus flows
 		fi
 		[ "$how" != kvm ] || continue
 		[ -z "$quick" ] || [ "$rel" = "$1" ] || continue

@@ -162,6 +162,7 @@ done
 	plot frag 'Allocation of a page among free ranges' 'free ranges' 'µs' 1000 0.5 \
 		'set logscale xy' frag
 	plot cpus 'Allocate, use, free: all CPUs together' 'CPUs' 'thousand/s' 1000 0 '' cpus
+	plot flows 'New flows in the flow table: all CPUs together' 'CPUs' 'thousand/s' 1000 0 '' flows
 	plot irqoff_alloc 'Longest delay of a timer interrupt: allocation' 'pages' 'ms' 1000 0.01 \
 		'set logscale xy' irqoff_alloc irqoff_control
 	plot irqoff_free 'Longest delay of a timer interrupt: free' 'pages' 'ms' 1000 0.01 \

@@ -3,7 +3,8 @@
 #
 # Builds programs of others that use arenas, from the kernel's own sources: the sched_ext
 # schedulers scx_sdt and scx_qmap, the arena library and tests of arenas. Each is built twice:
-# NAME.stock as it is, and NAME.module with the kfuncs renamed, as docs/porting.md says.
+# NAME.stock as it is, and NAME.module with the kfuncs renamed, as docs/porting.md says. And
+# objects.bpf.o, for the bench, from objects.bpf.c and the arena library as it is.
 # Runs in the build root; harness/clients.sh calls it.
 #
 # usage: build.sh SOURCE-DIR VMLINUX-BTF OUT-DIR
@@ -53,10 +54,22 @@ build_selftests() {
 	done
 }
 
+# The library's objects are there.
+build_objects() {
+	local library=$bpf/libarena
+	clang-22 -g -O2 -mcpu=v4 --target=bpfel -D__TARGET_ARCH_x86 -DENABLE_ATOMICS_TESTS \
+		-Wno-missing-declarations -Wno-incompatible-pointer-types-discards-qualifiers \
+		-I"$library/include" -I"$bpf" -I"$tools/include" -I"$tools/sched_ext/build/include" \
+		-c "$(dirname "$0")/objects.bpf.c" -o "$library/objects.o"
+	"$tools/sched_ext/build/sbin/bpftool" gen object "$out/objects.bpf.o" "$library/objects.o" \
+		"$library"/{common,buddy}.bpf.o
+}
+
 rm -rf "$out"
 mkdir -p "$out"
 build_schedulers stock
 build_selftests stock
+build_objects
 cc -g -O2 -Wall -Wextra -Werror -pthread -I"$tools/sched_ext/build/include" \
 	"$(dirname "$0")/run_object.c" -o "$out/run_object" \
 	"$tools/sched_ext/build/obj/libbpf/libbpf.a" -lelf -lz

@@ -7,6 +7,8 @@
  *
  * usage: run_object each FILE	each program alone, in an arena of its own
  *	  run_object library FILE	the tests of the kernel's arena library, in one arena
+ *	  run_object pairs FILE N TIMES	for the bench: what a pair of calls takes, in ns, of N in a
+ *					row, that many times
  */
 #include <errno.h>
 #include <pthread.h>
@@ -178,6 +180,28 @@ static int run_library(const char *file)
 	return 0;
 }
 
+static int run_pairs(const char *file, __u64 n, int times)
+{
+	struct bpf_object *obj = load(file, NULL);
+	struct bpf_program *prog;
+	int err;
+
+	prog = obj ? find(obj, "objects_pairs") : NULL;
+	if (!prog)
+		return 1;
+	err = run_named(obj, "arena_buddy_reset", "");
+	for (; times > 0 && !err; times--) {
+		__u64 args[3] = { n };
+
+		err = run(prog, args, sizeof(args));
+		if (!err && !args[2] && n)
+			printf("%.1f\n", (double)args[1] / n);
+	}
+	bpf_object__close(obj);
+
+	return !!err;
+}
+
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -185,7 +209,9 @@ int main(int argc, char **argv)
 		return run_each(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "library"))
 		return run_library(argv[2]);
-	fprintf(stderr, "usage: run_object each|library FILE\n");
+	if (argc == 5 && !strcmp(argv[1], "pairs"))
+		return run_pairs(argv[2], strtoul(argv[3], NULL, 10), atoi(argv[4]));
+	fprintf(stderr, "usage: run_object each|library FILE, or pairs FILE N TIMES\n");
 
 	return 2;
 }

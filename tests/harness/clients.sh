@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Programs of others that use arenas, for the tests clients.*: built by clients/build.sh from
-# the kernel's own sources, which Debian has as a package; for the newest series of kernels,
-# again when the source, the compiler or that directory change. Sourced by run_qemu.sh.
+# Programs of others that use arenas, for the tests clients.* and the case objects of the bench.
+# clients/build.sh builds them from the kernel's own sources, which Debian has as a package; for
+# the newest series of kernels, again when the source, the compiler or that directory change.
+# Sourced by run_qemu.sh.
 
 clients_packages=(clang-22 llvm-22 python3 libssl-dev xz-utils)
 
@@ -12,9 +13,14 @@ clients_parts=(tools/sched_ext tools/lib tools/bpf tools/scripts tools/build too
 	tools/arch tools/testing/selftests/bpf scripts kernel/bpf/disasm.c kernel/bpf/disasm.h
 	include/uapi Makefile)
 
-# Are tests selected that need them?
+# Are tests selected that need them, or a case of the bench that compares with them?
 wants_clients() {
 	local glob
+	if [ "$mode" = bench ]; then
+		# shellcheck disable=SC2053
+		[[ -z $quick && objects = $bench_case ]]
+		return
+	fi
 	for glob in "${globs[@]}"; do
 		# shellcheck disable=SC2053 # it is a pattern
 		[[ clients. = $glob || $glob = clients.* ]] && return 0

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Objects of 64 bytes from arena_nolock_heap.h, against the kernel's bpf_obj_new() and against
- * arena_nolock_slab.h. In the results "in tree" is what the heap is compared with.
+ * Objects of 64 bytes from arena_nolock_heap.h, against the kernel's bpf_obj_new(), the allocator
+ * of the kernel's arena library, and arena_nolock_slab.h. In the results "in tree" is what the
+ * heap is compared with. The library is in the guest if tests/clients was built for this kernel.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -19,6 +21,9 @@
 
 /* bpf_obj_drop() returns memory after a grace period: this many fit into the CPU's cache. */
 #define BURST 48
+
+/* The library needs a newer libbpf than the bench has. */
+#define LIBRARY_PAIRS "/clients/run_object pairs /clients/objects.bpf.o"
 
 static struct objects_bpf *skel;
 
@@ -115,6 +120,32 @@ static void two_cpus(const char *name, int op, const char *target, const char *w
 	       num(scale[0].v[runs - 1]), num(scale[1].v[runs - 1]));
 }
 
+static void library_pairs(double heap)
+{
+	struct sample ns = {};
+	char line[128];
+	double m;
+	FILE *f;
+	int i;
+
+	if (access("/clients/objects.bpf.o", F_OK)) {
+		note("the kernel's arena library is not in this guest");
+		return;
+	}
+	settle();
+	snprintf(line, sizeof(line), LIBRARY_PAIRS " %d %d", BURST, runs * 3 + 1);
+	f = popen(line, "r");
+	for (i = 0; f && fgets(line, sizeof(line), f); i++)
+		if (i)
+			add(&ns, atof(line));
+	if (!f || pclose(f) || !ns.n)
+		die("objects: %s: %s", LIBRARY_PAIRS, line);
+	m = median(&ns);
+	result("objects.pair_library", (struct result){ "ns", "less", "x1", { m, heap } },
+	       "arena_malloc() and arena_free(), heap: allocate and free, warm; fastest %s",
+	       num(smallest(&ns)));
+}
+
 static void run_objects(void)
 {
 	static const int kinds[] = { OBJECTS_HEAP, OBJECTS_SLAB, OBJECTS_KERNEL };
@@ -142,6 +173,7 @@ static void run_objects(void)
 						     { median(&ns[1]), median(&ns[0]) } },
 	       "slab, heap: allocate and free, warm; fastest %s, %s",
 	       num(smallest(&ns[1])), num(smallest(&ns[0])));
+	library_pairs(median(&ns[0]));
 	if (!icount && nr_cpus > 1) {
 		two_cpus("pairs", OBJECTS_PAIRS, "min1.7", "allocate and free");
 		two_cpus("flows", OBJECTS_TURNOVER, "min1.7", "replace one of 1024");

@@ -41,6 +41,7 @@ static const struct bench_case *const cases[] = {
 	&case_nmi,
 	&case_burst,
 	&case_objects,
+	&case_flows,
 	&case_lowmem,
 };
 
