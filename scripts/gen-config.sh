@@ -50,8 +50,10 @@ need DEBUG_INFO_BTF_MODULES "the module's kfuncs are found through its BTF"
 need KPROBES "two unexported symbols are looked up through kprobes"
 need KALLSYMS_ALL "the address of init_mm is a data symbol"
 need MMU "an arena is mapped memory"
+grep -q "^CONFIG_X86_64=y\|^CONFIG_ARM64=y" "$config" ||
+	die "kernel $krel is built for an architecture that the module does not support: it supports x86-64 and arm64."
 need 64BIT "arenas exist on 64-bit kernels only"
-need PREEMPT_COUNT "the module reads preempt_count() to find out whether its caller may sleep"
+need PREEMPT_COUNT "without it preempt_count() does not tell whether a caller may sleep (Debian's kernels 6.12 for arm64 have it with PREEMPT_RT only, those of 7.x all have it)"
 
 tmp=$(mktemp)
 layout=$(mktemp)

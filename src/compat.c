@@ -2,7 +2,7 @@
 /*
  * Symbols that the kernel does not export:
  *   init_mm                 the kernel's page tables, to fill those of the arena
- *   flush_tlb_kernel_range  without it a freed page stays reachable
+ *   flush_tlb_kernel_range  without it a freed page stays reachable; inline on arm64
  *
  * Module init looks up both through a disabled kprobe, so no code is patched or probed.
  * Registering a kprobe on data fails, but stores the address that kallsyms has for the
@@ -23,28 +23,6 @@
 
 struct mm_struct *anl_init_mm __ro_after_init;
 
-static void anl_flush_nothing(unsigned long start, unsigned long end)
-{
-}
-
-/*
- * A static call is a direct call. An indirect call would trap on hardware with IBT, since
- * the kernel overwrites the ENDBR of functions whose address it does not take.
- */
-DEFINE_STATIC_CALL(anl_flush_tlb, anl_flush_nothing);
-
-/**
- * anl_flush_tlb_kernel_range() - flush the TLB entries of a kernel range on all CPUs
- * @start: first byte
- * @end: byte after the last
- *
- * Context: process context, interrupts on. Sends IPIs and waits for them.
- */
-void anl_flush_tlb_kernel_range(unsigned long start, unsigned long end)
-{
-	static_call(anl_flush_tlb)(start, end);
-}
-
 static unsigned long __init anl_lookup(const char *name)
 {
 	struct kprobe kp = {
@@ -57,6 +35,27 @@ static unsigned long __init anl_lookup(const char *name)
 
 	return (unsigned long)kp.addr;
 }
+
+#ifdef CONFIG_ARM64
+static int __init anl_find_tlb_flush(void)
+{
+	return 0;
+}
+
+void anl_flush_tlb_kernel_range(unsigned long start, unsigned long end)
+{
+	flush_tlb_kernel_range(start, end);
+}
+#else
+static void anl_flush_nothing(unsigned long start, unsigned long end)
+{
+}
+
+/*
+ * A static call is a direct call. An indirect call would trap on hardware with IBT, since
+ * the kernel overwrites the ENDBR of functions whose address it does not take.
+ */
+DEFINE_STATIC_CALL(anl_flush_tlb, anl_flush_nothing);
 
 /* The kprobe's address is behind the function's ENDBR: return that of the entry. */
 static unsigned long __init anl_lookup_text(const char *name)
@@ -73,6 +72,32 @@ static unsigned long __init anl_lookup_text(const char *name)
 
 	return off <= 16 ? addr - off : 0;
 }
+
+static int __init anl_find_tlb_flush(void)
+{
+	unsigned long flush = anl_lookup_text("flush_tlb_kernel_range");
+
+	if (!flush) {
+		pr_err("cannot find flush_tlb_kernel_range; the kernel needs CONFIG_KALLSYMS and CONFIG_KPROBES\n");
+		return -ENOENT;
+	}
+	static_call_update(anl_flush_tlb, (void (*)(unsigned long, unsigned long))flush);
+
+	return 0;
+}
+
+/**
+ * anl_flush_tlb_kernel_range() - flush the TLB entries of a kernel range on all CPUs
+ * @start: first byte
+ * @end: byte after the last
+ *
+ * Context: process context, interrupts on. On x86 it sends IPIs and waits for them.
+ */
+void anl_flush_tlb_kernel_range(unsigned long start, unsigned long end)
+{
+	static_call(anl_flush_tlb)(start, end);
+}
+#endif
 
 static int __init anl_check_pte(pte_t *ptep, unsigned long addr, void *data)
 {
@@ -114,22 +139,20 @@ static bool __init anl_init_mm_works(void)
  */
 int __init anl_compat_init(void)
 {
-	unsigned long flush = anl_lookup_text("flush_tlb_kernel_range");
+	int err;
 
 	anl_init_mm = (struct mm_struct *)anl_lookup("init_mm");
 	if (!anl_init_mm) {
 		pr_err("cannot find init_mm; the kernel needs CONFIG_KALLSYMS_ALL and CONFIG_KPROBES\n");
 		return -ENOENT;
 	}
-	if (!flush) {
-		pr_err("cannot find flush_tlb_kernel_range; the kernel needs CONFIG_KALLSYMS and CONFIG_KPROBES\n");
-		return -ENOENT;
-	}
+	err = anl_find_tlb_flush();
+	if (err)
+		return err;
 	if (!anl_init_mm_works()) {
 		pr_err("the address found for init_mm does not lead to the kernel's page tables; please report this, with the kernel's version\n");
 		return -EINVAL;
 	}
-	static_call_update(anl_flush_tlb, (void (*)(unsigned long, unsigned long))flush);
 
 	return 0;
 }

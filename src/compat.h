@@ -50,8 +50,10 @@ void anl_flush_tlb_kernel_range(unsigned long start, unsigned long end);
  * also fills empty PTEs, without a lock. On other kernels the owner of the slot is the
  * only writer of its PTE.
  *
- * Orders the zeroing of the page before the PTE. ptep_try_set() is a full barrier,
- * set_pte() is none.
+ * Orders the zeroing of the page before the PTE, and the PTE before what the caller does
+ * next. ptep_try_set() is a full barrier and waits until page table walks see the PTE.
+ * set_pte() is no barrier, and arm64 defers that wait if the caller runs while the kernel
+ * changes many PTEs (lazy MMU mode).
  */
 static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 {
@@ -63,6 +65,10 @@ static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 	/* Pairs with the address dependency of an access through the PTE. */
 	smp_wmb();
 	set_pte(ptep, pte);
+#ifdef CONFIG_ARM64
+	dsb(ishst);
+	isb();
+#endif
 	return true;
 #endif
 }

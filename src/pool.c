@@ -38,15 +38,19 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/page-flags.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "arena.h"
 #include "compat.h"
 
-/* The summary, one word, has a bit for each word of the bitmap. */
-#define ANL_POOL_LIMIT (BITS_PER_LONG * BITS_PER_LONG)
+/*
+ * 16 MiB, and 1 MiB by default. The summary, one word, has a bit for each word of the bitmap, so
+ * there are at most 4096 pages.
+ */
+#define ANL_POOL_LIMIT ((int)(SZ_16M >> PAGE_SHIFT))
 
-uint anl_pool_pages = 256;
+uint anl_pool_pages = SZ_1M >> PAGE_SHIFT;
 uint anl_pool_max = ANL_POOL_LIMIT;
 
 /**
@@ -84,10 +88,10 @@ static const struct kernel_param_ops anl_pool_param_ops = {
 
 module_param_cb(pool_pages, &anl_pool_param_ops, &anl_pool_pages, 0644);
 MODULE_PARM_DESC(pool_pages,
-		 "Pages kept ready in each arena for callers that cannot sleep, 0 to 4096 (default 256); applies to arenas adopted after the change");
+		 "Pages kept ready in each arena for callers that cannot sleep, 0 to 4096 (default 256), with pages larger than 4 KiB as many bytes; applies to arenas adopted after the change");
 module_param_cb(pool_max, &anl_pool_param_ops, &anl_pool_max, 0644);
 MODULE_PARM_DESC(pool_max,
-		 "Upper limit for the growth of an arena's pool under load, pool_pages to 4096 (default 4096); applies to arenas adopted after the change");
+		 "Upper limit for the growth of an arena's pool under load, pool_pages to 4096 (default 4096), with pages larger than 4 KiB as many bytes; applies to arenas adopted after the change");
 
 /**
  * anl_pool_wanted() - number of pages that the pool should hold now
