@@ -42,9 +42,21 @@
 #define NULL ((void *)0)
 #endif
 
-/* Bytes in a page of an arena on this architecture. */
+/*
+ * Bytes in a page of an arena. 4096 is right for x86, and for kernels of arm64 with pages of
+ * that size. A program that is compiled with -D__TARGET_ARCH_arm64 gets the size from the
+ * kernel that it is loaded on. Then it is a constant for the verifier, and none for C.
+ */
 #ifndef ARENA_NOLOCK_PAGE_SIZE
+#ifdef __TARGET_ARCH_arm64
+#include <bpf/bpf_core_read.h>
+
+enum page_size_enum___nolock { __PAGE_SIZE___nolock };
+#define ARENA_NOLOCK_PAGE_SIZE \
+	((__u32)bpf_core_enum_value(enum page_size_enum___nolock, __PAGE_SIZE___nolock))
+#else
 #define ARENA_NOLOCK_PAGE_SIZE 4096
+#endif
 #endif
 
 /* No preference for a NUMA node. */

@@ -35,7 +35,8 @@
 
 /**
  * struct arena_nolock_slab - objects of one size
- * @size: bytes of an object, a multiple of 8 from 8 to 2048; set in the definition
+ * @size: bytes of an object, a multiple of 8 from 8 to half a page (2048 with pages of 4 KiB); set
+ *	in the definition
  * @objects: objects in use
  * @pages: arena pages of the slab
  * @top: the first free object (low 32 bits), and a generation count (high 32 bits)
@@ -107,7 +108,7 @@ static __always_inline void __arena *
 arena_nolock_slab_alloc(void *map, struct arena_nolock_slab *slab)
 {
 	__u64 size = slab->size, obj, page, first, at;
-	int i;
+	__u32 i;
 
 	if (size < 8 || size > ARENA_NOLOCK_PAGE_SIZE / 2 || size % 8)
 		return NULL;
