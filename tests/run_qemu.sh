@@ -37,7 +37,8 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
                             still in the archive, previous for the newest of these, or
                             oldstable (6.12 for Debian 12);
                             cloud (default), amd64, rt; debug or kcsan, also with a
-                            kernel tree in place of the suite. May be given several
+                            kernel tree in place of the suite; with stable or backports
+                            also arm64 (cloud), arm64-16k, arm64-rt. May be given several
                             times; default: stable and backports; for test-all, check and
                             prepare also both with rt, and oldstable; for test-all also
                             previous
@@ -77,6 +78,8 @@ USAGE
 . "$harness/options.sh"
 # shellcheck source=tests/harness/root.sh
 . "$harness/root.sh"
+# shellcheck source=tests/harness/arch.sh
+. "$harness/arch.sh"
 # shellcheck source=tests/harness/kernels.sh
 . "$harness/kernels.sh"
 # shellcheck source=tests/harness/debug.sh

@@ -77,7 +77,7 @@ bench_kernels() {
 	rm -rf "$bench_dir"
 	mkdir -p "$bench_dir"
 	# What only finds faults costs time, and is off as it is elsewhere.
-	kernel_args="console=ttyS0 oops=panic panic=-1 loglevel=4 rcupdate.rcu_cpu_stall_timeout=60"
+	kernel_args="oops=panic panic=-1 loglevel=4 rcupdate.rcu_cpu_stall_timeout=60"
 	for rel in "$@"; do
 		# Emulated CPUs beyond those of this machine are in each other's way.
 		if [ -n "$quick" ]; then

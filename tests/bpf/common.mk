@@ -9,10 +9,13 @@ BPFTOOL ?= bpftool
 INCLUDE := $(common)../../include
 HEADERS := $(wildcard *.h lib/*.h progs/*.h core/*.h $(common)lib/*.h $(INCLUDE)/*.h)
 
+# The architecture, as <bpf/bpf_tracing.h> calls it.
+TARGET_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))))
+
 # 6.12 refuses the sign-extending loads of v4 from arena memory.
 BPF_CFLAGS := -g -O2 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-declarations -Wno-address-of-packed-member -target bpf -mcpu=v3 \
-	-D__TARGET_ARCH_x86 -I$(OUT) -I. -I$(common)lib -I$(INCLUDE) \
+	-D__TARGET_ARCH_$(TARGET_ARCH) -I$(OUT) -I. -I$(common)lib -I$(INCLUDE) \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
 CFLAGS ?= -g -O2
 CFLAGS += -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -I$(OUT) -I. \

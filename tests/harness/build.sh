@@ -28,26 +28,35 @@ build_module() {
 		die_log "$log.kmod" "the test module does not build for $rel"
 }
 
-# One set of BPF objects runs on all kernels; REL is the newest, which has most types.
+# One set of BPF objects runs on all kernels of an architecture; REL is the newest, which has
+# most types.
 build_tests() {
-	local rel=$1 log=$logs/build-tests.log out=$build/tests/bpf
+	local rel=$1 log=$logs/build-tests.log dir out root root_name
+	! is_arm64 "$rel" || log=$logs/build-tests-arm64.log
+	use_root "$(kernel_root "$rel")"
+	dir=$(programs_dir "$rel")
+	out=$top/$dir/tests/bpf
 	mkdir -p "$out"
 	# Make does not notice another vmlinux, as files of packages keep their old dates.
 	if [ "$(cat "$out/btf" 2>/dev/null)" != "$rel" ]; then
 		rm -f "$out/vmlinux.h"
 		echo "$rel" >"$out/btf"
 	fi
-	in_root make -C /src/tests/bpf -j"$build_jobs" OUT=/src/build/tests/bpf \
-		VMLINUX_BTF="/usr/src/linux-headers-$rel/vmlinux" >"$log" 2>&1 ||
+	in_root make -C /src/tests/bpf -j"$build_jobs" OUT="/src/$dir/tests/bpf" \
+		CC="$(programs_cc "$rel")" VMLINUX_BTF="/usr/src/linux-headers-$rel/vmlinux" >"$log" 2>&1 ||
 		die_log "$log" "the tests do not build"
 }
 
 # REL as above.
 build_programs() {
-	local rel=$1 log=$logs/build-programs.log
-	in_root make -C /src/tools OUT=/src/build/tools >"$log" 2>&1 ||
+	local rel=$1 log=$logs/build-programs.log dir cc root root_name
+	! is_arm64 "$rel" || log=$logs/build-programs-arm64.log
+	use_root "$(kernel_root "$rel")"
+	dir=/src/$(programs_dir "$rel")
+	cc=$(programs_cc "$rel")
+	in_root make -C /src/tools OUT="$dir/tools" CC="$cc" >"$log" 2>&1 ||
 		die_log "$log" "the tools do not build"
-	in_root make -C /src/examples -j"$build_jobs" OUT=/src/build/examples CC="gcc -Werror" \
+	in_root make -C /src/examples -j"$build_jobs" OUT="$dir/examples" CC="$cc -Werror" \
 		VMLINUX_BTF="/usr/src/linux-headers-$rel/vmlinux" >>"$log" 2>&1 ||
 		die_log "$log" "the examples do not build"
 }
@@ -64,11 +73,19 @@ get_kernels() {
 
 # What the guests need, all at the same time: REL...
 build_for() {
-	local rel commands=()
+	local rel types=() commands=()
 	for rel in "$@"; do
 		commands+=("build_module $rel")
+		if is_arm64 "$rel"; then
+			types[1]=$arm64_btf_rel
+		else
+			types[0]=$btf_rel
+		fi
+	done
+	for rel in "${types[@]}"; do
+		commands+=("build_tests $rel" "build_programs $rel")
 	done
 	step "building for $*"
-	all_of "${commands[@]}" "build_tests $btf_rel" "build_programs $btf_rel"
+	all_of "${commands[@]}"
 	build_clients "$@"
 }

@@ -29,11 +29,12 @@ wants_clients() {
 }
 
 # The series of a kernel, if it is the newest; otherwise nothing: REL. The schedulers of older
-# series do not load on Debian's kernels, whose BTF contradicts their prototypes.
+# series do not load on Debian's kernels, whose BTF contradicts their prototypes. They are built
+# for x86 only.
 clients_series() {
 	local minor=${1#*.}
 	local series=${1%%.*}.${minor%%.*}
-	[[ $btf_rel != "$series".* ]] || echo "$series"
+	[[ $btf_rel != "$series".* ]] || is_arm64 "$1" || echo "$series"
 }
 
 # Where the clients of a kernel are, if they were built: REL

@@ -4,7 +4,7 @@
 # Guests: the accelerator, the initramfs, QEMU's command line, start and end. guest/init is
 # what runs in them. Sourced by run_qemu.sh.
 
-kernel_args="console=ttyS0 oops=panic panic_on_warn=1 panic=-1 loglevel=6 rcupdate.rcu_cpu_stall_timeout=60"
+kernel_args="oops=panic panic_on_warn=1 panic=-1 loglevel=6 rcupdate.rcu_cpu_stall_timeout=60"
 # DIR of a guest -> pid of its QEMU
 declare -A qemu_pids=()
 qemu_extra=()
@@ -15,6 +15,7 @@ accel=
 probe_kvm() {
 	local dir=$build/boot-kvm
 	[ -z "$accel" ] && [ -z "${QEMU_ACCEL:-}" ] && [ -w /dev/kvm ] || return 0
+	! is_arm64 "$1" || return 0
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	(
@@ -49,42 +50,50 @@ find_accel() {
 
 # String instructions are emulated byte by byte, so the guest's CPU has no fast
 # ones, and the kernel clears memory without them. And KASAN of 7.3 takes good addresses for bad ones if an interrupt
-# comes at a bad moment of booting with five levels of page tables: REL
+# comes at a bad moment of booting with five levels of page tables. On arm64, QEMU's own way to
+# sign pointers is several times as fast as the architecture's: REL
 cpu_model() {
 	local model=max
+	if is_arm64 "$1"; then
+		echo "$model,pauth-impdef=on"
+		return 0
+	fi
 	[[ $accel != tcg* ]] || model+=,-erms,-fsrm
 	! is_debug "$1" || model+=,-la57
 	echo "$model"
 }
 
-# An initramfs with busybox and our init: DIR. initramfs_pack completes it.
+# An initramfs with busybox and our init: DIR REL. initramfs_pack completes it.
 initramfs_begin() {
-	local ird=$1/ird
+	local ird=$1/ird root root_name
+	use_root "$(guest_root "$2")"
 	rm -rf "$ird"
 	mkdir -p "$ird"/{bin,examples,lib,lib64,proc,sys,dev,tmp}
-	cp "$root/bin/busybox" "$ird/bin/"
+	cp -L "$root/$(guest_program "$2" /usr/bin/busybox)" "$ird/bin/"
 	cp "$harness/guest/init" "$ird/init"
 	chmod 755 "$ird/init"
 }
 
-# And programs, which are those of the build root or, below /src, our own, with the tools and
-# the examples: DIR PROGRAM...
+# And programs, which are those of the guest's root or, below /src, our own, with the tools and
+# the examples: DIR REL PROGRAM...
 initramfs_base() {
-	local ird=$1/ird f
-	initramfs_begin "$1"
-	shift
-	set -- "$@" /usr/sbin/bpftool /src/build/tools/arena_nolock-top
-	for f in $(in_root ldd "$@" /src/build/examples/count | grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
+	local ird=$1/ird rel=$2 out f root root_name
+	use_root "$(guest_root "$rel")"
+	out=$(programs_dir "$rel")
+	initramfs_begin "$1" "$rel"
+	shift 2
+	set -- "$@" "$(guest_program "$rel" /usr/sbin/bpftool)" "/src/$out/tools/arena_nolock-top"
+	for f in $(libraries "$rel" "$@" "/src/$out/examples/count"); do
 		cp -L "$root/$f" "$ird/lib/"
 	done
-	cp -L "$root/lib64/ld-linux-x86-64.so.2" "$ird/lib64/"
+	is_arm64 "$rel" || cp -L "$root/lib64/ld-linux-x86-64.so.2" "$ird/lib64/"
 	for f in "$@"; do
 		case $f in
 		/src/*) cp "$top/${f#/src/}" "$ird/bin/" ;;
 		*) cp -L "$root/$f" "$ird/bin/" ;;
 		esac
 	done
-	find "$build/examples" -maxdepth 1 -type f -perm -100 -exec cp {} "$ird/examples/" \;
+	find "$top/$out/examples" -maxdepth 1 -type f -perm -100 -exec cp {} "$ird/examples/" \;
 }
 
 # What init is to run: DIR COMMAND ARGS...
@@ -101,7 +110,7 @@ initramfs_pack() {
 make_initramfs() {
 	local dir=$1 rel=$2 prog=$3
 	shift 3
-	initramfs_base "$dir" "/src/build/tests/bpf/$prog"
+	initramfs_base "$dir" "$rel" "/src/$(programs_dir "$rel")/tests/bpf/$prog"
 	cp "$build/$rel/arena_nolock.ko" "$dir/ird/"
 	cp "$build/$rel/kmod/anl_test.ko" "$dir/ird/"
 	if wants_clients && [ -d "$(clients_dir "$rel")" ]; then
@@ -125,17 +134,18 @@ machine_args() {
 # Boot the initramfs in DIR in the background: DIR REL. Sets qemu_pids[DIR].
 start_guest() {
 	local dir=/src/${1#"$top"/} machine
-	read -ra machine <<<"$(machine_args | tr '\n' ' ')"
+	read -ra machine <<<"$(qemu_args "$2") $(machine_args | tr '\n' ' ')"
 	rm -f "$1"/{console,results}.log "$1/monitor"
 	: >"$1/results.log"
 	(
 		as_root_exec='exec'
-		in_root timeout "$boot_time" qemu-system-x86_64 -accel "$accel" "${qemu_extra[@]}" \
-			-cpu "$(cpu_model "$2")" "${machine[@]}" -display none -no-reboot -nic none \
+		use_root "$(guest_root "$2")"
+		in_root timeout "$boot_time" "${machine[@]}" "${qemu_extra[@]}" \
+			-cpu "$(cpu_model "$2")" -display none -no-reboot -nic none \
 			-monitor "unix:$dir/monitor,server=on,wait=off" \
 			-serial "file:$dir/console.log" -serial "file:$dir/results.log" \
 			-kernel "/cache/vmlinuz-$2" -initrd "$dir/initramfs.gz" \
-			-append "$kernel_args $(debug_args "$2")"
+			-append "$(arch_args "$2") $kernel_args $(debug_args "$2")"
 	) >"$1/qemu.log" 2>&1 </dev/null 9>&- &
 	qemu_pids[$1]=$!
 }

@@ -21,13 +21,15 @@ run_demo() {
 }
 
 run_shell() {
-	local dir=$build/boot-shell rel=$1
+	local dir=$build/boot-shell rel=$1 machine root root_name
 	mkdir -p "$dir"
 	make_initramfs "$dir" "$rel" runner setsid -c sh -c \
 		'echo "insmod /arena_nolock.ko; runner --help; exit powers off"; exec sh -i'
 	# Its console is this terminal, both ways; a splat does not end it.
-	in_root qemu-system-x86_64 -accel "$accel" -cpu "$(cpu_model "$rel")" -smp "$cpus" -m "$memory" \
+	read -ra machine <<<"$(qemu_args "$rel")"
+	use_root "$(guest_root "$rel")"
+	in_root "${machine[@]}" -cpu "$(cpu_model "$rel")" -smp "$cpus" -m "$memory" \
 		-display none -no-reboot -nic none -serial mon:stdio -serial null \
 		-kernel "/cache/vmlinuz-$rel" -initrd "/src/build/boot-shell/initramfs.gz" \
-		-append "${kernel_args%% oops*} quiet arena_nolock.shell"
+		-append "$(arch_args "$rel") quiet arena_nolock.shell"
 }

@@ -30,8 +30,13 @@ previous_series() {
 kernel_release() {
 	local suite=${1%%:*} flavour=${1#*:} meta=linux-headers version
 	[ "$suite" != oldstable ] || meta+=-6.12
-	[ "$flavour" = amd64 ] || meta+=-$flavour
-	meta+=-amd64
+	case $flavour in
+	amd64) meta+=-amd64 ;;
+	arm64) meta+=-cloud-arm64:arm64 ;;
+	arm64-rt) meta+=-rt-arm64:arm64 ;;
+	arm64-*) meta+=-$flavour:arm64 ;;
+	*) meta+=-$flavour-amd64 ;;
+	esac
 	case $suite in
 	previous)
 		series_release "$(previous_series)" "$flavour"
@@ -45,7 +50,7 @@ kernel_release() {
 		version=$(in_root apt-cache madison "$meta" |
 			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
 	*)
-		die "unknown kernel '$1': it is stable, backports, backports-X.Y, previous or oldstable, and :cloud, :amd64, :rt, :debug or :kcsan" ;;
+		die "unknown kernel '$1': it is stable, backports, backports-X.Y, previous or oldstable, and :cloud, :amd64, :rt, :debug or :kcsan; or stable or backports with :arm64, :arm64-16k or :arm64-rt" ;;
 	esac
 	[ -n "$version" ] && [ "$version" != "(none)" ] || return 0
 	in_root apt-cache show "$meta=$version" |
@@ -54,12 +59,16 @@ kernel_release() {
 
 install_headers() {
 	local log=$logs/kernel-$1.log pkg=linux-headers-$1
-	# An interrupted run may have left packages half installed. Headers of 6.12 bring
-	# the kernel along, which needs no initrd of its own here.
-	in_root env INITRD=No sh -c "dpkg --configure -a && {
-		apt-get install -y -qq '$pkg' ||
-			apt-get install -y -qq -t '$(root_suite)-backports' '$pkg'; } &&
-		apt-get clean" >"$log" 2>&1 </dev/null || return 1
+	if is_arm64 "$1"; then
+		install_arm64_headers "$1" >"$log" 2>&1 </dev/null || return 1
+	else
+		# An interrupted run may have left packages half installed. Headers of 6.12 bring
+		# the kernel along, which needs no initrd of its own here.
+		in_root env INITRD=No sh -c "dpkg --configure -a && {
+			apt-get install -y -qq '$pkg' ||
+				apt-get install -y -qq -t '$(root_suite)-backports' '$pkg'; } &&
+			apt-get clean" >"$log" 2>&1 </dev/null || return 1
+	fi
 	# Without this script kbuild of 7.x does not run sparse, and headers lack it.
 	in_root sh -ec "cd '/usr/src/linux-headers-$1/scripts'
 		[ ! -e checker-valid.sh ] || exit 0
@@ -72,6 +81,7 @@ fetch_image() {
 	# From 7.x on the image is in a package of its own.
 	[ -z "$(in_root apt-cache search --names-only "^linux-binary-${1//+/\\+}\$")" ] ||
 		pkg=linux-binary-$1
+	! is_arm64 "$1" || pkg+=:arm64
 	in_root sh -ec "rm -rf /cache/deb; mkdir /cache/deb; cd /cache/deb
 		if [ -f '/boot/vmlinuz-$1' ]; then
 			cp '/boot/vmlinuz-$1' .
@@ -117,7 +127,8 @@ get_stock_kernel() {
 	fi
 	echo "$rel" >"$root.kernel-$1"
 	if [ -n "$old" ] && [ "$old" != "$rel" ]; then
-		in_root sh -c "apt-get purge -y -qq 'linux-headers-$old'; apt-get autoremove -y -qq" \
+		in_root sh -c "apt-get purge -y -qq 'linux-headers-$old'; apt-get autoremove -y -qq
+			rm -rf '/usr/src/linux-headers-$old'" \
 			>"$logs/purge.log" 2>&1 </dev/null || true
 		as_root rm -f "$cache/files/vmlinuz-$old" "$root.headers-$old"
 	fi
@@ -128,6 +139,7 @@ get_kernel() {
 	case $1 in
 	*:debug | *:kcsan) get_debug_kernel "$1" ;;
 	oldstable:*) prepare_root debian12; get_stock_kernel "$1" ;;
+	*:arm64*) get_arm64_kernel "$1" ;;
 	*) get_stock_kernel "$1" ;;
 	esac
 }

@@ -45,7 +45,7 @@ boot_dkms() {
 	local dir=$build/boot-dkms-$2 rel=$2 f root root_name
 	use_root build
 	mkdir -p "$dir"
-	initramfs_base "$dir"
+	initramfs_base "$dir" "$rel"
 	mkdir -p "$dir"/ird/{kmod,lib/modules}
 	# The release's own kmod: Debian 13's has the kernel unpack the module, and the kernel
 	# does not know the checksums of modules that Debian 12 has packed.
@@ -65,7 +65,7 @@ boot_dkms() {
 boot_bpftrace() {
 	local dir=$build/boot-bpftrace-$1 rel=$1
 	mkdir -p "$dir"
-	initramfs_base "$dir" /usr/bin/bpftrace
+	initramfs_base "$dir" "$rel" /usr/bin/bpftrace
 	cp "$harness/guest/bpftrace_test.sh" "$top/tools/arena_nolock.bt" "$build/$rel/arena_nolock.ko" \
 		"$dir/ird/"
 	initramfs_pack "$dir" /bin/sh /bpftrace_test.sh

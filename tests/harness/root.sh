@@ -3,7 +3,8 @@
 #
 # Roots: Debian trees in the cache, so that the machine itself needs mmdebstrap only.
 # "build" has compiler, BPF tools, QEMU and kernel headers; "debian13" and "debian12" have
-# what the users of these releases have: their compiler, dkms, and the tools for packages.
+# what the users of these releases have: their compiler, dkms, and the tools for packages;
+# "arm64" is the build root for kernels of arm64, see arch.sh.
 # This file makes and updates them, and runs commands in them; kernels.sh fills them.
 # Sourced by run_qemu.sh, which sets $cache, $top and $logs.
 
@@ -26,6 +27,7 @@ use_root build
 kernel_root() {
 	case $1 in
 	*+deb12*) echo debian12 ;;
+	*-arm64*) echo arm64 ;;
 	*) echo build ;;
 	esac
 }
@@ -138,6 +140,7 @@ in_fresh_root() {
 root_packages() {
 	case $root_name in
 	build) echo "${build_packages[@]}" ;;
+	arm64) echo "${cross_packages[@]}" ;;
 	*) echo "${user_packages[@]}" ;;
 	esac
 }
@@ -162,6 +165,9 @@ make_root() {
 	build)
 		step "making the build root (compiler, BPF tools, QEMU)"
 		rm -f "$cache"/kernel-*:{debug,kcsan} "$cache"/{debug,kcsan}-*.stamp ;;
+	arm64)
+		step "making the root arm64 (cross compiler, BPF tools, QEMU)"
+		rm -f "$root.programs" ;;
 	*)
 		step "making the root $root_name (its compiler, dkms, tools for packages)" ;;
 	esac
@@ -178,6 +184,7 @@ make_root() {
 	include=$(root_packages | tr ' ' ,)
 	options=(--variant=apt "--include=$include" --aptopt='APT::Install-Recommends "false"'
 		--dpkgopt=force-unsafe-io)
+	[ "$root_name" != arm64 ] || options+=("--architectures=$(dpkg --print-architecture),arm64")
 	for dir in doc man locale info; do
 		options+=("--dpkgopt=path-exclude=/usr/share/$dir/*")
 	done

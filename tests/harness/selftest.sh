@@ -93,7 +93,7 @@ test_judgements() {
 test_crash() {
 	local dir=$build/boot-crash rel=$1 why missing=()
 	mkdir -p "$dir"
-	initramfs_begin "$dir"
+	initramfs_begin "$dir" "$rel"
 	initramfs_pack "$dir" sh -c 'echo 1..1; sleep 2; echo c >/proc/sysrq-trigger'
 	show_guest() { cat >/dev/null; }
 	start_guest "$dir" "$rel"

@@ -21,6 +21,7 @@ BEGIN {
 	pattern("general protection fault")
 	pattern("[Uu]nable to handle")
 	pattern("double fault")
+	pattern("Internal error:")
 	pattern("stack segment")
 	pattern("invalid opcode|divide error")
 	pattern("stack guard page|stack-protector")
@@ -161,7 +162,8 @@ failures && /page allocation failure|vmalloc error/ {
 	next
 }
 
-/Call Trace:/ {
+# x86 has a capital letter there, arm64 has none.
+/Call [Tt]race:/ {
 	if (backtraces)
 		next
 	if (allowed > 0 && NR <= allowed_until) {
