@@ -231,7 +231,7 @@ int on_clock(struct bpf_perf_event_data *ctx)
 SEC("fentry/nmi_cpu_backtrace_handler")
 int BPF_PROG(on_nmi, unsigned int cmd, struct pt_regs *regs)
 {
-	sample(regs->ip);
+	sample(PT_REGS_IP(regs));
 	return 0;
 }
 

@@ -11,8 +11,19 @@ void anl_test_ballast_exit(void);
 int anl_test_kfuncs_init(void);
 
 /* nmi.c */
+#ifdef CONFIG_X86
 int anl_test_nmi_init(void);
 void anl_test_nmi_exit(void);
+#else
+static inline int anl_test_nmi_init(void)
+{
+	return 0;
+}
+
+static inline void anl_test_nmi_exit(void)
+{
+}
+#endif
 
 /* oracle.c */
 int anl_test_oracle_init(void);

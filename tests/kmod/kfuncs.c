@@ -17,16 +17,34 @@
 
 #include "anl_test.h"
 
-__bpf_kfunc_start_defs();
-
-__bpf_kfunc u64 anl_test_peek(u64 kaddr)
+/*
+ * 7.3 looks for the program on the stack of a fault. A kfunc of arm64 that calls nothing has no
+ * frame there, and its caller would be overlooked.
+ */
+static noinline u64 peek(u64 kaddr)
 {
 	return READ_ONCE(*(u64 *)kaddr);
 }
 
-__bpf_kfunc void anl_test_poke(u64 kaddr, u64 val)
+static noinline void poke(u64 kaddr, u64 val)
 {
 	WRITE_ONCE(*(u64 *)kaddr, val);
+}
+
+__bpf_kfunc_start_defs();
+
+__bpf_kfunc u64 anl_test_peek(u64 kaddr)
+{
+	u64 val = peek(kaddr);
+
+	barrier();	/* no tail call */
+	return val;
+}
+
+__bpf_kfunc void anl_test_poke(u64 kaddr, u64 val)
+{
+	poke(kaddr, val);
+	barrier();	/* no tail call */
 }
 
 __bpf_kfunc void anl_test_sleep(u32 us)

@@ -16,6 +16,7 @@
 #include <linux/bpf.h>
 #include <linux/delay.h>
 #include <linux/fs.h>
+#include <linux/ftrace.h>
 #include <linux/jiffies.h>
 #include <linux/kprobes.h>
 #include <linux/preempt.h>
@@ -43,26 +44,30 @@ static bool stock_told(unsigned long end)
 	return READ_ONCE(stock_go) || time_after(jiffies, end);
 }
 
-/* The first thing that a stock allocation does after it has read the addresses. */
-static int stock_held_up(struct kprobe *kp, struct pt_regs *regs)
+/*
+ * The first thing that a stock allocation does after it has read the addresses. A kprobe of
+ * arm64 would have interrupts off, and other CPUs wait for this one when they load a program.
+ */
+static void notrace stock_held_up(unsigned long ip, unsigned long parent_ip,
+				  struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
 	if (READ_ONCE(stock_task) != current)
-		return 0;
+		return;
+	preempt_disable_notrace();
 	WRITE_ONCE(stock_task, NULL);
 	WRITE_ONCE(stock_held, true);
 	while (!stock_told(stock_end))
 		cpu_relax();
 	WRITE_ONCE(stock_held, false);
-
-	return 0;
+	preempt_enable_notrace();
 }
+
+static struct ftrace_ops stock_hold_up = { .func = stock_held_up };
 
 static int stock_alloc(struct bpf_map *map)
 {
 	struct kprobe find = { .symbol_name = "bpf_arena_alloc_pages_sleepable" };
-	struct kprobe kp = {
-		.symbol_name = "_kmalloc_nolock_noprof", .pre_handler = stock_held_up,
-	};
+	unsigned char first[] = "_kmalloc_nolock_noprof";
 	stock_alloc_t alloc;
 	int err;
 
@@ -71,14 +76,15 @@ static int stock_alloc(struct bpf_map *map)
 		return -EOPNOTSUPP;
 	alloc = (stock_alloc_t)find.addr;
 	unregister_kprobe(&find);
-	err = register_kprobe(&kp);
-	if (err)
+	err = ftrace_set_filter(&stock_hold_up, first, sizeof(first) - 1, 1);
+	if (err || register_ftrace_function(&stock_hold_up))
 		return -EOPNOTSUPP;
 	WRITE_ONCE(stock_task, current);
 	stock_page = alloc(map, NULL, 1, NUMA_NO_NODE, 0);
 	if (xchg(&stock_task, NULL))
 		err = -ENODATA;
-	unregister_kprobe(&kp);
+	unregister_ftrace_function(&stock_hold_up);
+	ftrace_free_filter(&stock_hold_up);
 
 	return err;
 }

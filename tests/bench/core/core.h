@@ -9,11 +9,12 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <unistd.h>
 #include <linux/types.h>
 
 #include "bench.h"
 
-#define PAGE 4096ULL
+#define PAGE ((unsigned long long)sysconf(_SC_PAGESIZE))
 #define NONE NAN	/* a figure that there is not */
 
 /* Parameters of the instruments, of the test module and of the module. */

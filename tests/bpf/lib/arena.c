@@ -644,7 +644,7 @@ bool attach_clocks(const struct bpf_program *prog)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CPU_CLOCK,
-		.size = sizeof(attr), .freq = 1, .sample_freq = 2000,
+		.size = sizeof(attr), .sample_period = 500 * 1000,
 	};
 	int cpu, fd;
 

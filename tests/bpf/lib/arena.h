@@ -12,12 +12,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <pthread.h>
+#include <unistd.h>
 #include <sys/types.h>
 #include <linux/types.h>
 
 #include "requests.h"
 
+#ifdef __x86_64__
 #define PAGE 4096UL
+#else
+#define PAGE ((unsigned long)sysconf(_SC_PAGESIZE))
+#endif
+
+/* Pages of a pool: by default, and at most. */
+#define POOL_DEFAULT ((unsigned int)(256 * 4096 / PAGE))
+#define POOL_MOST ((unsigned int)(4096 * 4096 / PAGE))
 
 struct requests_bpf;
 

@@ -165,6 +165,11 @@ bool write_file(const char *path, const char *text)
 	return !close(fd) && ok;
 }
 
+bool has_nmis(void)
+{
+	return !access(NMI_SOURCE, W_OK);
+}
+
 bool send_nmis(void)
 {
 	return write_file(NMI_SOURCE, "-1");

@@ -140,6 +140,14 @@ bool write_file(const char *path, const char *text);
 /* A source of NMIs in anl_test.ko, see tests/kmod/nmi.c. */
 #define NMI_SOURCE "/sys/module/anl_test/parameters/nmi"
 
+/* Whether there is one. arm64 has NMIs only with ARM64_PSEUDO_NMI, which stock kernels lack. */
+bool has_nmis(void);
+#define NEED_NMIS()								\
+	do {									\
+		if (!has_nmis())						\
+			SKIP("this kernel has no NMIs");			\
+	} while (0)
+
 /* One on each CPU, done on return. */
 bool send_nmis(void);
 /* Contents of a small file in a static buffer, or NULL. */

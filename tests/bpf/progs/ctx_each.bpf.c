@@ -10,8 +10,7 @@
 #include "arena_nolock.h"
 #include "ctx_each.h"
 #include "preempt.h"
-
-#define NR_getpgid 121
+#include "syscalls.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -91,7 +90,7 @@ static __always_inline void get(struct got *g)
 	g->reserved = bpf_arena_nolock_reserve_pages(&arena, (void __arena *)sh.reserve, 2);
 	g->reserved_again = bpf_arena_nolock_reserve_pages(&arena, (void __arena *)sh.reserve, 1);
 	g->reserved_outside = bpf_arena_nolock_reserve_pages(&arena,
-				(void __arena *)(sh.base + CTX_PAGES * 4096ULL), 1);
+				(void __arena *)(sh.base + CTX_PAGES * ARENA_NOLOCK_PAGE_SIZE), 1);
 }
 
 static __noinline int use_new(__u64 __arena *p, __u64 val)
@@ -114,8 +113,8 @@ static __always_inline void report(const struct got *g)
 		use_new((__u64 __arena *)sh.page, sh.pattern);
 	if (sh.many) {
 		use_new((__u64 __arena *)sh.many, sh.pattern + 1);
-		use_new((__u64 __arena *)(sh.many + 4096), sh.pattern + 2);
-		use_new((__u64 __arena *)(sh.many + 8192), sh.pattern + 3);
+		use_new((__u64 __arena *)(sh.many + ARENA_NOLOCK_PAGE_SIZE), sh.pattern + 2);
+		use_new((__u64 __arena *)(sh.many + 2 * ARENA_NOLOCK_PAGE_SIZE), sh.pattern + 3);
 	}
 }
 
@@ -209,7 +208,7 @@ int ctx_fentry_s(void *ctx)
 	return 0;
 }
 
-SEC("fentry/__x64_sys_getpgid")
+SEC("fentry/" SYS_FUNC("getpgid"))
 int ctx_fentry(void *ctx)
 {
 	if (bpf_get_current_pid_tgid() >> 32 == sh.tgid)
@@ -217,7 +216,7 @@ int ctx_fentry(void *ctx)
 	return 0;
 }
 
-SEC("kprobe/__x64_sys_getpgid")
+SEC("kprobe/" SYS_FUNC("getpgid"))
 int ctx_kprobe(void *ctx)
 {
 	if (bpf_get_current_pid_tgid() >> 32 == sh.tgid)
@@ -236,7 +235,7 @@ int ctx_tracepoint(void *ctx)
 SEC("raw_tp/sys_enter")
 int ctx_raw_tp(struct bpf_raw_tracepoint_args *ctx)
 {
-	if (ctx->args[1] == NR_getpgid && bpf_get_current_pid_tgid() >> 32 == sh.tgid)
+	if (ctx->args[1] == SYS_getpgid && bpf_get_current_pid_tgid() >> 32 == sh.tgid)
 		body();
 	return 0;
 }

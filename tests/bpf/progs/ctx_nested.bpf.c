@@ -11,8 +11,7 @@
 #include "arena_nolock.h"
 #include "ctx_nested.h"
 #include "preempt.h"
-
-#define NR_getpgid 121
+#include "syscalls.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -64,7 +63,7 @@ static __noinline int grab(void)
 	st.block = (__u64)get(st.block_cnt);
 	if (st.block)
 		bpf_for(i, 0, st.block_cnt)
-			use(st.block + i * 4096ULL, CTX_MARK - i);
+			use(st.block + i * ARENA_NOLOCK_PAGE_SIZE, CTX_MARK - i);
 
 	return 0;
 }
@@ -140,7 +139,7 @@ static __noinline int act(void)
 	if (op != CTX_OP_ROUND && __sync_lock_test_and_set(&st.op, CTX_OP_NONE) != op)
 		return 0;
 	st.pc = pc;
-	st.nesting = bpf_get_current_task_btf()->rcu_read_lock_nesting;
+	st.nesting = rcu_nesting(pc);
 	if (op == CTX_OP_GRAB)
 		grab();
 	else if (op == CTX_OP_DROP)
@@ -172,7 +171,7 @@ int ctx_under_rcu(void *ctx)
 SEC("tp_btf/sys_enter")
 int BPF_PROG(ctx_tp_btf, struct pt_regs *regs, long id)
 {
-	if (id == NR_getpgid && bpf_get_current_pid_tgid() >> 32 == st.tgid)
+	if (id == SYS_getpgid && bpf_get_current_pid_tgid() >> 32 == st.tgid)
 		act();
 	return 0;
 }

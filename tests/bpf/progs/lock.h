@@ -3,7 +3,9 @@
 #ifndef LOCK_H
 #define LOCK_H
 
-#define LOCK_SYSCALL 110	/* getppid */
+#include "syscalls.h"
+
+#define LOCK_SYSCALL SYS_getppid
 
 enum lock_ctx {
 	LOCK_TASK,

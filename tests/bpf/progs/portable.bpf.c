@@ -7,6 +7,8 @@
 
 #include "portable.h"
 
+#define WORDS (ARENA_NOLOCK_PAGE_SIZE / 8)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -33,16 +35,16 @@ static __always_inline int use(__u32 where)
 		return 0;
 	}
 	res.page = (__u64)p;
-	res.dirty += p[0] || p[512];
+	res.dirty += p[0] || p[WORDS];
 	p[0] = PORTABLE_MARK + where;
-	p[512] = ~p[0];
+	p[WORDS] = ~p[0];
 
 	res.reserved = arena_nolock_reserve_pages(&arena, (void __arena *)reserve_at, 1);
 	res.reserved_again = arena_nolock_reserve_pages(&arena, (void __arena *)reserve_at, 1);
 	arena_nolock_free_pages(&arena, (void __arena *)reserve_at, 1);
 
 	/* The first page is left for user space to look at. */
-	arena_nolock_free_pages(&arena, (void __arena *)(p + 512), 1);
+	arena_nolock_free_pages(&arena, (void __arena *)(p + WORDS), 1);
 
 	return 0;
 }

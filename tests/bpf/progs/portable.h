@@ -3,9 +3,11 @@
 #ifndef PORTABLE_H
 #define PORTABLE_H
 
+#include "syscalls.h"
+
 #define PORTABLE_PAGES 128
 #define PORTABLE_MARK 0x7073747561626c65ULL
-#define PORTABLE_SYSCALL 121	/* getpgid */
+#define PORTABLE_SYSCALL SYS_getpgid
 
 struct portable_result {
 	__u64 page;

@@ -61,7 +61,7 @@ static __always_inline void free_each(struct arena_req *r)
 	__u32 i;
 
 	bpf_for(i, 0, r->cnt)
-		bpf_arena_nolock_free_pages(&arena, (void __arena *)(addr + (__u64)i * 4096), 1);
+		bpf_arena_nolock_free_pages(&arena, (void __arena *)(addr + (__u64)i * ARENA_NOLOCK_PAGE_SIZE), 1);
 }
 
 /*

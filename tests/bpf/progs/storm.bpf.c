@@ -49,7 +49,7 @@ static __always_inline __u32 rnd_cnt(__u64 r)
 
 static __always_inline void __arena *page_at(__u64 pgoff)
 {
-	return (void __arena *)(sh.base + pgoff * 4096);
+	return (void __arena *)(sh.base + pgoff * ARENA_NOLOCK_PAGE_SIZE);
 }
 
 static __noinline int put_word(__u64 addr, __u64 val)
@@ -147,7 +147,7 @@ static __noinline int owned_op(__u32 cx, __u64 r)
 		sh.outside++;
 		return 0;
 	}
-	e = STORM_ENTRY((addr - sh.base) / 4096, cnt, __sync_fetch_and_add(&sh.serial, 1) + 1);
+	e = STORM_ENTRY((addr - sh.base) / ARENA_NOLOCK_PAGE_SIZE, cnt, __sync_fetch_and_add(&sh.serial, 1) + 1);
 	check_zero(e);
 	mark_pages(e);
 	e = __sync_lock_test_and_set(&sh.entry[i], e);
@@ -167,7 +167,7 @@ static __noinline int peek(__u64 pgoff)
 	struct bpf_arena *a = bpf_rdonly_cast(&arena, bpf_core_type_id_kernel(struct bpf_arena));
 
 	anl_test_peek((__u64)BPF_CORE_READ(a, kern_vm, addr) + LOWER_GUARD +
-		      (__u32)(sh.base + pgoff * 4096));
+		      (__u32)(sh.base + pgoff * ARENA_NOLOCK_PAGE_SIZE));
 
 	return 0;
 }

@@ -27,7 +27,7 @@
 #include "runner.h"
 #include "ctx_each.skel.h"
 
-#define PAGE 4096
+#define PAGE ((long)sysconf(_SC_PAGESIZE))
 #define PORT 7311
 
 static struct pc_layout pc;
@@ -408,6 +408,12 @@ static bool kernel_has(const char *func)
 	return has;
 }
 
+/* Without PREEMPT_RCU, preemption is off in a section of RCU. */
+static enum where under_rcu(void)
+{
+	return kernel_has("__rcu_read_lock") ? TASK : PREEMPT_OFF;
+}
+
 TEST(ctx, syscall, "a sleepable syscall program allocates, reserves and frees")
 {
 	RUN_WAY("ctx_syscall", TASK, false, true, NULL, run_ctx_prog, 50);
@@ -428,7 +434,7 @@ TEST(ctx, fentry_sleepable, "a sleepable fentry program allocates, reserves and 
 /* Not sleepable, though nothing in preempt_count says so: it is under RCU. */
 TEST(ctx, fentry, "a fentry program allocates, reserves and frees")
 {
-	RUN_WAY("ctx_fentry", TASK, true, false, NULL, call_getpgid, 200);
+	RUN_WAY("ctx_fentry", under_rcu(), true, false, NULL, call_getpgid, 200);
 }
 
 TEST(ctx, kprobe, "a kprobe program allocates, reserves and frees")
@@ -498,7 +504,7 @@ TEST(ctx, sched_switch, "a program that runs with the scheduler's lock held allo
 
 TEST(ctx, rcu, "a sleepable program under bpf_rcu_read_lock() allocates, reserves and frees")
 {
-	RUN_WAY("ctx_rcu", TASK, true, true, NULL, run_ctx_prog, 200);
+	RUN_WAY("ctx_rcu", under_rcu(), true, true, NULL, run_ctx_prog, 200);
 }
 
 TEST(ctx, preempt_off, "a sleepable program under bpf_preempt_disable() allocates, reserves and frees")
@@ -533,5 +539,6 @@ TEST(ctx, spin_lock, "a program under bpf_spin_lock allocates, reserves and free
 
 TEST(ctx, nmi, "a program in an NMI allocates, reserves and frees, 300 times")
 {
+	NEED_NMIS();
 	RUN_WAY("ctx_nmi", NMI, true, true, NULL, trigger_nmis, 300);
 }

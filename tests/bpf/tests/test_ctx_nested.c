@@ -257,6 +257,7 @@ TEST(ctx, nmi_many, "one NMI gets 64 pages and a block of 64, and another frees 
 {
 	struct env e;
 
+	NEED_NMIS();
 	ASSERT(nmi_open(&e), "load and attach");
 	nmi_many(&e);
 	env_close(&e);
@@ -287,6 +288,7 @@ TEST(ctx, nmi_too_many, "an NMI that requests more pages than there are gets all
 {
 	struct env e;
 
+	NEED_NMIS();
 	ASSERT(nmi_open(&e), "load and attach");
 	nmi_too_many(&e);
 	env_close(&e);
@@ -329,6 +331,7 @@ TEST(ctx, nmi_on_top, "an NMI gets pages from an arena that it interrupts a call
 	struct env e;
 	pthread_t t;
 
+	NEED_NMIS();
 	ASSERT(nmi_open(&e), "load and attach");
 	pin_cpu(0);
 	ASSERT(thread_on(&t, 1, hammer, &e), "thread");

@@ -140,6 +140,7 @@ TEST(example, stackprof_nmi, "the profiler's table grows in NMIs")
 	pid_t pid;
 
 	REQUIRE("stackprof");
+	NEED_NMIS();
 	pid = program_start(DIR "stackprof", "--nmi", "--duration", "2");
 	ASSERT(wait_for(strstr(program_output(), "sampling"), 30000), "%s", program_output());
 	while (!waitpid(pid, NULL, WNOHANG)) {

@@ -234,7 +234,7 @@ static long idle_cost(const char *name, __u32 pages, int nr)
 	for (i = 0; i < nr; i++)
 		if (!arena_open_in(name, &a[i], pages) ||
 		    !wait_for(arena_stat(&a[i], "pool_nr", NULL) >= pages ||
-			      arena_stat(&a[i], "pool_nr", NULL) >= 256, 5000))
+			      arena_stat(&a[i], "pool_nr", NULL) >= POOL_DEFAULT, 5000))
 			return -1;
 	/* What loading needed for a moment is freed after a grace period. */
 	wait_for((cost = (cg_get(name, "memory.current") - before) / nr / 1024) < 1024 + 256, 3000);
@@ -248,11 +248,11 @@ static long idle_cost(const char *name, __u32 pages, int nr)
 TEST(limits, idle, "an arena costs its cgroup what the documents say, before anything is allocated")
 {
 	long small = idle_cost("idle_small", 16, 4), medium = idle_cost("idle_medium", 1000, 4);
-	long large = idle_cost("idle_large", 1 << 20, 1);
+	long large = idle_cost("idle_large", (4ULL << 30) / PAGE, 1);
 
 	ASSERT_OK();
 	ASSERT(small >= 0 && medium >= 0 && large >= 0, "load");
 	ASSERT(small < 512, "16 pages: %ld KiB", small);
 	ASSERT(medium > 1024 - 128 && medium < 2 * 1024, "1000 pages: %ld KiB", medium);
-	ASSERT(large < 2048 + 512, "1048576 pages: %ld KiB", large);
+	ASSERT(large < 2048 + 512, "4 GiB: %ld KiB", large);
 }

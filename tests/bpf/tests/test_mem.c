@@ -14,12 +14,13 @@
 #include "arena.h"
 #include "mem.skel.h"
 
-#define SRC 64			/* offsets in the arena; a request may cross a page */
-#define DST (2 * PAGE - 40)
+#define SMALL_PAGE 4096		/* of most architectures */
+#define SRC 64			/* offsets in the arena; a request may cross a small page */
+#define DST (2 * SMALL_PAGE - 40)
 #define SMALL 24		/* up to this size, with each alignment of both sides */
 
 struct model {
-	unsigned char arena[4 * PAGE];
+	unsigned char arena[4 * SMALL_PAGE];
 	unsigned char buf[MEM_BUF];
 };
 

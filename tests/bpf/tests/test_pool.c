@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
@@ -254,18 +255,21 @@ TEST(pool, refill_spares_cache, "a program that fails at the limit does not repl
 TEST(pool, parameters, "the parameters of the pool accept the documented range and nothing else")
 {
 	static const char *const names[] = { "pool_pages", "pool_max" };
-	char path[96], old[16];
+	char path[96], old[16], most[16], more[16];
 	size_t i;
+
+	snprintf(most, sizeof(most), "%u", POOL_MOST);
+	snprintf(more, sizeof(more), "%u", POOL_MOST + 1);
 
 	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		snprintf(path, sizeof(path), "/sys/module/arena_nolock/parameters/%s", names[i]);
 		snprintf(old, sizeof(old), "%s", read_file(path) ?: "");
 		ASSERT(*old, "%s is missing", names[i]);
-		ASSERT(!write_file(path, "4097"), "%s took 4097", names[i]);
+		ASSERT(!write_file(path, more), "%s took %s", names[i], more);
 		ASSERT(!write_file(path, "-1"), "%s took -1", names[i]);
 		ASSERT(!write_file(path, "many"), "%s took a word", names[i]);
 		ASSERT(!strcmp(read_file(path), old), "%s has changed", names[i]);
-		ASSERT(write_file(path, "0") && write_file(path, "4096"), "%s took no 0", names[i]);
+		ASSERT(write_file(path, "0") && write_file(path, most), "%s took no 0", names[i]);
 		ASSERT(write_file(path, old), "%s not restored", names[i]);
 	}
 }
@@ -298,7 +302,7 @@ TEST(pool, none, "without a pool, a failed call releases the pages that it got")
 }
 
 /* Without a pool, the kernel decides what a caller that cannot sleep gets. */
-static void with_pool(const char *params, const char *expect, __u32 ready)
+static void with_pool(const char *params, __u32 ready)
 {
 	struct arena a;
 	char *text;
@@ -306,7 +310,7 @@ static void with_pool(const char *params, const char *expect, __u32 ready)
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	ASSERT_EQ(mod_load(params), 0, "load");
 	text = read_file(POOL_PAGES);
-	ASSERT(text && !strcmp(text, expect), "parameter is %s", text ? text : "not there");
+	ASSERT(text && atol(text) == ready, "parameter is %s", text ? text : "not there");
 	ASSERT(arena_open(&a, 8192, 0), "load");
 	if (ready && nr_cpus > 1)
 		ASSERT(arena_alloc(&a, HARDIRQ, NULL, ready) == a.base, "%u pages in an interrupt",
@@ -327,33 +331,36 @@ static void reload(void)
 		mod_load("");
 }
 
-TEST(pool, pages_default, "the pool has 256 pages by default")
+TEST(pool, pages_default, "the pool has 256 pages of 4 KiB by default, or as many bytes")
 {
-	with_pool("", "256\n", 256);
+	with_pool("", POOL_DEFAULT);
 	reload();
 }
 
 TEST(pool, pages_0, "the module works with an empty pool")
 {
-	with_pool("pool_pages=0", "0\n", 0);
+	with_pool("pool_pages=0", 0);
 	reload();
 }
 
-TEST(pool, pages_most, "the pool can have 4096 pages")
+TEST(pool, pages_most, "the pool can have 4096 pages of 4 KiB, or as many bytes")
 {
-	with_pool("pool_pages=4096", "4096\n", 4096);
+	char params[32];
+
+	snprintf(params, sizeof(params), "pool_pages=%u", POOL_MOST);
+	with_pool(params, POOL_MOST);
 	reload();
 }
-
-#define RANGE "must be a number of pages from 0 to 4096"
 
 TEST(pool, pages_bad, "the module refuses an invalid number of pages for the pool")
 {
-	static const char *const bad[] = { "4097", "-1", "many", "4294967296", "" };
+	char param[64], range[64], more[16];
+	const char *const bad[] = { more, "-1", "many", "4294967296", "" };
 	size_t i, said = 0;
-	char param[64];
 	long mark;
 
+	snprintf(more, sizeof(more), "%u", POOL_MOST + 1);
+	snprintf(range, sizeof(range), "must be a number of pages from 0 to %u", POOL_MOST);
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		snprintf(param, sizeof(param), "pool_pages=%s", bad[i]);
@@ -363,18 +370,21 @@ TEST(pool, pages_bad, "the module refuses an invalid number of pages for the poo
 			mod_load("");
 			ASSERT(false, "loaded with %s", param);
 		}
-		said += strstr(klog_since(mark), param) && strstr(klog_since(mark), RANGE);
+		said += strstr(klog_since(mark), param) && strstr(klog_since(mark), range);
 	}
 	ASSERT_EQ(mod_load("pool_pages=16"), 0, "load");
 	ASSERT_EQ(said, i, "times that the log named the value and the range");
 	mark = klog_mark();
-	ASSERT(!write_file(POOL_PAGES, "4097"), "4097 written");
-	ASSERT(strstr(klog_since(mark), "pool_pages=4097: " RANGE), "the log has: %s",
-	       klog_since(mark));
+	ASSERT(!write_file(POOL_PAGES, more), "%s written", more);
+	snprintf(param, sizeof(param), "pool_pages=%s", more);
+	ASSERT(strstr(klog_since(mark), param) && strstr(klog_since(mark), range),
+	       "the log has: %s", klog_since(mark));
 	ASSERT(!write_file(POOL_PAGES, "-1"), "-1 written");
 	ASSERT(!strcmp(read_file(POOL_PAGES), "16\n"), "parameter is %s", read_file(POOL_PAGES));
-	ASSERT(write_file(POOL_PAGES, "256"), "256 not written");
-	ASSERT(!strcmp(read_file(POOL_PAGES), "256\n"), "parameter is %s", read_file(POOL_PAGES));
+	snprintf(param, sizeof(param), "%u", POOL_DEFAULT);
+	ASSERT(write_file(POOL_PAGES, param), "%s not written", param);
+	ASSERT(atol(read_file(POOL_PAGES)) == POOL_DEFAULT, "parameter is %s",
+	       read_file(POOL_PAGES));
 }
 
 TEST(pool, contradiction, "the log says so if pool_max is less than pool_pages")
@@ -390,8 +400,8 @@ TEST(pool, contradiction, "the log says so if pool_max is less than pool_pages")
 	       "the log has: %s", klog_since(mark));
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	mark = klog_mark();
-	ASSERT_EQ(mod_load("pool_max=64"), 0, "load");
-	ASSERT(strstr(klog_since(mark), "pool_max=64 is less than pool_pages=256"),
+	ASSERT_EQ(mod_load("pool_max=63"), 0, "load");
+	ASSERT(strstr(klog_since(mark), "pool_max=63 is less than pool_pages="),
 	       "the log has: %s", klog_since(mark));
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	reload();

@@ -28,7 +28,7 @@ static void run_once(struct portable_bpf *skel, struct bpf_program *sleepable, i
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	struct portable_result *res = &skel->bss->res;
 	__u32 runs = res->runs[where];
-	char *base = (char *)skel->bss->reserve_at - (PORTABLE_PAGES - 1) * 4096;
+	char *base = (char *)skel->bss->reserve_at - (PORTABLE_PAGES - 1) * sysconf(_SC_PAGESIZE);
 
 	if (sleepable)
 		ASSERT(!bpf_prog_test_run_opts(bpf_program__fd(sleepable), &opts), "run");
@@ -39,7 +39,7 @@ static void run_once(struct portable_bpf *skel, struct bpf_program *sleepable, i
 	ASSERT_EQ(res->dirty, 0, "pages that were not zero");
 	ASSERT_EQ(res->reserved, 0, "reserve");
 	ASSERT_EQ(res->reserved_again, -EBUSY, "reserve again");
-	ASSERT((char *)res->page >= base && (char *)res->page < base + PORTABLE_PAGES * 4096,
+	ASSERT((char *)res->page >= base && (char *)res->page < base + PORTABLE_PAGES * sysconf(_SC_PAGESIZE),
 	       "page %#llx outside of the arena at %p", (unsigned long long)res->page, base);
 	ASSERT(*(__u64 *)res->page == PORTABLE_MARK + where, "user space reads %#llx",
 	       (unsigned long long)*(__u64 *)res->page);
@@ -55,7 +55,7 @@ static void works(bool module)
 
 	ASSERT(skel, "load");
 	skel->bss->reserve_at = (__u64)bpf_map__initial_value(skel->maps.arena, &size) +
-				(PORTABLE_PAGES - 1) * 4096;
+				(PORTABLE_PAGES - 1) * sysconf(_SC_PAGESIZE);
 	skel->bss->tgid = getpid();
 	for (i = 0; i < 5; i++) {
 		run_once(skel, skel->progs.portable_sleepable, 0);
