@@ -64,6 +64,9 @@ for symbol in register_btf_kfunc_id_set apply_to_page_range vm_insert_page; do
 done
 
 fresh
+sed -i '/^CONFIG_X86_64=/d; /^CONFIG_ARM64=/d' "$dir/kdir/include/config/auto.conf"
+refused architecture "is built for an architecture that the module does not support"
+fresh
 rm "$dir/kdir/Module.symvers"
 refused symvers "is not a prepared kernel header directory"
 fresh

@@ -236,6 +236,9 @@ check dkms.refuses_old_kernel is_refused 6.1.0-fake-amd64
 check dkms.passes_over_old_kernel is_passed_over 6.1.0-fake-amd64
 fake_headers 6.12.0-fake-amd64 '/^CONFIG_KALLSYMS_ALL=/d'
 check dkms.refuses_config is_refused 6.12.0-fake-amd64
+fake_headers 6.12.0-fake-arm64 '/^CONFIG_PREEMPT_COUNT=/d'
+check dkms.refuses_no_preempt_count is_refused 6.12.0-fake-arm64
+check dkms.passes_over_no_preempt_count is_passed_over 6.12.0-fake-arm64
 rm -rf /usr/src/fake-* /lib/modules/*-fake-*
 check dkms.remove dkms remove "$mod" --all
 check dkms.removed is_gone
