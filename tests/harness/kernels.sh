@@ -77,21 +77,21 @@ install_headers() {
 }
 
 fetch_image() {
-	local log=$logs/image-$1.log pkg=linux-image-$1
+	local log=$logs/image-$1.log pkg=linux-image-$1 deb=/cache/deb-$root_name
 	# From 7.x on the image is in a package of its own.
 	[ -z "$(in_root apt-cache search --names-only "^linux-binary-${1//+/\\+}\$")" ] ||
 		pkg=linux-binary-$1
 	! is_arm64 "$1" || pkg+=:arm64
-	in_root sh -ec "rm -rf /cache/deb; mkdir /cache/deb; cd /cache/deb
+	in_root sh -ec "rm -rf $deb; mkdir $deb; cd $deb
 		if [ -f '/boot/vmlinuz-$1' ]; then
 			cp '/boot/vmlinuz-$1' .
 		else
 			apt-get download -qq '$pkg'
 			dpkg-deb -x *.deb .
 		fi
-		find . -name 'vmlinuz*' -type f -exec cp {} /cache/vmlinuz.new \\;
-		mv /cache/vmlinuz.new '/cache/vmlinuz-$1'
-		rm -rf /cache/deb" >"$log" 2>&1 </dev/null
+		find . -name 'vmlinuz*' -type f -exec cp {} '/cache/vmlinuz-$1.new' \\;
+		mv '/cache/vmlinuz-$1.new' '/cache/vmlinuz-$1'
+		rm -rf $deb" >"$log" 2>&1 </dev/null
 }
 
 # The newest release of SPEC with its headers in the root. Sets rel.

@@ -31,6 +31,12 @@ prepare() {
 	find_accel
 }
 
+# The tests that make test-all runs on arm64: paths of the module that depend on the
+# architecture, and one storm.
+arm64_tests=('adopt.stock_pages*' 'ctx.fentry*' 'ctx.hardirq' 'ctx.on_top_of_*' 'ctx.rcu*' 'ctx.softirq'
+	'fault.*' 'free.churn_mixed' 'free.complete_on_return' 'free.fault_race_*' 'lost.*'
+	'pool.pages_*' 'portable.*' 'scratch.*' 'slab.*' 'storm.all')
+
 # What make test does, on SPEC...; the host's tests run beside the guests.
 test_core() {
 	test_judgements
@@ -76,9 +82,31 @@ test_programs() {
 	run_kernels "$@"
 }
 
-# What make test-all does beyond that: all tests on SPEC... too, the rest on all kernels.
+# Kernels of arm64, and everything for them, while the guests of others run: SPEC...
+prepare_arm64() {
+	get_kernels "$@"
+	build_for "${rels[@]}"
+	check_modules "${rels[@]}"
+}
+
+# The selection for arm64, on kernels that a job has prepared: SPEC...
+test_arm64() {
+	local globs=("${arm64_tests[@]}") rels
+	get_kernels "$@"
+	build_for "${rels[@]}"
+	run_kernels "${rels[@]}"
+}
+
+# What make test-all does beyond that: all tests on SPEC... too, on arm64 a selection, the rest on
+# all kernels.
 test_rest() {
-	local core=("${rels[@]}") plain numa='' globs=()
+	local core=("${rels[@]}") plain spec arm64=() numa='' globs=()
+	for spec in "$@"; do
+		[[ $spec != *:arm64* ]] || arm64+=("$spec")
+		shift
+		[[ $spec = *:arm64* ]] || set -- "$@" "$spec"
+	done
+	[ ${#arm64[@]} -eq 0 ] || start_job arm64 prepare_arm64 "${arm64[@]}"
 	start_job config config_tests "${core[0]}"
 	phase build-all
 	drop_absent "$@"
@@ -92,6 +120,10 @@ test_rest() {
 	run_kernels "${rels[@]}"
 	phase host-all
 	finish_jobs
+	if [ ${#arm64[@]} -gt 0 ]; then
+		phase arm64
+		test_arm64 "${arm64[@]}"
+	fi
 	mapfile -t plain < <(plain_kernels "${core[@]}" "${rels[@]}")
 	if [ ${#plain[@]} -gt 0 ]; then
 		phase numa
@@ -134,7 +166,7 @@ whole_test() {
 	if [ "$mode" = test ]; then
 		core_specs=("${specs[@]}")
 	else
-		phases+=(build-all tests-all host-all numa programs bench packages)
+		phases+=(build-all tests-all host-all arm64 numa programs bench packages)
 	fi
 	begin_results
 	plan_phases "${phases[@]}"
