@@ -235,6 +235,23 @@ static bool anl_tree_node_within(const struct anl_tree *tree, u32 i, u32 level, 
 	return i << level >= tree->nr_leaves + lo && (i + 1) << level <= tree->nr_leaves + hi;
 }
 
+/* Take the pages of word @w that are free. Returns them. */
+static unsigned long anl_tree_take_word(struct anl_tree *tree, u32 w)
+{
+	u32 leaf = w / LEAF_WORDS;
+	unsigned long pages;
+
+	/* The tree stays behind the bitmap for one leaf only. */
+	if (leaf != tree->stale)
+		anl_tree_sync(tree);
+	pages = tree->map[w];
+	WRITE_ONCE(tree->map[w], 0);
+	WRITE_ONCE(tree->nr_free, tree->nr_free - hweight_long(pages));
+	tree->stale = leaf;
+
+	return pages;
+}
+
 /* Take the pages [@pgoff, @end). All of them are free. */
 static void anl_tree_take(struct anl_tree *tree, u32 pgoff, u32 end)
 {
@@ -481,6 +498,25 @@ long anl_tree_alloc(struct anl_tree *tree, u32 cnt)
 	anl_tree_unlock(tree, flags);
 
 	return ret;
+}
+
+/**
+ * anl_tree_alloc_word_locked() - take the lowest free page, and others beside it
+ * @tree: the range
+ * @pages: gets the pages that were taken, as bits of the word of the lowest one: all that
+ *	were free there, word i being pages 64 i to 64 i + 63
+ *
+ * Context: any. The caller holds the lock.
+ * Return: the lowest of the pages; or -ENOSPC, and no page is taken, if none is free.
+ */
+long anl_tree_alloc_word_locked(struct anl_tree *tree, unsigned long *pages)
+{
+	long pgoff = anl_tree_find_one(tree);
+
+	if (pgoff >= 0)
+		*pages = anl_tree_take_word(tree, pgoff / BITS_PER_LONG);
+
+	return pgoff;
 }
 
 static bool anl_tree_valid(const struct anl_tree *tree, u32 pgoff, u32 cnt)

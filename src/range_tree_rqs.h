@@ -41,6 +41,7 @@ struct anl_tree {
 size_t anl_tree_mem_size(u32 nr_pages);
 void anl_tree_init(struct anl_tree *tree, void *mem, u32 nr_pages);
 long anl_tree_alloc(struct anl_tree *tree, u32 cnt);
+long anl_tree_alloc_word_locked(struct anl_tree *tree, unsigned long *pages);
 int anl_tree_lock(struct anl_tree *tree, unsigned long *flags);
 void anl_tree_unlock(struct anl_tree *tree, unsigned long flags);
 int anl_tree_claim(struct anl_tree *tree, u32 pgoff, u32 cnt);

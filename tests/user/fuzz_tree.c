@@ -109,7 +109,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		default:
 			/* Often one page, as most programs request. */
-			if (op & 4)
+			if (op & 8)
+				require(pair_alloc_word(&p, &lret));
+			else if (op & 4)
 				require(pair_release(&p, number(&in, n) % n, 1, &ret));
 			else
 				require(pair_alloc(&p, 1 + (op >> 3), &lret));

@@ -114,6 +114,34 @@ const char *pair_alloc(struct pair *p, u32 cnt, long *ret)
 	return compare_some(p, "alloc", want, cnt);
 }
 
+const char *pair_alloc_word(struct pair *p, long *ret)
+{
+	long want = lowest(p, 1);
+	unsigned long pages = 0;
+	u32 first, i;
+
+	*ret = anl_tree_alloc_word_locked(&p->rt, &pages);
+	if (*ret != want)
+		return WRONG("%u pages: alloc_word gave %ld instead of %ld", p->nr_pages, *ret,
+			     want);
+	if (want < 0)
+		return compare_some(p, "alloc_word", 0, 0);
+	first = want / BITS_PER_LONG * BITS_PER_LONG;
+	for (i = first; i < first + BITS_PER_LONG; i++) {
+		bool is_free = i < p->nr_pages && p->free[i];
+
+		if ((pages >> (i - first) & 1) != is_free)
+			return WRONG("%u pages: alloc_word says that page %u was %s", p->nr_pages,
+				     i, is_free ? "taken" : "free");
+		if (!is_free)
+			continue;
+		p->free[i] = 0;
+		p->nr_free--;
+	}
+
+	return compare_some(p, "alloc_word", want, 1);
+}
+
 const char *pair_claim(struct pair *p, u32 pgoff, u32 cnt, int *ret)
 {
 	int want = 0;

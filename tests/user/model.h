@@ -18,6 +18,7 @@ void pair_exit(struct pair *p);
 
 /* Do it to both. NULL, or what is wrong with the answer; valid until the next call. */
 const char *pair_alloc(struct pair *p, u32 cnt, long *ret);
+const char *pair_alloc_word(struct pair *p, long *ret);
 const char *pair_claim(struct pair *p, u32 pgoff, u32 cnt, int *ret);
 const char *pair_release(struct pair *p, u32 pgoff, u32 cnt, int *ret);
 

@@ -59,6 +59,15 @@ static long alloc(struct pair *p, u32 cnt)
 	return ret;
 }
 
+static long alloc_word(struct pair *p)
+{
+	long ret;
+
+	OK(pair_alloc_word(p, &ret));
+
+	return ret;
+}
+
 static int claim(struct pair *p, u32 pgoff, u32 cnt)
 {
 	int ret;
@@ -247,6 +256,34 @@ static void fill_and_drain(void **state)
 	}
 }
 
+/* The pages of a word at a time, with holes of every kind. */
+static void words(void **state)
+{
+	struct pair p;
+	u32 n, i, nr;
+
+	FOR_EACH_SIZE(n) {
+		if (n > 4097)
+			break;
+		pair_init(&p, n);
+		assert_int_equal(alloc_word(&p), -ENOSPC);
+		assert_int_equal(release(&p, 0, n), 0);
+		for (i = 0; i < n; i += BITS_PER_LONG)
+			assert_int_equal(alloc_word(&p), i);
+		assert_int_equal(alloc_word(&p), -ENOSPC);
+		OK(pair_compare(&p));
+		for (i = 0; i < n; i += 1 + below(3))
+			assert_int_equal(release(&p, i, 1), 0);
+		/* Words from a leaf that the tree lags behind, and from others. */
+		for (nr = 0; alloc_word(&p) >= 0; nr++)
+			if (nr % 3 == 0 && nr < n)
+				release(&p, below(n), 1);
+		assert_int_equal(p.nr_free, 0);
+		OK(pair_compare(&p));
+		pair_exit(&p);
+	}
+}
+
 /* The same for the largest range, with no model but arithmetic. */
 static void fill_largest(void **state)
 {
@@ -402,7 +439,9 @@ static void random_ops(u32 n, u32 nr_ops, u32 compare_every)
 			else
 				alloc(&p, rnd() >> below(64));
 		} else if (below(100) < grow) {
-			if (below(3))
+			if (!below(4))
+				alloc_word(&p);
+			else if (below(3))
 				alloc(&p, cnt);
 			else
 				claim(&p, pgoff, min(cnt, n - pgoff));
@@ -451,6 +490,7 @@ int main(void)
 		cmocka_unit_test(busy),
 		cmocka_unit_test(lock_errors),
 		cmocka_unit_test(fill_and_drain),
+		cmocka_unit_test(words),
 		cmocka_unit_test(fill_largest),
 		cmocka_unit_test(holes),
 		cmocka_unit_test(across),
