@@ -108,7 +108,7 @@ static u64 anl_mem_usage(const struct bpf_map *map)
 {
 	const struct anl_arena *arena = container_of(map->ops, struct anl_arena, ops);
 
-	return (u64)atomic_long_read(&arena->pgtable.nr_populated) << PAGE_SHIFT;
+	return (u64)anl_nr_populated(arena) << PAGE_SHIFT;
 }
 
 /*
@@ -221,7 +221,7 @@ static void anl_import_free(struct anl_arena *arena, u32 from, u32 to)
 		if (pgoff > start)
 			anl_slots_release(arena, start, pgoff - start);
 		anl_slots_set_live(&arena->slots, pgoff, 1);
-		atomic_long_inc(&arena->pgtable.nr_populated);
+		anl_populated(arena, 1);
 		start = pgoff + 1;
 	}
 	anl_slots_release(arena, start, to - start);
@@ -238,7 +238,7 @@ static void anl_import_taken(struct anl_arena *arena, u32 from, u32 to)
 		if (!(pgoff % 4096))
 			cond_resched();
 		if (anl_pte_page(arena, pgoff))
-			atomic_long_inc(&arena->pgtable.nr_populated);
+			anl_populated(arena, 1);
 		else if (pgoff >= arena->nr_limit)
 			continue;
 		anl_slots_set_live(&arena->slots, pgoff, 1);
@@ -322,7 +322,7 @@ static void anl_adopt_work(struct work_struct *work)
 	/* Pairs with smp_load_acquire() in anl_arena_of() and in anl_fault_try(). */
 	smp_store_release(&arena->ready, true);
 	anl_stat_show(arena);
-	populated = atomic_long_read(&arena->pgtable.nr_populated);
+	populated = anl_nr_populated(arena);
 	trace_arena_nolock_adopt(map, populated, 0);
 	if (__ratelimit(&anl_adopted_log))
 		pr_info("map %u '%s': adopted, %ld of %u pages populated\n", map->id, map->name,

@@ -22,8 +22,16 @@
 #include "arena.h"
 #include "compat.h"
 
-/* How often a claim is retried because spares are in the way. */
+/* How often a claim is retried because spares or magazines are in the way. */
 #define ANL_CLAIM_TRIES 8
+
+static long anl_claim_anywhere(struct anl_arena *arena, u32 cnt, bool may_sleep)
+{
+	if (cnt == 1 && !may_sleep)
+		return anl_slots_alloc_one(arena, &arena->slots);
+
+	return anl_slots_alloc(arena, cnt);
+}
 
 /**
  * anl_claim() - claim slots
@@ -44,7 +52,7 @@ long anl_claim(struct anl_arena *arena, long pgoff, u32 cnt, bool may_sleep)
 
 	for (;;) {
 		if (pgoff == ANL_ANYWHERE)
-			ret = anl_slots_alloc(&arena->slots, cnt);
+			ret = anl_claim_anywhere(arena, cnt, may_sleep);
 		else
 			ret = anl_slots_claim(&arena->slots, pgoff, cnt) ?: pgoff;
 		if (ret >= 0) {
@@ -67,10 +75,10 @@ long anl_claim(struct anl_arena *arena, long pgoff, u32 cnt, bool may_sleep)
 			}
 			return ret;
 		}
-		/* Other callers may claim spares again meanwhile, so tries are limited. */
+		/* Other callers may claim them again meanwhile, so tries are limited. */
 		if (tries-- && (pgoff == ANL_ANYWHERE ?
-				anl_spares_release(arena, 0, arena->nr_limit) :
-				anl_spares_release(arena, pgoff, cnt)))
+				anl_slots_take_back(arena, 0, arena->nr_limit) :
+				anl_slots_take_back(arena, pgoff, cnt)))
 			continue;
 		if (!may_sleep || drained)
 			return ret;
@@ -92,7 +100,7 @@ static long anl_alloc_one(struct anl_arena *arena, int nid)
 
 	if (!page)
 		return -ENOMEM;
-	pgoff = anl_slots_alloc(&arena->slots, 1);
+	pgoff = anl_slots_alloc_one(arena, &arena->slots);
 	if (pgoff >= 0 && anl_spares_below(&arena->slots, pgoff)) {
 		/* The slow path releases the spare. */
 		anl_slots_unclaim(arena, pgoff, 1);

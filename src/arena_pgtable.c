@@ -26,6 +26,13 @@
 #include "arena.h"
 #include "compat.h"
 
+/*
+ * What all CPUs have counted for themselves is at most so much, or a sixteenth of the
+ * arena's size.
+ */
+#define ANL_POPULATED_BATCH 64U
+#define ANL_POPULATED_SHARE 16U
+
 static pte_t *anl_pte(const struct anl_arena *arena, u32 pgoff)
 {
 	unsigned long addr = anl_kaddr(arena, pgoff);
@@ -93,8 +100,11 @@ int anl_pgtable_init(struct anl_arena *arena)
 
 	arena->pgtable.tables = anl_zalloc(arena, (last - first + 1) *
 					   sizeof(*arena->pgtable.tables));
-	if (!arena->pgtable.tables)
+	arena->pgtable.populated = anl_zalloc_percpu(arena, sizeof(*arena->pgtable.populated));
+	if (!arena->pgtable.tables || !arena->pgtable.populated)
 		return -ENOMEM;
+	arena->pgtable.batch = clamp(arena->nr_limit / (ANL_POPULATED_SHARE * nr_cpu_ids), 1U,
+				     ANL_POPULATED_BATCH);
 
 	return anl_pgtable_prefill(arena);
 }
@@ -103,6 +113,44 @@ int anl_pgtable_init(struct anl_arena *arena)
 void anl_pgtable_exit(struct anl_arena *arena)
 {
 	kvfree(arena->pgtable.tables);
+	free_percpu(arena->pgtable.populated);
+}
+
+/**
+ * anl_populated() - count pages that were mapped, or unmapped
+ * @arena: the arena
+ * @nr: how many were mapped, or minus how many were unmapped
+ *
+ * A CPU counts by itself, and passes on what it has when that is much.
+ *
+ * Context: any.
+ */
+void anl_populated(struct anl_arena *arena, long nr)
+{
+	struct anl_pgtable *pgtable = &arena->pgtable;
+
+	nr = this_cpu_add_return(*pgtable->populated, nr);
+	if (abs(nr) < (long)pgtable->batch)
+		return;
+	this_cpu_sub(*pgtable->populated, nr);
+	atomic_long_add(nr, &pgtable->nr_populated);
+}
+
+/**
+ * anl_nr_populated() - number of pages that the arena has
+ * @arena: the arena
+ *
+ * Context: any. A sum over the time that it takes.
+ */
+long anl_nr_populated(const struct anl_arena *arena)
+{
+	long sum = anl_nr_populated_rough(&arena->pgtable);
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(arena->pgtable.populated, cpu));
+
+	return max(sum, 0L);
 }
 
 /**
@@ -175,7 +223,7 @@ int anl_keep_stray(struct anl_arena *arena, u32 pgoff)
 		return -ENOENT;
 	pr_err_ratelimited("map %u: page %u is free, but something else is mapped there; it is kept as allocated. This is a bug of the module or of the kernel: please report it\n",
 			   arena->id, pgoff);
-	atomic_long_inc(&arena->pgtable.nr_populated);
+	anl_populated(arena, 1);
 	anl_slots_set_live(&arena->slots, pgoff, 1);
 
 	return 0;
@@ -224,7 +272,7 @@ int anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page)
 	if (!anl_pte_try_set(anl_pte(arena, pgoff), mk_pte(page, PAGE_KERNEL)))
 		return -EEXIST;
 	flush_cache_vmap(addr, addr + PAGE_SIZE);
-	atomic_long_inc(&arena->pgtable.nr_populated);
+	anl_populated(arena, 1);
 
 	return 0;
 }
@@ -252,7 +300,7 @@ u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head 
 		list_del(&page->lru);
 	}
 	flush_cache_vmap(anl_kaddr(arena, pgoff), anl_kaddr(arena, pgoff + i));
-	atomic_long_add(i, &arena->pgtable.nr_populated);
+	anl_populated(arena, i);
 
 	return i;
 }
@@ -298,7 +346,7 @@ u32 anl_map_block(struct anl_arena *arena, u32 pgoff, struct page *page, u32 cnt
 	}
 out:
 	flush_cache_vmap(anl_kaddr(arena, pgoff), anl_kaddr(arena, pgoff + i));
-	atomic_long_add(i, &arena->pgtable.nr_populated);
+	anl_populated(arena, i);
 
 	return i;
 }
@@ -365,7 +413,7 @@ void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 
 	}
 	if (start < end)
 		anl_flush_tlb_kernel_range(start, end);
-	atomic_long_sub(unmapped->nr_pages, &arena->pgtable.nr_populated);
+	anl_populated(arena, -(long)unmapped->nr_pages);
 }
 
 /**

@@ -3,8 +3,10 @@
 #define ANL_ARENA_PGTABLE_H
 
 #include <linux/atomic.h>
+#include <linux/cache.h>
 #include <linux/list.h>
 #include <linux/mm_types.h>
+#include <linux/percpu.h>
 #include <linux/types.h>
 
 struct anl_arena;
@@ -14,12 +16,16 @@ struct anl_span;
  * struct anl_pgtable - the kernel's page tables of an arena
  * @tables: the PTE tables; constant after adoption
  * @scratch: page that the kernel maps after a fault of its own, or NULL
- * @nr_populated: slots that hold a page
+ * @populated: slots that hold a page, as far as @nr_populated does not count them, by CPU
+ * @batch: the largest absolute value in @populated
+ * @nr_populated: slots that hold a page, but for those in @populated
  */
 struct anl_pgtable {
 	pte_t **tables;
 	struct page *scratch;
-	atomic_long_t nr_populated;
+	long __percpu *populated;
+	u32 batch;
+	atomic_long_t nr_populated ____cacheline_aligned_in_smp;
 };
 
 /* Can user space reach the page of a slot that is not live? */
@@ -35,8 +41,16 @@ struct anl_unmapped {
 	u32 nr_pages;
 };
 
+/* Pages that the arena has, at most @batch per CPU too many or too few. Any context. */
+static inline long anl_nr_populated_rough(const struct anl_pgtable *pgtable)
+{
+	return atomic_long_read(&pgtable->nr_populated);
+}
+
 int anl_pgtable_init(struct anl_arena *arena);
 void anl_pgtable_exit(struct anl_arena *arena);
+long anl_nr_populated(const struct anl_arena *arena);
+void anl_populated(struct anl_arena *arena, long nr);
 struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff);
 u32 anl_next_pte(const struct anl_arena *arena, u32 pgoff, u32 end);
 int anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page);

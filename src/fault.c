@@ -215,7 +215,7 @@ static vm_fault_t anl_fault_try(struct anl_arena *arena, struct vm_fault *vmf,
 
 	/* Check first: an allocation would be wasted if the slot is busy. */
 	*outcome = ANL_FAULT_AGAIN;
-	if (!anl_slots_is_free(&arena->slots, pgoff) && !anl_spares_release(arena, pgoff, 1))
+	if (!anl_slots_is_free(&arena->slots, pgoff) && !anl_slots_take_back(arena, pgoff, 1))
 		return 0;
 	page = anl_alloc_fault_page(arena);
 	if (!page) {

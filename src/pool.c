@@ -101,7 +101,7 @@ MODULE_PARM_DESC(pool_max,
  */
 u32 anl_pool_wanted(const struct anl_arena *arena)
 {
-	long room = (long)arena->nr_limit - atomic_long_read(&arena->pgtable.nr_populated);
+	long room = (long)arena->nr_limit - anl_nr_populated_rough(&arena->pgtable);
 
 	return clamp(room, 0L, (long)READ_ONCE(arena->pool.target));
 }

@@ -14,14 +14,30 @@
  * in the tree finds it in @spares, too. Spares never make an allocation fail or move it to a
  * higher address: a caller that meets one releases it and retries.
  *
+ * A caller that cannot sleep and wants one page claims all free slots in a word of 64, under
+ * one acquisition of the tree's lock, and leaves the others to the next such callers on its
+ * CPU: the CPU's magazine. They stay in the bitmap @cached, and the magazine only says where.
+ * So whoever wants such a slot, a fixed address for example, takes its bit as the CPU does,
+ * and a CPU that goes offline leaves nothing behind. Filling a magazine is done with the
+ * tree's lock held, so that no slot is between tree and bitmap for longer. Other callers on
+ * the CPU, which get the lowest addresses, empty its magazine first.
+ *
  * Owns: struct anl_slots.
  * Context: any, unless a function says otherwise.
  */
+#include <linux/cpumask.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "arena.h"
 #include "trace.h"
+
+/*
+ * Magazines are filled while so many times the slots that fit into those of all CPUs are
+ * free. In a small arena all callers get the lowest slot, and the last ones are in no
+ * magazine for long.
+ */
+#define ANL_CACHED_SHARE 8
 
 /* Slots that are released under one acquisition of the tree's lock. */
 #define ANL_RELEASE_SLOTS 2048u
@@ -257,6 +273,151 @@ void anl_spares_fill(struct anl_arena *arena)
 			anl_spare_fill(slots, i);
 }
 
+/* Release the slots @bits of word @w, which nothing else uses. The tree is locked. */
+static void anl_release_word_locked(struct anl_slots *slots, u32 w, unsigned long bits)
+{
+	while (bits) {
+		u32 first = __ffs(bits);
+		unsigned long above = bits + BIT(first);
+		u32 end = above ? __ffs(above) : BITS_PER_LONG;
+
+		anl_tree_release_locked(&slots->tree, w * BITS_PER_LONG + first, end - first);
+		bits &= above;
+	}
+}
+
+/* cached -> free: the slots @mask of word @w. Any context. Returns how many. */
+static u32 anl_cached_release_word(struct anl_arena *arena, u32 w, unsigned long mask)
+{
+	struct anl_slots *slots = &arena->slots;
+	unsigned long bits, flags;
+
+	if (!(READ_ONCE(slots->cached[w]) & mask))
+		return 0;
+	if (anl_tree_lock(&slots->tree, &flags))
+		return 0;
+	bits = atomic_long_fetch_andnot(mask, (atomic_long_t *)&slots->cached[w]) & mask;
+	anl_release_word_locked(slots, w, bits);
+	anl_tree_unlock(&slots->tree, flags);
+
+	return hweight_long(bits);
+}
+
+/* cached -> free: those of the slots that are in magazines. Any context. Returns how many. */
+static u32 anl_cached_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	u32 first = BIT_WORD(pgoff), last = BIT_WORD(pgoff + cnt - 1), w, nr = 0;
+	int cpu;
+
+	if (last - first < nr_cpu_ids) {
+		for (w = first; w <= last; w++)
+			nr += anl_cached_release_word(arena, w, anl_word_mask(w, pgoff, cnt));
+		return nr;
+	}
+	for_each_possible_cpu(cpu) {
+		w = READ_ONCE(per_cpu_ptr(arena->slots.magazine, cpu)->word);
+		if (w >= first && w <= last)
+			nr += anl_cached_release_word(arena, w, anl_word_mask(w, pgoff, cnt));
+	}
+
+	return nr;
+}
+
+/**
+ * anl_slots_take_back() - release slots that are kept for later allocations
+ * @arena: the arena
+ * @pgoff: first slot that the caller wants
+ * @cnt: number of slots, not 0
+ *
+ * spare or cached -> free.
+ *
+ * Context: any. Takes the tree's lock, and releases nothing if it is unavailable.
+ * Return: number of slots released. If there were any, the caller can retry.
+ */
+u32 anl_slots_take_back(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	return anl_spares_release(arena, pgoff, cnt) + anl_cached_release(arena, pgoff, cnt);
+}
+
+/**
+ * anl_cached_fill() - fill the magazine of this CPU, and take a slot from it
+ * @arena: the arena
+ *
+ * free -> claimed, and others in its word free -> cached.
+ *
+ * Context: any.
+ * Return: the lowest free slot, which the caller owns; -ENOSPC; or -EDEADLK or -ETIMEDOUT if
+ * the tree's lock is unavailable.
+ */
+long anl_cached_fill(struct anl_arena *arena)
+{
+	struct anl_slots *slots = &arena->slots;
+	unsigned long flags, bits;
+	long pgoff;
+	u32 w, old;
+	int err;
+
+	if (anl_slots_nr_free(slots) / (ANL_CACHED_SHARE * BITS_PER_LONG) < num_online_cpus())
+		return anl_tree_alloc(&slots->tree, 1);
+
+	err = anl_tree_lock(&slots->tree, &flags);
+	if (err)
+		return err;
+	pgoff = anl_tree_alloc_word_locked(&slots->tree, &bits);
+	if (pgoff >= 0) {
+		w = BIT_WORD(pgoff);
+		bits &= ~BIT_MASK(pgoff);
+		atomic_long_or(bits, (atomic_long_t *)&slots->cached[w]);
+		old = this_cpu_xchg(slots->magazine->word, w);
+		/* An NMI on this CPU cannot have filled it: we hold the lock. */
+		if (old != w) {
+			bits = xchg(&slots->cached[old], 0);
+			anl_release_word_locked(slots, old, bits);
+		}
+	}
+	anl_tree_unlock(&slots->tree, flags);
+
+	return pgoff;
+}
+
+/**
+ * anl_slots_nr_cached() - number of slots in magazines
+ * @arena: the arena
+ *
+ * Context: process context, may sleep. A sum over the time that it takes.
+ */
+u32 anl_slots_nr_cached(const struct anl_arena *arena)
+{
+	u32 nr = BITS_TO_LONGS(arena->nr_slots), w, sum = 0;
+
+	for (w = 0; w < nr; w++) {
+		sum += hweight_long(READ_ONCE(arena->slots.cached[w]));
+		if (!(w % 4096))
+			cond_resched();
+	}
+
+	return sum;
+}
+
+/**
+ * anl_slots_alloc() - claim the lowest slots in a row
+ * @arena: the arena
+ * @cnt: number of slots
+ *
+ * free -> claimed. What other CPUs have in their magazines is not seen.
+ *
+ * Context: any.
+ * Return: the first slot, or an error of anl_tree_alloc().
+ */
+long anl_slots_alloc(struct anl_arena *arena, u32 cnt)
+{
+	struct anl_slots *slots = &arena->slots;
+
+	anl_cached_release_word(arena, raw_cpu_read(slots->magazine->word), ~0UL);
+
+	return anl_tree_alloc(&slots->tree, cnt);
+}
+
 /**
  * anl_slots_init() - all slots taken, no slot live
  * @arena: the arena; its sizes are known
@@ -268,14 +429,20 @@ int anl_slots_init(struct anl_arena *arena)
 {
 	struct anl_slots *slots = &arena->slots;
 	size_t words = BITS_TO_LONGS(arena->nr_slots);
+	int cpu;
 
 	memset32(slots->spares, ANL_NO_SPARE, ANL_NR_SPARES);
 	slots->live = anl_zalloc(arena, words * sizeof(*slots->live));
 	slots->dying = anl_zalloc(arena, words * sizeof(*slots->dying));
 	slots->dying_sum = anl_zalloc(arena, BITS_TO_LONGS(words) * sizeof(*slots->dying_sum));
+	slots->cached = anl_zalloc(arena, (words + 1) * sizeof(*slots->cached));
+	slots->magazine = anl_zalloc_percpu(arena, sizeof(*slots->magazine));
 	slots->tree_mem = anl_zalloc(arena, anl_tree_mem_size(arena->nr_limit));
-	if (!slots->live || !slots->dying || !slots->dying_sum || !slots->tree_mem)
+	if (!slots->live || !slots->dying || !slots->dying_sum || !slots->cached ||
+	    !slots->magazine || !slots->tree_mem)
 		return -ENOMEM;
+	for_each_possible_cpu(cpu)
+		per_cpu_ptr(slots->magazine, cpu)->word = words;
 	anl_tree_init(&slots->tree, slots->tree_mem, arena->nr_limit);
 
 	return 0;
@@ -287,5 +454,7 @@ void anl_slots_exit(struct anl_arena *arena)
 	kvfree(arena->slots.live);
 	kvfree(arena->slots.dying);
 	kvfree(arena->slots.dying_sum);
+	kvfree(arena->slots.cached);
+	free_percpu(arena->slots.magazine);
 	kvfree(arena->slots.tree_mem);
 }

@@ -9,6 +9,7 @@
  *	free      free   0     0      none, or the kernel's scratch page
  *	claimed   taken  0     0      being set by the context that claimed the slot
  *	spare     taken  0     0      none; the slot waits in @spares
+ *	cached    taken  0     0      none; the slot has a bit in @cached
  *	mapped    taken  1     0      the page
  *	reserved  taken  1     0      none
  *	dying     taken  0     1      still the page; none if the slot was reserved
@@ -20,6 +21,9 @@
  *	claimed   spare     anl_spares_fill()
  *	spare     claimed   anl_spares_pop()
  *	spare     free      anl_spares_release()
+ *	free      cached    anl_cached_fill()
+ *	cached    claimed   anl_cached_pop()
+ *	cached    free      anl_cached_release_word(), anl_cached_fill()
  *	claimed   mapped    anl_slots_set_live(), after the PTE was set
  *	claimed   reserved  anl_slots_set_live(), without a page
  *	claimed   dying     anl_slots_queue(), when the PTE holds something unexpected
@@ -29,8 +33,8 @@
  *	retiring  dying     anl_slots_put_dying(), when user space may still reach the page
  *	retiring  free      anl_slots_release()
  *
- * Ownership: the context that atomically clears a slot's bit in @live or @dying owns the
- * slot until it hands it on. So double, overlapping and racing frees need no lock, and a
+ * Ownership: the context that atomically clears a slot's bit in @live, @dying or @cached
+ * owns the slot until it hands it on. So double, overlapping and racing frees need no lock, and a
  * slot that is being allocated has no bit that a free could take.
  *
  * Locks: the tree has its own. Everything else is atomic.
@@ -41,6 +45,8 @@
 #include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/bits.h>
+#include <linux/cache.h>
+#include <linux/percpu.h>
 #include <linux/types.h>
 
 #include "range_tree_rqs.h"
@@ -59,26 +65,40 @@ struct anl_span {
 #define ANL_NO_SPARE		U32_MAX
 
 /**
+ * struct anl_magazine - the slots that a CPU allocates from
+ * @word: a word of @cached; anybody may take its slots
+ */
+struct anl_magazine {
+	u32 word;
+};
+
+/**
  * struct anl_slots - the state of every slot
- * @tree: which slots are free
- * @tree_mem: memory of @tree
  * @live: bitmap of the slots that belong to the user of the arena
  * @dying: bitmap of the slots that wait for the drain
  * @dying_sum: one bit per word of @dying that may be non-zero
- * @retire_seq: number of batches whose PTEs were cleared. A fault that finds a live slot
- *	without a page compares it, to tell a reserved slot from one that was just retired.
+ * @cached: bitmap of claimed slots that the magazines hold, and an empty word behind it
+ * @magazine: one for each CPU
+ * @tree_mem: memory of @tree
+ * @tree: which slots are free
  * @spares: claimed slots for callers that cannot take the lock of @tree
  * @spares_missing: one of @spares was taken
+ * @retire_seq: number of batches whose PTEs were cleared. A fault that finds a live slot
+ *	without a page compares it, to tell a reserved slot from one that was just retired.
+ *
+ * What every allocation reads lies apart from what other CPUs write.
  */
 struct anl_slots {
-	struct anl_tree tree;
-	void *tree_mem;
 	atomic_long_t *live;
 	atomic_long_t *dying;
 	atomic_long_t *dying_sum;
-	atomic_t retire_seq;
-	u32 spares[ANL_NR_SPARES];
+	unsigned long *cached;
+	struct anl_magazine __percpu *magazine;
+	void *tree_mem;
 	bool spares_missing;
+	u32 spares[ANL_NR_SPARES];
+	struct anl_tree tree ____cacheline_aligned_in_smp;
+	atomic_t retire_seq ____cacheline_aligned_in_smp;
 };
 
 int anl_slots_init(struct anl_arena *arena);
@@ -92,11 +112,51 @@ u64 anl_slots_nr_queued(const struct anl_arena *arena);
 u32 anl_spares_pop(struct anl_arena *arena);
 u32 anl_spares_release(struct anl_arena *arena, u32 pgoff, u32 cnt);
 void anl_spares_fill(struct anl_arena *arena);
+long anl_cached_fill(struct anl_arena *arena);
+u32 anl_slots_take_back(struct anl_arena *arena, u32 pgoff, u32 cnt);
+u32 anl_slots_nr_cached(const struct anl_arena *arena);
+long anl_slots_alloc(struct anl_arena *arena, u32 cnt);
 
-/* free -> claimed: the lowest @cnt slots in a row. Any context. See anl_tree_alloc(). */
-static inline long anl_slots_alloc(struct anl_slots *slots, u32 cnt)
+/**
+ * anl_cached_pop() - a slot from the magazine of this CPU
+ * @slots: the slots of the arena
+ *
+ * cached -> claimed.
+ *
+ * Context: any.
+ * Return: the lowest slot of the magazine, or -ENOSPC.
+ */
+static inline long anl_cached_pop(struct anl_slots *slots)
 {
-	return anl_tree_alloc(&slots->tree, cnt);
+	u32 w = raw_cpu_read(slots->magazine->word);
+	unsigned long bits = READ_ONCE(slots->cached[w]);
+
+	/* Others may take what was read, so each bit is tried once. */
+	for (; bits; bits &= bits - 1) {
+		u32 pgoff = w * BITS_PER_LONG + __ffs(bits);
+
+		if (test_and_clear_bit(pgoff, slots->cached))
+			return pgoff;
+	}
+
+	return -ENOSPC;
+}
+
+/**
+ * anl_slots_alloc_one() - a slot for a caller that cannot sleep
+ * @arena: the arena
+ * @slots: its slots
+ *
+ * free or cached -> claimed.
+ *
+ * Context: any.
+ * Return: the slot, or an error of anl_cached_fill().
+ */
+static inline long anl_slots_alloc_one(struct anl_arena *arena, struct anl_slots *slots)
+{
+	long pgoff = anl_cached_pop(slots);
+
+	return pgoff >= 0 ? pgoff : anl_cached_fill(arena);
 }
 
 /* free -> claimed: these slots. Any context. See anl_tree_claim(). */

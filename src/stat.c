@@ -74,8 +74,9 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "map_id %u\n", arena->id);
 	seq_printf(m, "map_name %s\n", arena->map->name);
 	seq_printf(m, "max_pages %u\n", arena->nr_limit);
-	seq_printf(m, "populated_pages %ld\n", atomic_long_read(&arena->pgtable.nr_populated));
-	seq_printf(m, "free_pages %u\n", anl_slots_nr_free(&arena->slots));
+	seq_printf(m, "populated_pages %ld\n", anl_nr_populated(arena));
+	seq_printf(m, "free_pages %u\n",
+		   anl_slots_nr_free(&arena->slots) + anl_slots_nr_cached(arena));
 	seq_printf(m, "queued_pages %llu\n", anl_slots_nr_queued(arena));
 	seq_printf(m, "pool_nr %d\n", atomic_read(&arena->pool.nr));
 	seq_printf(m, "pool_target %u\n", READ_ONCE(arena->pool.target));

@@ -99,6 +99,7 @@ struct oracle {
 	/* Copied at one instant. */
 	unsigned long *live;
 	unsigned long *dying;
+	unsigned long *cached;
 	pte_t *pte;
 	u16 *users;		/* user PTEs of each slot */
 	struct anl_tree rt;
@@ -357,6 +358,17 @@ static bool oracle_stock_tree(const struct oracle *o)
 #endif
 }
 
+static long oracle_nr_populated(const struct anl_arena *a)
+{
+	long nr = atomic_long_read(&a->pgtable.nr_populated);
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		nr += *per_cpu_ptr(a->pgtable.populated, cpu);
+
+	return nr;
+}
+
 static int oracle_take(void *data)
 {
 	struct oracle *o = data;
@@ -368,8 +380,9 @@ static int oracle_take(void *data)
 	o->nr_found = 0;
 	bitmap_copy(o->live, (unsigned long *)a->slots.live, a->nr_slots);
 	bitmap_copy(o->dying, (unsigned long *)a->slots.dying, a->nr_slots);
+	bitmap_copy(o->cached, a->slots.cached, a->nr_slots);
 	memcpy(o->spares, a->slots.spares, sizeof(o->spares));
-	o->nr_populated = atomic_long_read(&a->pgtable.nr_populated);
+	o->nr_populated = oracle_nr_populated(a);
 	o->kicked = atomic_read(&a->kick.pending);
 	o->draining = atomic_read(&a->drain.running);
 	o->stock_start = *(u64 *)((char *)o->map - ANL_OFF_bpf_arena_map +
@@ -450,6 +463,24 @@ static void oracle_check_spares(struct oracle *o)
 	}
 }
 
+/* Each cached slot is in the magazine of a CPU, where other CPUs find it. */
+static void oracle_check_magazines(struct oracle *o)
+{
+	u32 words = BITS_TO_LONGS(o->a->nr_slots), w;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		w = per_cpu_ptr(o->a->slots.magazine, cpu)->word;
+		if (w > words)
+			bad(o, "the magazine of CPU %d is word %u of %u", cpu, w, words);
+		else if (w < words)
+			o->cached[w] = 0;
+	}
+	for (w = 0; w < words; w++)
+		if (o->cached[w])
+			bad(o, "word %u has cached slots, and is no CPU's magazine", w);
+}
+
 /* The states that a slot may be in at any instant, and at rest. */
 static void oracle_check_slot(struct oracle *o, u32 slot)
 {
@@ -459,16 +490,22 @@ static void oracle_check_slot(struct oracle *o, u32 slot)
 	bool page = oracle_page(o, o->pte[slot]);
 	bool spare = inside && slot + ANL_NR_SPARES * ANL_SPARE_CHOICE >= o->a->nr_limit &&
 		     oracle_is_spare(o, slot);
-	int states = free + live + dying + spare;
+	bool cached = test_bit(slot, o->cached);
+	int states = free + live + dying + spare + cached;
 
 	if (states > 1)
-		bad(o, "slot %u is in %d states:%s%s%s%s", slot, states, free ? " free" : "",
-		    live ? " live" : "", dying ? " dying" : "", spare ? " spare" : "");
+		bad(o, "slot %u is in %d states:%s%s%s%s%s", slot, states, free ? " free" : "",
+		    live ? " live" : "", dying ? " dying" : "", spare ? " spare" : "",
+		    cached ? " cached" : "");
 	if (page && free)
 		bad(o, "slot %u is free and has a page", slot);
 	if (page && spare)
 		bad(o, "slot %u is a spare and has a page", slot);
-	if (o->users[slot] && (free || spare))
+	if (page && cached)
+		bad(o, "slot %u is in a magazine and has a page", slot);
+	if (cached && !inside)
+		bad(o, "slot %u is in a magazine, beyond the limit", slot);
+	if (o->users[slot] && (free || spare || cached))
 		bad(o, "slot %u is free, and %u processes have a page there", slot,
 		    o->users[slot]);
 	if (!o->rest)
@@ -601,11 +638,12 @@ static bool oracle_judge(struct oracle *o)
 		nr_pages += !!oracle_page(o, o->pte[slot]);
 		nr_live += test_bit(slot, o->live);
 		nr_users += o->users[slot];
-		nr_free += anl_tree_is_free(&o->rt, slot);
+		nr_free += anl_tree_is_free(&o->rt, slot) || test_bit(slot, o->cached);
 		if (!(slot % 4096))
 			cond_resched();
 	}
 	if (o->rest) {
+		oracle_check_magazines(o);
 		if (o->nr_populated != nr_pages)
 			bad(o, "%ld pages are counted, and %u are mapped", o->nr_populated,
 			    nr_pages);
@@ -661,6 +699,7 @@ static bool oracle_alloc(struct oracle *o)
 
 	o->live = kvcalloc(words, sizeof(*o->live), GFP_KERNEL);
 	o->dying = kvcalloc(words, sizeof(*o->dying), GFP_KERNEL);
+	o->cached = kvcalloc(words, sizeof(*o->cached), GFP_KERNEL);
 	o->pte = kvcalloc(o->a->nr_slots, sizeof(*o->pte), GFP_KERNEL);
 	o->users = kvcalloc(o->a->nr_slots, sizeof(*o->users), GFP_KERNEL);
 	o->rt_mem = kvzalloc(anl_tree_mem_size(o->a->nr_limit), GFP_KERNEL);
@@ -671,7 +710,7 @@ static bool oracle_alloc(struct oracle *o)
 	o->mms = kvcalloc(ORACLE_MMS, sizeof(*o->mms), GFP_KERNEL);
 	o->vmas = kvcalloc(ORACLE_MMS, sizeof(*o->vmas), GFP_KERNEL);
 
-	return o->live && o->dying && o->pte && o->users && o->rt_mem && o->pool &&
+	return o->live && o->dying && o->cached && o->pte && o->users && o->rt_mem && o->pool &&
 	       o->pool_map && o->pool_nodes && o->mms && o->vmas;
 }
 
@@ -683,6 +722,7 @@ static void oracle_free(struct oracle *o)
 		mmput(o->mms[i]);
 	kvfree(o->live);
 	kvfree(o->dying);
+	kvfree(o->cached);
 	kvfree(o->pte);
 	kvfree(o->users);
 	kvfree(o->rt_mem);
