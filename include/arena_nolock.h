@@ -119,7 +119,8 @@ static __always_inline _Bool arena_nolock_available(void)
  * @flags: 0
  *
  * The pages are zeroed and have adjacent addresses. Without @addr the module takes the
- * lowest address at which they fit, and the kernel's own kfunc takes the best fit.
+ * lowest address at which they fit, or for single pages of callers that cannot sleep one
+ * that their CPU has set aside. The kernel's own kfunc takes the best fit.
  * Semantics are those of bpf_arena_alloc_pages() of Linux 7.3.
  *
  * Context: any, NMI included.

@@ -221,7 +221,7 @@ static void anl_import_free(struct anl_arena *arena, u32 from, u32 to)
 		if (pgoff > start)
 			anl_slots_release(arena, start, pgoff - start);
 		anl_slots_set_live(&arena->slots, pgoff, 1);
-		anl_populated(arena, 1);
+		anl_populated(&arena->pgtable, 1);
 		start = pgoff + 1;
 	}
 	anl_slots_release(arena, start, to - start);
@@ -238,7 +238,7 @@ static void anl_import_taken(struct anl_arena *arena, u32 from, u32 to)
 		if (!(pgoff % 4096))
 			cond_resched();
 		if (anl_pte_page(arena, pgoff))
-			anl_populated(arena, 1);
+			anl_populated(&arena->pgtable, 1);
 		else if (pgoff >= arena->nr_limit)
 			continue;
 		anl_slots_set_live(&arena->slots, pgoff, 1);

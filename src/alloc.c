@@ -21,6 +21,7 @@
 #include "alloc.h"
 #include "arena.h"
 #include "compat.h"
+#include "pages.h"
 
 /* How often a claim is retried because spares or magazines are in the way. */
 #define ANL_CLAIM_TRIES 8
@@ -36,7 +37,8 @@ static long anl_claim_anywhere(struct anl_arena *arena, u32 cnt, bool may_sleep)
 /**
  * anl_claim() - claim slots
  * @arena: the arena
- * @pgoff: first slot, or ANL_ANYWHERE for the lowest ones
+ * @pgoff: first slot, or ANL_ANYWHERE for the lowest ones, or one of this CPU's magazine if
+ *	the caller cannot sleep and wants a single one
  * @cnt: number of slots, not 0
  * @may_sleep: the caller may sleep, and so waits for slots in the queue
  *
@@ -89,13 +91,21 @@ long anl_claim(struct anl_arena *arena, long pgoff, u32 cnt, bool may_sleep)
 	}
 }
 
+/* A page that could not be mapped: return it. */
+static noinline void anl_alloc_undo(struct anl_arena *arena, struct page *page)
+{
+	LIST_HEAD(pages);
+
+	list_add(&page->lru, &pages);
+	anl_unget_pages(arena, &pages);
+}
+
 /*
  * Fast path: one page from the pool for an atomic caller. Any obstacle returns an error.
  */
 static long anl_alloc_one(struct anl_arena *arena, int nid)
 {
-	struct page *page = anl_pool_get_page(arena, nid);
-	LIST_HEAD(pages);
+	struct page *page = anl_get_page(arena, nid);
 	long pgoff;
 
 	if (!page)
@@ -115,8 +125,7 @@ static long anl_alloc_one(struct anl_arena *arena, int nid)
 		if (anl_keep_stray(arena, pgoff))
 			anl_slots_queue(arena, pgoff, 1);
 	}
-	list_add(&page->lru, &pages);
-	anl_unget_pages(arena, &pages);
+	anl_alloc_undo(arena, page);
 
 	return -EAGAIN;
 }
@@ -250,11 +259,22 @@ static long anl_populate_sleeping(struct anl_arena *arena, long pgoff, u32 cnt, 
 	return pgoff;
 }
 
+static bool anl_nid_is_valid(int nid)
+{
+	return nid == NUMA_NO_NODE || ((unsigned int)nid < nr_node_ids && node_online(nid));
+}
+
 /* Slow path. Apart, so that the fast path does not set up its stack frame. */
 static noinline long anl_alloc_slow(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid,
 				    bool may_sleep)
 {
 	long pgoff = addr ? anl_pgoff(arena, addr) : ANL_ANYWHERE;
+
+	if (!anl_nid_is_valid(nid) || cnt > arena->nr_limit || addr & ~PAGE_MASK)
+		return -EINVAL;
+	/* More pages than the machine has: fail before everything else is reclaimed. */
+	if (cnt > totalram_pages())
+		return -ENOMEM;
 
 	pgoff = anl_claim(arena, pgoff, cnt, may_sleep);
 	if (pgoff < 0)
@@ -273,7 +293,7 @@ static noinline long anl_alloc_slow(struct anl_arena *arena, unsigned long addr,
 /**
  * anl_alloc_slots() - allocate pages
  * @arena: the arena
- * @addr: user address of the first page, or 0 for the lowest address
+ * @addr: user address of the first page, or 0 for any; see anl_claim()
  * @cnt: number of pages, not 0
  * @nid: preferred node, or NUMA_NO_NODE
  * @may_sleep: the caller may sleep
@@ -286,15 +306,7 @@ static noinline long anl_alloc_slow(struct anl_arena *arena, unsigned long addr,
 long anl_alloc_slots(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid,
 		     bool may_sleep)
 {
-	if (nid != NUMA_NO_NODE && ((unsigned int)nid >= nr_node_ids || !node_online(nid)))
-		return -EINVAL;
-	if (cnt > arena->nr_limit || addr & ~PAGE_MASK)
-		return -EINVAL;
-	/* More pages than the machine has: fail before everything else is reclaimed. */
-	if (cnt > totalram_pages())
-		return -ENOMEM;
-
-	if (cnt == 1 && !addr && !may_sleep) {
+	if (cnt == 1 && !addr && !may_sleep && anl_nid_is_valid(nid)) {
 		long one = anl_alloc_one(arena, nid);
 
 		if (one >= 0)

@@ -116,24 +116,23 @@ void anl_pgtable_exit(struct anl_arena *arena)
 	free_percpu(arena->pgtable.populated);
 }
 
-/**
- * anl_populated() - count pages that were mapped, or unmapped
- * @arena: the arena
- * @nr: how many were mapped, or minus how many were unmapped
- *
- * A CPU counts by itself, and passes on what it has when that is much.
- *
- * Context: any.
- */
-void anl_populated(struct anl_arena *arena, long nr)
+/* The rest of anl_populated(): what the CPU has, @nr, is counted for all. Any context. */
+void anl_populated_pass_on(struct anl_pgtable *pgtable, long nr)
 {
-	struct anl_pgtable *pgtable = &arena->pgtable;
-
-	nr = this_cpu_add_return(*pgtable->populated, nr);
-	if (abs(nr) < (long)pgtable->batch)
-		return;
 	this_cpu_sub(*pgtable->populated, nr);
 	atomic_long_add(nr, &pgtable->nr_populated);
+}
+
+/* Pages that the arena has, but for what anl_nr_populated_error() says. Any context. */
+long anl_nr_populated_rough(const struct anl_arena *arena)
+{
+	return atomic_long_read(&arena->pgtable.nr_populated);
+}
+
+/* How many pages anl_nr_populated_rough() may be wrong by. Any context. */
+long anl_nr_populated_error(const struct anl_arena *arena)
+{
+	return (arena->pgtable.batch - 1) * nr_cpu_ids;
 }
 
 /**
@@ -144,7 +143,7 @@ void anl_populated(struct anl_arena *arena, long nr)
  */
 long anl_nr_populated(const struct anl_arena *arena)
 {
-	long sum = anl_nr_populated_rough(&arena->pgtable);
+	long sum = anl_nr_populated_rough(arena);
 	int cpu;
 
 	for_each_possible_cpu(cpu)
@@ -223,7 +222,7 @@ int anl_keep_stray(struct anl_arena *arena, u32 pgoff)
 		return -ENOENT;
 	pr_err_ratelimited("map %u: page %u is free, but something else is mapped there; it is kept as allocated. This is a bug of the module or of the kernel: please report it\n",
 			   arena->id, pgoff);
-	anl_populated(arena, 1);
+	anl_populated(&arena->pgtable, 1);
 	anl_slots_set_live(&arena->slots, pgoff, 1);
 
 	return 0;
@@ -272,7 +271,7 @@ int anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page)
 	if (!anl_pte_try_set(anl_pte(arena, pgoff), mk_pte(page, PAGE_KERNEL)))
 		return -EEXIST;
 	flush_cache_vmap(addr, addr + PAGE_SIZE);
-	anl_populated(arena, 1);
+	anl_populated(&arena->pgtable, 1);
 
 	return 0;
 }
@@ -300,7 +299,7 @@ u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head 
 		list_del(&page->lru);
 	}
 	flush_cache_vmap(anl_kaddr(arena, pgoff), anl_kaddr(arena, pgoff + i));
-	anl_populated(arena, i);
+	anl_populated(&arena->pgtable, i);
 
 	return i;
 }
@@ -346,7 +345,7 @@ u32 anl_map_block(struct anl_arena *arena, u32 pgoff, struct page *page, u32 cnt
 	}
 out:
 	flush_cache_vmap(anl_kaddr(arena, pgoff), anl_kaddr(arena, pgoff + i));
-	anl_populated(arena, i);
+	anl_populated(&arena->pgtable, i);
 
 	return i;
 }
@@ -413,7 +412,7 @@ void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 
 	}
 	if (start < end)
 		anl_flush_tlb_kernel_range(start, end);
-	anl_populated(arena, -(long)unmapped->nr_pages);
+	anl_populated(&arena->pgtable, -(long)unmapped->nr_pages);
 }
 
 /**

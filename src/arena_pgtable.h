@@ -17,14 +17,14 @@ struct anl_span;
  * @tables: the PTE tables; constant after adoption
  * @scratch: page that the kernel maps after a fault of its own, or NULL
  * @populated: slots that hold a page, as far as @nr_populated does not count them, by CPU
- * @batch: the largest absolute value in @populated
+ * @batch: absolute value at which a CPU passes on what is in @populated
  * @nr_populated: slots that hold a page, but for those in @populated
  */
 struct anl_pgtable {
 	pte_t **tables;
 	struct page *scratch;
 	long __percpu *populated;
-	u32 batch;
+	long batch;
 	atomic_long_t nr_populated ____cacheline_aligned_in_smp;
 };
 
@@ -41,16 +41,29 @@ struct anl_unmapped {
 	u32 nr_pages;
 };
 
-/* Pages that the arena has, at most @batch per CPU too many or too few. Any context. */
-static inline long anl_nr_populated_rough(const struct anl_pgtable *pgtable)
+void anl_populated_pass_on(struct anl_pgtable *pgtable, long nr);
+
+/**
+ * anl_populated() - count pages that were mapped, or unmapped
+ * @pgtable: of the arena
+ * @nr: how many were mapped, or minus how many were unmapped
+ *
+ * A CPU counts by itself, and passes on what it has when that is much.
+ *
+ * Context: any.
+ */
+static inline void anl_populated(struct anl_pgtable *pgtable, long nr)
 {
-	return atomic_long_read(&pgtable->nr_populated);
+	nr = this_cpu_add_return(*pgtable->populated, nr);
+	if (unlikely(abs(nr) >= pgtable->batch))
+		anl_populated_pass_on(pgtable, nr);
 }
 
 int anl_pgtable_init(struct anl_arena *arena);
 void anl_pgtable_exit(struct anl_arena *arena);
 long anl_nr_populated(const struct anl_arena *arena);
-void anl_populated(struct anl_arena *arena, long nr);
+long anl_nr_populated_rough(const struct anl_arena *arena);
+long anl_nr_populated_error(const struct anl_arena *arena);
 struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff);
 u32 anl_next_pte(const struct anl_arena *arena, u32 pgoff, u32 end);
 int anl_map_page(struct anl_arena *arena, u32 pgoff, struct page *page);

@@ -98,7 +98,7 @@ __bpf_kfunc_start_defs();
  * bpf_arena_nolock_alloc_pages() - allocate pages of an arena
  * @p__map: the arena
  * @addr__ign: user-space address of the first page, aligned to pages; or NULL for
- *	the lowest address at which they fit
+ *	the lowest address at which they fit, or one that this CPU has set aside
  * @page_cnt: number of pages, at most what the arena has
  * @node_id: preferred NUMA node, or NUMA_NO_NODE (-1)
  * @flags: 0

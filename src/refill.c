@@ -83,7 +83,7 @@ static unsigned long anl_refill_trim(struct anl_arena *arena, u32 keep, unsigned
 static void anl_refill_adapt(struct anl_arena *arena)
 {
 	u32 target = READ_ONCE(arena->pool.target);
-	u32 nr = atomic_read(&arena->pool.nr);
+	u32 nr = anl_pool_counted(&arena->pool);
 	u32 used = target - min(target, nr);
 
 	arena->refill.used = max(arena->refill.used, used);
@@ -137,7 +137,7 @@ static int anl_refill_some(struct anl_arena *arena, struct anl_charge *charge, i
 /* Decide when the next refill may run, and what it may aim at. */
 static void anl_refill_result(struct anl_arena *arena, bool short_of_memory)
 {
-	u32 nr = atomic_read(&arena->pool.nr), target = READ_ONCE(arena->pool.target);
+	u32 nr = anl_pool_counted(&arena->pool), target = READ_ONCE(arena->pool.target);
 
 	if (short_of_memory && nr < anl_refill_promise(arena)) {
 		arena->refill.delay = clamp(2 * arena->refill.delay, ANL_BACKOFF_MIN,
@@ -225,7 +225,8 @@ static void anl_refill_nodes(struct anl_arena *arena, struct anl_charge *charge)
  */
 void anl_refill(struct anl_arena *arena)
 {
-	int missing, from = atomic_read(&arena->pool.nr), got = 1;
+	u32 from = anl_pool_counted(&arena->pool);
+	int missing, got = 1;
 	u32 order = ANL_BLOCK_ORDER;
 	struct anl_charge charge;
 	LIST_HEAD(excess);
@@ -248,7 +249,8 @@ void anl_refill(struct anl_arena *arena)
 	anl_charge_end(&charge);
 	anl_refill_result(arena, got < 0);
 	anl_count(arena, refills, 1);
-	trace_arena_nolock_refill(arena, from, atomic_read(&arena->pool.nr), arena->pool.target);
+	trace_arena_nolock_refill(arena, from, anl_pool_counted(&arena->pool),
+				  arena->pool.target);
 }
 
 static void anl_refill_work(struct work_struct *work)

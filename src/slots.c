@@ -102,6 +102,16 @@ void anl_slots_queue(struct anl_arena *arena, u32 pgoff, u32 cnt)
 	anl_slots_queued(arena, pgoff, cnt, cnt);
 }
 
+/* live -> dying: one slot. Returns whether it was live. */
+static bool anl_slots_free_one(struct anl_slots *slots, u32 pgoff)
+{
+	if (!test_and_clear_bit(pgoff, (unsigned long *)slots->live))
+		return false;
+	anl_slots_put_dying(slots, BIT_WORD(pgoff), BIT_MASK(pgoff));
+
+	return true;
+}
+
 /**
  * anl_slots_free() - free from a context that cannot sleep
  * @arena: the arena
@@ -116,6 +126,13 @@ void anl_slots_queue(struct anl_arena *arena, u32 pgoff, u32 cnt)
 u32 anl_slots_free(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
 	u32 w, found = 0;
+
+	/* What most programs free. */
+	if (cnt == 1) {
+		found = anl_slots_free_one(&arena->slots, pgoff);
+		anl_slots_queued(arena, pgoff, cnt, found);
+		return found;
+	}
 
 	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
 		unsigned long bits = anl_slots_take_live(&arena->slots, w,
@@ -339,6 +356,22 @@ u32 anl_slots_take_back(struct anl_arena *arena, u32 pgoff, u32 cnt)
 	return anl_spares_release(arena, pgoff, cnt) + anl_cached_release(arena, pgoff, cnt);
 }
 
+/*
+ * claimed -> cached: the slots @bits of word @w, which becomes the magazine of this CPU. The
+ * tree is locked, so no NMI on this CPU fills it meanwhile.
+ */
+static void anl_cached_put(struct anl_slots *slots, u32 w, unsigned long bits)
+{
+	u32 old;
+
+	atomic_long_or(bits, (atomic_long_t *)&slots->cached[w]);
+	old = this_cpu_xchg(slots->magazine->word, w);
+	if (old == w)
+		return;
+	bits = xchg(&slots->cached[old], 0);
+	anl_release_word_locked(slots, old, bits);
+}
+
 /**
  * anl_cached_fill() - fill the magazine of this CPU, and take a slot from it
  * @arena: the arena
@@ -354,8 +387,8 @@ long anl_cached_fill(struct anl_arena *arena)
 	struct anl_slots *slots = &arena->slots;
 	unsigned long flags, bits;
 	long pgoff;
-	u32 w, old;
 	int err;
+	u32 w;
 
 	if (anl_slots_nr_free(slots) / (ANL_CACHED_SHARE * BITS_PER_LONG) < num_online_cpus())
 		return anl_tree_alloc(&slots->tree, 1);
@@ -367,13 +400,9 @@ long anl_cached_fill(struct anl_arena *arena)
 	if (pgoff >= 0) {
 		w = BIT_WORD(pgoff);
 		bits &= ~BIT_MASK(pgoff);
-		atomic_long_or(bits, (atomic_long_t *)&slots->cached[w]);
-		old = this_cpu_xchg(slots->magazine->word, w);
-		/* An NMI on this CPU cannot have filled it: we hold the lock. */
-		if (old != w) {
-			bits = xchg(&slots->cached[old], 0);
-			anl_release_word_locked(slots, old, bits);
-		}
+		/* A word without others may be another CPU's magazine. */
+		if (bits)
+			anl_cached_put(slots, w, bits);
 	}
 	anl_tree_unlock(&slots->tree, flags);
 

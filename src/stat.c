@@ -16,6 +16,7 @@
 #include <linux/seq_file.h>
 
 #include "arena.h"
+#include "pages.h"
 #include "trace.h"
 
 static struct dentry *anl_debugfs;
@@ -78,7 +79,7 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "free_pages %u\n",
 		   anl_slots_nr_free(&arena->slots) + anl_slots_nr_cached(arena));
 	seq_printf(m, "queued_pages %llu\n", anl_slots_nr_queued(arena));
-	seq_printf(m, "pool_nr %d\n", atomic_read(&arena->pool.nr));
+	seq_printf(m, "pool_nr %d\n", anl_pool_nr(arena));
 	seq_printf(m, "pool_target %u\n", READ_ONCE(arena->pool.target));
 	seq_printf(m, "pool_min %u\n", arena->pool.min);
 	seq_printf(m, "pool_max %u\n", arena->pool.max);

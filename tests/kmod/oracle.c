@@ -314,12 +314,27 @@ static struct anl_pool_node *oracle_node(const struct oracle *o, int nid)
 	return (void *)o->pool_nodes + nid * (size_t)o->a->pool.node_size;
 }
 
+/* What is counted, of a node or of all, and what CPUs have credit for. */
+static int oracle_pool_nr(const struct anl_arena *a, int nid, int nr)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		const struct anl_pool_cpu *c = per_cpu_ptr(a->pool.cpu, cpu);
+
+		if (nid == NUMA_NO_NODE || nid == c->nid)
+			nr += c->credit;
+	}
+
+	return nr;
+}
+
 static void oracle_take_pool(struct oracle *o)
 {
 	struct anl_arena *a = o->a;
-	u32 i;
+	u32 i, w;
 
-	o->pool_nr = atomic_read(&a->pool.nr);
+	o->pool_nr = oracle_pool_nr(a, NUMA_NO_NODE, atomic_read(&a->pool.nr));
 	o->pool_target = a->pool.target;
 	if (!a->pool.max)
 		return;
@@ -327,7 +342,8 @@ static void oracle_take_pool(struct oracle *o)
 	memcpy(o->pool_nodes, a->pool.nodes, (size_t)nr_node_ids * a->pool.node_size);
 	bitmap_zero(o->pool_map, a->pool.max);
 	for (i = 0; i < nr_node_ids; i++)
-		bitmap_or(o->pool_map, o->pool_map, oracle_node(o, i)->map, a->pool.max);
+		for (w = 0; w < BITS_TO_LONGS(a->pool.max); w++)
+			o->pool_map[w] |= oracle_node(o, i)->map[w].bits;
 	for_each_set_bit(i, o->pool_map, a->pool.max) {
 		struct page *page = o->pool[i];
 
@@ -562,7 +578,7 @@ static void oracle_check_pool(struct oracle *o)
 	bool numa = num_node_state(N_NORMAL_MEMORY) > 1;
 	u32 cap = o->a->pool.max, n = 0, level, i;
 	struct anl_pool_node *node;
-	int nid;
+	int nid, nr;
 
 	for (i = 0; i < cap; i++) {
 		bool bit = test_bit(i, o->pool_map);
@@ -572,16 +588,19 @@ static void oracle_check_pool(struct oracle *o)
 	}
 	for (nid = 0; cap && nid < nr_node_ids; nid++) {
 		node = oracle_node(o, nid);
-		level = bitmap_weight(node->map, cap);
-		n += level;
-		if (numa && atomic_read(&node->nr) != level)
-			bad(o, "the pool counts %d pages of node %d and has %u",
-			    atomic_read(&node->nr), nid, level);
-		for (i = 0; i < BITS_TO_LONGS(cap); i++)
-			if (node->map[i] && !(node->sum & BIT(i)))
+		level = 0;
+		for (i = 0; i < BITS_TO_LONGS(cap); i++) {
+			level += hweight_long(node->map[i].bits);
+			if (node->map[i].bits && !(node->sum & BIT(i)))
 				bad(o, "word %u of the pool is hidden by the summary", i);
-		for_each_set_bit(i, node->map, cap)
-			if (numa && o->pool[i] && page_to_nid(o->pool[i]) != nid)
+		}
+		n += level;
+		nr = oracle_pool_nr(o->a, nid, atomic_read(&node->nr));
+		if (numa && nr != level)
+			bad(o, "the pool counts %d pages of node %d and has %u", nr, nid, level);
+		for (i = 0; numa && i < cap; i++)
+			if (node->map[BIT_WORD(i)].bits & BIT_MASK(i) && o->pool[i] &&
+			    page_to_nid(o->pool[i]) != nid)
 				bad(o, "slot %u of the pool has a page of node %d, not %d", i,
 				    page_to_nid(o->pool[i]), nid);
 	}

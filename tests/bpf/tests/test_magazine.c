@@ -26,8 +26,7 @@ static char *take(struct arena *a, int cpu)
 	return arena_alloc(a, UNDER_RCU, NULL, 1);
 }
 
-TEST(magazine, ascending,
-     "in a new arena the callers on one CPU get ascending addresses, whatever they allocate")
+TEST(magazine, ascending, "all allocations on one CPU of a new arena get ascending addresses")
 {
 	struct arena a;
 	int i, next = 0;
