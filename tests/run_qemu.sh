@@ -41,7 +41,7 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
                             also arm64 (cloud), arm64-16k, arm64-rt. May be given several
                             times; default: stable and backports; for test-all, check and
                             prepare also both with rt, and oldstable; for test-all also
-                            previous, and some tests on backports:arm64
+                            previous. test-all runs some tests only on arm64
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    list the tests

@@ -59,7 +59,7 @@ default_kernels() {
 	local i
 	if [ ${#specs[@]} -eq 0 ]; then
 		case $mode in
-		test-all) specs=(stable backports backports:rt stable:rt previous oldstable backports:arm64) ;;
+		test-all) specs=(stable backports backports:rt stable:rt previous oldstable) ;;
 		prepare | check) specs=(stable backports stable:rt backports:rt oldstable) ;;
 		test | soak) specs=(stable backports) ;;
 		bench) specs=(backports stable) ;;
