@@ -702,9 +702,10 @@ arena_nolock_heap_alloc(void *map, struct arena_nolock_heap *heap, __u32 size)
  * @obj: the object, or NULL
  *
  * Ignores an address that is in no page of the heap, or not a multiple of 16. An address inside of
- * an object, or of an object that is free, damages the heap, as with free() in C: calls can return
- * an object twice, or one that overlaps. Pages of others are not affected. Pages that become empty
- * are freed by arena_nolock_free_pages().
+ * an object, or of an object that is free, damages the heap, as with free() in C: later calls can
+ * return memory that is in use, or that has left the heap. They end, and stay within the arena.
+ *
+ * Pages that become empty are freed by arena_nolock_free_pages().
  *
  * Context: any, NMI included.
  */

@@ -216,7 +216,7 @@ TEST(heap, mistakes, "there are no objects of invalid sizes, and frees of other 
 }
 
 TEST(heap, damage,
-     "frees of free objects, and of addresses inside of objects, change no page of others")
+     "after frees of free objects, and of addresses inside of objects, calls end")
 {
 	static const __u32 sizes[] = { 64, 2048, 1360, 16 };
 	__u64 objs[8];
@@ -244,7 +244,7 @@ TEST(heap, damage,
 			ASSERT(run(skel->progs.heap_trim), "trim");
 	}
 	for (i = 0; i < PAGE; i++)
-		ASSERT(foreign[i] == (char)0xa5, "byte %zu of a page of others changed", i);
+		ASSERT(foreign[i] == (char)0xa5, "byte %zu of a foreign page changed", i);
 	heap_bpf__destroy(skel);
 }
 
