@@ -215,8 +215,7 @@ TEST(heap, mistakes, "there are no objects of invalid sizes, and frees of other 
 	heap_bpf__destroy(skel);
 }
 
-TEST(heap, damage,
-     "after frees of free objects, and of addresses inside of objects, calls end")
+TEST(heap, damage, "after frees of free objects, and of addresses inside of objects, calls end")
 {
 	static const __u32 sizes[] = { 64, 2048, 1360, 16 };
 	__u64 objs[8];
@@ -508,8 +507,7 @@ static __u64 cache_generation(void)
 	return skel->bss->heap.cpu[0].cache[class_of(2048)].top / ARENA_NOLOCK_HEAP_GENERATION;
 }
 
-TEST(heap, aba,
-     "a call is not deceived if a list has the same first element again, and another second")
+TEST(heap, aba, "a call is not deceived if a list has the same first element, and another second")
 {
 	__u64 before;
 
