@@ -240,6 +240,14 @@ bool pin_cpu(int cpu)
 	return !sched_setaffinity(0, sizeof(set), &set);
 }
 
+void *call_getppid(void *stop)
+{
+	while (!__atomic_load_n((bool *)stop, __ATOMIC_RELAXED))
+		syscall(SYS_getppid);
+
+	return NULL;
+}
+
 void keep_busy(void)
 {
 	int cpu;

@@ -159,6 +159,9 @@ const char *klog_since(long mark);
 
 bool pin_cpu(int cpu);
 
+/* For a thread: calls getppid(), which programs are attached to, until the bool @stop is set. */
+void *call_getppid(void *stop);
+
 /*
  * No CPU idles from now on in this test: one that polls in its idle loop runs the
  * functions that another CPU sends without an interrupt.

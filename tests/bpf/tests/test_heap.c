@@ -628,15 +628,6 @@ TEST_LONG(heap, interrupted, 120, "a call can be interrupted by others after eac
 
 static volatile bool stop;
 
-static void *calls(void *arg)
-{
-	(void)arg;
-	while (!stop)
-		syscall(SYS_getppid);
-
-	return NULL;
-}
-
 /*
  * Without the module pages do not return meanwhile: the kernel's own arena can lose a write
  * to a page that is freed and allocated again.
@@ -660,7 +651,7 @@ static void run_storm(bool nmis, bool return_pages)
 		ASSERT(bpf_program__attach(skel->progs.heap_in_nmi), "attach: %s", strerror(errno));
 	skel->bss->storm = true;
 	for (i = 0; i < 4; i++)
-		ASSERT(!pthread_create(&thread[i], NULL, calls, NULL), "thread");
+		ASSERT(!pthread_create(&thread[i], NULL, call_getppid, (void *)&stop), "thread");
 	end = now_ms() + 2000 * patience;
 	for (i = 0; now_ms() < end || rounds[HEAP_HARDIRQ] < 50 || cycles < 2 * return_pages; i++) {
 		if (nmis)

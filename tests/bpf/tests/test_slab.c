@@ -10,7 +10,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/types.h>
-#include <sys/syscall.h>
 
 #include "arena_nolock_slab.h"
 #include "runner.h"
@@ -188,15 +187,6 @@ TEST(slab, null, "a slab has no object at an address that looks like NULL")
 
 static volatile bool stop;
 
-static void *calls(void *arg)
-{
-	(void)arg;
-	while (!stop)
-		syscall(SYS_getppid);
-
-	return NULL;
-}
-
 TEST_LONG(slab, storm, 120,
 	  "an object has one owner at a time while tasks, timers and NMIs allocate and free")
 {
@@ -214,7 +204,7 @@ TEST_LONG(slab, storm, 120,
 	ASSERT(!nmis || bpf_program__attach(s->progs.slab_in_nmi), "attach: %s", strerror(errno));
 	s->bss->storm = true;
 	for (i = 0; i < 4; i++)
-		ASSERT(!pthread_create(&thread[i], NULL, calls, NULL), "thread");
+		ASSERT(!pthread_create(&thread[i], NULL, call_getppid, (void *)&stop), "thread");
 	while (now_ms() < end || rounds[SLAB_HARDIRQ] < 50)
 		ASSERT(nmis ? send_nmis() : !usleep(1000), "NMIs: %s", strerror(errno));
 	s->bss->storm = false;
