@@ -18,11 +18,14 @@ probe_kvm() {
 	! is_arm64 "$1" || return 0
 	rm -rf "$dir"
 	mkdir -p "$dir"
+	# QEMU may abort. Its parent is a shell of its own, so that the message goes to the log.
 	(
 		as_root_exec='exec'
 		in_root timeout 15 qemu-system-x86_64 -accel kvm -cpu max -m 512 -display none \
 			-monitor none -nic none -no-reboot -serial "file:/src/build/boot-kvm/console.log" \
-			-kernel "/cache/vmlinuz-$1" -append "console=ttyS0 panic=-1"
+			-kernel "/cache/vmlinuz-$1" -append "console=ttyS0 panic=-1" &
+		trap 'kill $! 2>/dev/null' TERM
+		wait $! || exit 1
 	) >"$dir/qemu.log" 2>&1 </dev/null 9>&- &
 	qemu_pids[$dir]=$!
 }
