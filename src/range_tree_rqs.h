@@ -50,8 +50,5 @@ int anl_tree_release(struct anl_tree *tree, u32 pgoff, u32 cnt);
 void anl_tree_release_locked(struct anl_tree *tree, u32 pgoff, u32 cnt);
 u32 anl_tree_nr_free(const struct anl_tree *tree);
 bool anl_tree_is_free(const struct anl_tree *tree, u32 pgoff);
-#if !defined(__KERNEL__) || defined(ANL_DEBUG)
-bool anl_tree_check(struct anl_tree *tree);
-#endif
 
 #endif

@@ -45,6 +45,7 @@
 #include "anl_config.h"
 #include "anl_test.h"
 #include "arena.h"
+#include "tree_check.h"
 
 #define ORACLE_TEXT	PAGE_SIZE
 /* Violations that are described; the others are counted. */

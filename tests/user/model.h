@@ -3,6 +3,7 @@
 #define ANL_MODEL_H
 
 #include "range_tree_rqs.h"
+#include "tree_check.h"
 
 /* A range under test, and one byte per page that says what it should be. */
 struct pair {
