@@ -112,7 +112,7 @@ static void anl_retire_reached(struct anl_arena *arena, struct anl_batch *batch,
 		end = batch->spans[i].pgoff + batch->spans[i].cnt;
 		for (pgoff = batch->spans[i].pgoff; pgoff < end; pgoff++) {
 			if (anl_slot_users(arena, pgoff) != ANL_USERS_NONE) {
-				anl_slots_put_dying(&arena->slots, BIT_WORD(pgoff),
+				anl_slots_put_dying(&arena->slots, ANL_GROUP(pgoff),
 						    BIT_MASK(pgoff));
 				reach->stuck++;
 				continue;
@@ -138,30 +138,25 @@ static void anl_retire(struct anl_arena *arena, struct anl_batch *batch, struct 
 }
 
 /*
- * Append the runs in a word of bits to the batch. Returns the bits for which there is no
- * room.
+ * Append the runs of slots @bits of group @g to the batch. Returns the slots for which there
+ * is no room.
  */
-static unsigned long anl_batch_add(struct anl_batch *batch, u32 w, unsigned long bits)
+static unsigned long anl_batch_add(struct anl_batch *batch, u32 g, unsigned long bits)
 {
-	while (bits) {
-		u32 first = __ffs(bits);
-		unsigned long rest = ~(bits >> first);
-		u32 cnt = rest ? __ffs(rest) : BITS_PER_LONG;
-		u32 pgoff = w * BITS_PER_LONG + first;
-		struct anl_span *last = batch->nr ? &batch->spans[batch->nr - 1] : NULL;
+	unsigned long rest = bits;
+	struct anl_span *last;
+	u32 pgoff, cnt;
 
-		cnt = min(cnt, BITS_PER_LONG - first);
-		batch->slots += cnt;
-		if (last && last->pgoff + last->cnt == pgoff) {
+	for (; bits; bits = rest) {
+		pgoff = g * ANL_GROUP_SLOTS + anl_cut_run(&rest, &cnt);
+		last = batch->nr ? &batch->spans[batch->nr - 1] : NULL;
+		if (last && last->pgoff + last->cnt == pgoff)
 			last->cnt += cnt;
-		} else {
-			if (batch->nr == batch->cap) {
-				batch->slots -= cnt;
-				break;
-			}
+		else if (batch->nr < batch->cap)
 			batch->spans[batch->nr++] = (struct anl_span){ pgoff, cnt };
-		}
-		bits &= ~GENMASK(first + cnt - 1, first);
+		else
+			break;
+		batch->slots += cnt;
 	}
 
 	return bits;
@@ -171,18 +166,18 @@ static unsigned long anl_batch_add(struct anl_batch *batch, u32 w, unsigned long
 static void anl_drain_queue(struct anl_arena *arena, struct anl_batch *batch,
 			    struct anl_reach *reach)
 {
-	u32 nr_sums = BITS_TO_LONGS(BITS_TO_LONGS(arena->nr_slots));
+	u32 nr_sums = BITS_TO_LONGS(ANL_GROUP(arena->nr_slots - 1) + 1);
 	u32 i;
 
 	for (i = 0; i < nr_sums; i++) {
 		unsigned long sum = anl_slots_take_sum(&arena->slots, i);
 
 		while (sum) {
-			u32 w = i * BITS_PER_LONG + __ffs(sum);
-			unsigned long bits = anl_slots_take_dying(&arena->slots, w);
+			u32 g = i * BITS_PER_LONG + __ffs(sum);
+			unsigned long bits = anl_slots_take_dying(&arena->slots, g);
 
 			sum &= sum - 1;
-			while ((bits = anl_batch_add(batch, w, bits)))
+			while ((bits = anl_batch_add(batch, g, bits)))
 				anl_retire(arena, batch, reach);
 			if (batch->slots >= ANL_DRAIN_SLOTS)
 				anl_retire(arena, batch, reach);
@@ -338,16 +333,16 @@ u32 anl_free_now(struct anl_arena *arena, u32 pgoff, u32 cnt)
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
 	struct anl_batch *batch = anl_batch_get(fallback, cnt);
 	struct anl_reach reach = anl_call_reach();
-	u32 w, found = 0;
+	u32 g, found = 0;
 
-	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
-		unsigned long bits = anl_slots_take_live(&arena->slots, w,
-							 anl_word_mask(w, pgoff, cnt));
+	for (g = ANL_GROUP(pgoff); g <= ANL_GROUP(pgoff + cnt - 1); g++) {
+		unsigned long bits = anl_slots_take_live(&arena->slots, g,
+							 anl_group_mask(g, pgoff, cnt));
 
 		found += hweight_long(bits);
-		while ((bits = anl_batch_add(batch, w, bits)))
+		while ((bits = anl_batch_add(batch, g, bits)))
 			anl_retire(arena, batch, &reach);
-		if (!(w % 1024))
+		if (!(g % 1024))
 			cond_resched();
 	}
 	anl_retire(arena, batch, &reach);

@@ -3,9 +3,9 @@
  * Transitions of slots that take more than one atomic operation; slots.h has the states
  * and the others.
  *
- * The queue is a bitmap, @dying. Queueing a slot sets its bit: that needs no memory, cannot
- * fail, merges neighbours by itself, and is safe in an NMI. @dying_sum tells the drain
- * which words to scan.
+ * The queue is a bitmap, the @dying words of all groups. Queueing a slot sets its bit: that
+ * needs no memory, cannot fail, merges neighbours by itself, and is safe in an NMI.
+ * @dying_sum tells the drain which groups to scan.
  *
  * An NMI that interrupts the holder of the tree's lock cannot claim a slot in the tree. A
  * few slots at the upper end of the arena, the spares, are claimed beforehand for such
@@ -14,9 +14,9 @@
  * in the tree finds it in @spares, too. Spares never make an allocation fail or move it to a
  * higher address: a caller that meets one releases it and retries.
  *
- * A caller that cannot sleep and wants one page claims all free slots in a word of 64, under
+ * A caller that cannot sleep and wants one page claims all free slots in a group of 64, under
  * one acquisition of the tree's lock, and leaves the others to the next such callers on its
- * CPU: the CPU's magazine. They stay in the bitmap @cached, and the magazine only says where.
+ * CPU: the CPU's magazine. They are in the group's @cached, and the magazine only says where.
  * So whoever wants such a slot, a fixed address for example, takes its bit as the CPU does,
  * and a CPU that goes offline leaves nothing behind. Filling a magazine is done with the
  * tree's lock held, so that no slot is between tree and bitmap for longer. Other callers on
@@ -41,6 +41,11 @@
 
 /* Slots that are released under one acquisition of the tree's lock. */
 #define ANL_RELEASE_SLOTS 2048u
+
+static u32 anl_nr_groups(const struct anl_arena *arena)
+{
+	return BITS_TO_LONGS(arena->nr_slots);
+}
 
 /**
  * anl_slots_unclaim() - release slots that were never live
@@ -95,19 +100,21 @@ void anl_slots_queued(struct anl_arena *arena, u32 pgoff, u32 cnt, u32 nr)
  */
 void anl_slots_queue(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
-	u32 w;
+	u32 g;
 
-	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
-		anl_slots_put_dying(&arena->slots, w, anl_word_mask(w, pgoff, cnt));
+	for (g = ANL_GROUP(pgoff); g <= ANL_GROUP(pgoff + cnt - 1); g++)
+		anl_slots_put_dying(&arena->slots, g, anl_group_mask(g, pgoff, cnt));
 	anl_slots_queued(arena, pgoff, cnt, cnt);
 }
 
 /* live -> dying: one slot. Returns whether it was live. */
 static bool anl_slots_free_one(struct anl_slots *slots, u32 pgoff)
 {
-	if (!test_and_clear_bit(pgoff, (unsigned long *)slots->live))
+	struct anl_group *group = &slots->groups[ANL_GROUP(pgoff)];
+
+	if (!test_and_clear_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&group->live))
 		return false;
-	anl_slots_put_dying(slots, BIT_WORD(pgoff), BIT_MASK(pgoff));
+	anl_slots_put_dying(slots, ANL_GROUP(pgoff), BIT_MASK(pgoff));
 
 	return true;
 }
@@ -125,7 +132,7 @@ static bool anl_slots_free_one(struct anl_slots *slots, u32 pgoff)
  */
 u32 anl_slots_free(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
-	u32 w, found = 0;
+	u32 g, found = 0;
 
 	/* What most programs free. */
 	if (cnt == 1) {
@@ -134,13 +141,13 @@ u32 anl_slots_free(struct anl_arena *arena, u32 pgoff, u32 cnt)
 		return found;
 	}
 
-	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++) {
-		unsigned long bits = anl_slots_take_live(&arena->slots, w,
-							 anl_word_mask(w, pgoff, cnt));
+	for (g = ANL_GROUP(pgoff); g <= ANL_GROUP(pgoff + cnt - 1); g++) {
+		unsigned long bits = anl_slots_take_live(&arena->slots, g,
+							 anl_group_mask(g, pgoff, cnt));
 
 		if (!bits)
 			continue;
-		anl_slots_put_dying(&arena->slots, w, bits);
+		anl_slots_put_dying(&arena->slots, g, bits);
 		found += hweight_long(bits);
 	}
 	anl_slots_queued(arena, pgoff, cnt, found);
@@ -179,12 +186,12 @@ void anl_slots_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
  */
 u64 anl_slots_nr_queued(const struct anl_arena *arena)
 {
-	u32 nr = BITS_TO_LONGS(arena->nr_slots), w;
+	u32 nr = anl_nr_groups(arena), g;
 	u64 sum = 0;
 
-	for (w = 0; w < nr; w++) {
-		sum += hweight_long(atomic_long_read(&arena->slots.dying[w]));
-		if (!(w % 4096))
+	for (g = 0; g < nr; g++) {
+		sum += hweight_long(atomic_long_read(&arena->slots.groups[g].dying));
+		if (!(g % 4096))
 			cond_resched();
 	}
 
@@ -290,31 +297,30 @@ void anl_spares_fill(struct anl_arena *arena)
 			anl_spare_fill(slots, i);
 }
 
-/* Release the slots @bits of word @w, which nothing else uses. The tree is locked. */
-static void anl_release_word_locked(struct anl_slots *slots, u32 w, unsigned long bits)
+/* Release the slots @bits of group @g, which nothing else uses. The tree is locked. */
+static void anl_release_group_locked(struct anl_slots *slots, u32 g, unsigned long bits)
 {
-	while (bits) {
-		u32 first = __ffs(bits);
-		unsigned long above = bits + BIT(first);
-		u32 end = above ? __ffs(above) : BITS_PER_LONG;
+	u32 first, cnt;
 
-		anl_tree_release_locked(&slots->tree, w * BITS_PER_LONG + first, end - first);
-		bits &= above;
+	while (bits) {
+		first = anl_cut_run(&bits, &cnt);
+		anl_tree_release_locked(&slots->tree, g * ANL_GROUP_SLOTS + first, cnt);
 	}
 }
 
-/* cached -> free: the slots @mask of word @w. Any context. Returns how many. */
-static u32 anl_cached_release_word(struct anl_arena *arena, u32 w, unsigned long mask)
+/* cached -> free: the slots @mask of group @g. Any context. Returns how many. */
+static u32 anl_cached_release_group(struct anl_arena *arena, u32 g, unsigned long mask)
 {
 	struct anl_slots *slots = &arena->slots;
+	atomic_long_t *cached = &slots->groups[g].cached;
 	unsigned long bits, flags;
 
-	if (!(READ_ONCE(slots->cached[w]) & mask))
+	if (!(atomic_long_read(cached) & mask))
 		return 0;
 	if (anl_tree_lock(&slots->tree, &flags))
 		return 0;
-	bits = atomic_long_fetch_andnot(mask, (atomic_long_t *)&slots->cached[w]) & mask;
-	anl_release_word_locked(slots, w, bits);
+	bits = atomic_long_fetch_andnot(mask, cached) & mask;
+	anl_release_group_locked(slots, g, bits);
 	anl_tree_unlock(&slots->tree, flags);
 
 	return hweight_long(bits);
@@ -323,18 +329,18 @@ static u32 anl_cached_release_word(struct anl_arena *arena, u32 w, unsigned long
 /* cached -> free: those of the slots that are in magazines. Any context. Returns how many. */
 static u32 anl_cached_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
-	u32 first = BIT_WORD(pgoff), last = BIT_WORD(pgoff + cnt - 1), w, nr = 0;
+	u32 first = ANL_GROUP(pgoff), last = ANL_GROUP(pgoff + cnt - 1), g, nr = 0;
 	int cpu;
 
 	if (last - first < nr_cpu_ids) {
-		for (w = first; w <= last; w++)
-			nr += anl_cached_release_word(arena, w, anl_word_mask(w, pgoff, cnt));
+		for (g = first; g <= last; g++)
+			nr += anl_cached_release_group(arena, g, anl_group_mask(g, pgoff, cnt));
 		return nr;
 	}
 	for_each_possible_cpu(cpu) {
-		w = READ_ONCE(per_cpu_ptr(arena->slots.magazine, cpu)->word);
-		if (w >= first && w <= last)
-			nr += anl_cached_release_word(arena, w, anl_word_mask(w, pgoff, cnt));
+		g = READ_ONCE(per_cpu_ptr(arena->slots.magazine, cpu)->group);
+		if (g >= first && g <= last)
+			nr += anl_cached_release_group(arena, g, anl_group_mask(g, pgoff, cnt));
 	}
 
 	return nr;
@@ -357,26 +363,26 @@ u32 anl_slots_take_back(struct anl_arena *arena, u32 pgoff, u32 cnt)
 }
 
 /*
- * claimed -> cached: the slots @bits of word @w, which becomes the magazine of this CPU. The
+ * claimed -> cached: the slots @bits of group @g, which becomes the magazine of this CPU. The
  * tree is locked, so no NMI on this CPU fills it meanwhile.
  */
-static void anl_cached_put(struct anl_slots *slots, u32 w, unsigned long bits)
+static void anl_cached_put(struct anl_slots *slots, u32 g, unsigned long bits)
 {
 	u32 old;
 
-	atomic_long_or(bits, (atomic_long_t *)&slots->cached[w]);
-	old = this_cpu_xchg(slots->magazine->word, w);
-	if (old == w)
+	atomic_long_or(bits, &slots->groups[g].cached);
+	old = this_cpu_xchg(slots->magazine->group, g);
+	if (old == g)
 		return;
-	bits = xchg(&slots->cached[old], 0);
-	anl_release_word_locked(slots, old, bits);
+	bits = atomic_long_xchg(&slots->groups[old].cached, 0);
+	anl_release_group_locked(slots, old, bits);
 }
 
 /**
  * anl_cached_fill() - fill the magazine of this CPU, and take a slot from it
  * @arena: the arena
  *
- * free -> claimed, and others in its word free -> cached.
+ * free -> claimed, and others in its group free -> cached.
  *
  * Context: any.
  * Return: the lowest free slot, which the caller owns; -ENOSPC; or -EDEADLK or -ETIMEDOUT if
@@ -388,9 +394,8 @@ long anl_cached_fill(struct anl_arena *arena)
 	unsigned long flags, bits;
 	long pgoff;
 	int err;
-	u32 w;
 
-	if (anl_slots_nr_free(slots) / (ANL_CACHED_SHARE * BITS_PER_LONG) < num_online_cpus())
+	if (anl_slots_nr_free(slots) / (ANL_CACHED_SHARE * ANL_GROUP_SLOTS) < num_online_cpus())
 		return anl_tree_alloc(&slots->tree, 1);
 
 	err = anl_tree_lock(&slots->tree, &flags);
@@ -398,11 +403,10 @@ long anl_cached_fill(struct anl_arena *arena)
 		return err;
 	pgoff = anl_tree_alloc_word_locked(&slots->tree, &bits);
 	if (pgoff >= 0) {
-		w = BIT_WORD(pgoff);
 		bits &= ~BIT_MASK(pgoff);
-		/* A word without others may be another CPU's magazine. */
+		/* A group without others may be another CPU's magazine. */
 		if (bits)
-			anl_cached_put(slots, w, bits);
+			anl_cached_put(slots, ANL_GROUP(pgoff), bits);
 	}
 	anl_tree_unlock(&slots->tree, flags);
 
@@ -417,11 +421,11 @@ long anl_cached_fill(struct anl_arena *arena)
  */
 u32 anl_slots_nr_cached(const struct anl_arena *arena)
 {
-	u32 nr = BITS_TO_LONGS(arena->nr_slots), w, sum = 0;
+	u32 nr = anl_nr_groups(arena), g, sum = 0;
 
-	for (w = 0; w < nr; w++) {
-		sum += hweight_long(READ_ONCE(arena->slots.cached[w]));
-		if (!(w % 4096))
+	for (g = 0; g < nr; g++) {
+		sum += hweight_long(atomic_long_read(&arena->slots.groups[g].cached));
+		if (!(g % 4096))
 			cond_resched();
 	}
 
@@ -442,7 +446,7 @@ long anl_slots_alloc(struct anl_arena *arena, u32 cnt)
 {
 	struct anl_slots *slots = &arena->slots;
 
-	anl_cached_release_word(arena, raw_cpu_read(slots->magazine->word), ~0UL);
+	anl_cached_release_group(arena, raw_cpu_read(slots->magazine->group), ~0UL);
 
 	return anl_tree_alloc(&slots->tree, cnt);
 }
@@ -457,21 +461,18 @@ long anl_slots_alloc(struct anl_arena *arena, u32 cnt)
 int anl_slots_init(struct anl_arena *arena)
 {
 	struct anl_slots *slots = &arena->slots;
-	size_t words = BITS_TO_LONGS(arena->nr_slots);
+	u32 nr = anl_nr_groups(arena);
 	int cpu;
 
 	memset32(slots->spares, ANL_NO_SPARE, ANL_NR_SPARES);
-	slots->live = anl_zalloc(arena, words * sizeof(*slots->live));
-	slots->dying = anl_zalloc(arena, words * sizeof(*slots->dying));
-	slots->dying_sum = anl_zalloc(arena, BITS_TO_LONGS(words) * sizeof(*slots->dying_sum));
-	slots->cached = anl_zalloc(arena, (words + 1) * sizeof(*slots->cached));
+	slots->groups = anl_zalloc(arena, (nr + 1UL) * sizeof(*slots->groups));
+	slots->dying_sum = anl_zalloc(arena, BITS_TO_LONGS(nr) * sizeof(*slots->dying_sum));
 	slots->magazine = anl_zalloc_percpu(arena, sizeof(*slots->magazine));
 	slots->tree_mem = anl_zalloc(arena, anl_tree_mem_size(arena->nr_limit));
-	if (!slots->live || !slots->dying || !slots->dying_sum || !slots->cached ||
-	    !slots->magazine || !slots->tree_mem)
+	if (!slots->groups || !slots->dying_sum || !slots->magazine || !slots->tree_mem)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu)
-		per_cpu_ptr(slots->magazine, cpu)->word = words;
+		per_cpu_ptr(slots->magazine, cpu)->group = nr;
 	anl_tree_init(&slots->tree, slots->tree_mem, arena->nr_limit);
 
 	return 0;
@@ -480,10 +481,8 @@ int anl_slots_init(struct anl_arena *arena)
 /* Undo anl_slots_init(), or the part of it that succeeded. Nothing uses the arena. */
 void anl_slots_exit(struct anl_arena *arena)
 {
-	kvfree(arena->slots.live);
-	kvfree(arena->slots.dying);
+	kvfree(arena->slots.groups);
 	kvfree(arena->slots.dying_sum);
-	kvfree(arena->slots.cached);
 	free_percpu(arena->slots.magazine);
 	kvfree(arena->slots.tree_mem);
 }

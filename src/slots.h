@@ -23,7 +23,7 @@
  *	spare     free      anl_spares_release()
  *	free      cached    anl_cached_fill()
  *	cached    claimed   anl_cached_pop()
- *	cached    free      anl_cached_release_word(), anl_cached_fill()
+ *	cached    free      anl_cached_release_group(), anl_cached_fill()
  *	claimed   mapped    anl_slots_set_live(), after the PTE was set
  *	claimed   reserved  anl_slots_set_live(), without a page
  *	claimed   dying     anl_slots_queue(), when the PTE holds something unexpected
@@ -53,6 +53,24 @@
 
 struct anl_arena;
 
+/**
+ * struct anl_group - states of 64 slots, one bit each
+ * @live: slots that belong to the user of the arena
+ * @dying: slots that wait for the drain
+ * @cached: claimed slots that a magazine holds
+ *
+ * A CPU whose magazine is a group writes to it with each allocation, and often with the free
+ * that follows, so no other group is on its cache line.
+ */
+struct anl_group {
+	atomic_long_t live;
+	atomic_long_t dying;
+	atomic_long_t cached;
+} ____cacheline_aligned;
+
+#define ANL_GROUP(pgoff)	((u32)BIT_WORD(pgoff))
+#define ANL_GROUP_SLOTS		BITS_PER_LONG
+
 /* A run of slots. */
 struct anl_span {
 	u32 pgoff;
@@ -66,18 +84,16 @@ struct anl_span {
 
 /**
  * struct anl_magazine - the slots that a CPU allocates from
- * @word: a word of @cached; anybody may take its slots
+ * @group: the cached slots of this group; anybody may take them
  */
 struct anl_magazine {
-	u32 word;
+	u32 group;
 };
 
 /**
  * struct anl_slots - the state of every slot
- * @live: bitmap of the slots that belong to the user of the arena
- * @dying: bitmap of the slots that wait for the drain
- * @dying_sum: one bit per word of @dying that may be non-zero
- * @cached: bitmap of claimed slots that the magazines hold, and an empty word behind it
+ * @groups: all slots, and an empty group behind them
+ * @dying_sum: one bit per group that may have dying slots
  * @magazine: one for each CPU
  * @tree_mem: memory of @tree
  * @tree: which slots are free
@@ -89,10 +105,8 @@ struct anl_magazine {
  * What every allocation reads lies apart from what other CPUs write.
  */
 struct anl_slots {
-	atomic_long_t *live;
-	atomic_long_t *dying;
+	struct anl_group *groups;
 	atomic_long_t *dying_sum;
-	unsigned long *cached;
 	struct anl_magazine __percpu *magazine;
 	void *tree_mem;
 	bool spares_missing;
@@ -128,15 +142,15 @@ long anl_slots_alloc(struct anl_arena *arena, u32 cnt);
  */
 static inline long anl_cached_pop(struct anl_slots *slots)
 {
-	u32 w = raw_cpu_read(slots->magazine->word);
-	unsigned long bits = READ_ONCE(slots->cached[w]);
+	u32 g = raw_cpu_read(slots->magazine->group), i;
+	atomic_long_t *cached = &slots->groups[g].cached;
+	unsigned long bits = atomic_long_read(cached);
 
 	/* Others may take what was read, so each bit is tried once. */
 	for (; bits; bits &= bits - 1) {
-		u32 pgoff = w * BITS_PER_LONG + __ffs(bits);
-
-		if (test_and_clear_bit(pgoff, slots->cached))
-			return pgoff;
+		i = __ffs(bits);
+		if (test_and_clear_bit(i, (unsigned long *)cached))
+			return g * ANL_GROUP_SLOTS + i;
 	}
 
 	return -ENOSPC;
@@ -177,17 +191,17 @@ static inline u32 anl_slots_nr_free(const struct anl_slots *slots)
 
 static inline bool anl_slots_is_live(const struct anl_slots *slots, u32 pgoff)
 {
-	return atomic_long_read(&slots->live[BIT_WORD(pgoff)]) & BIT_MASK(pgoff);
+	return atomic_long_read(&slots->groups[ANL_GROUP(pgoff)].live) & BIT_MASK(pgoff);
 }
 
-/* Bits of word @w that lie in the slots [@pgoff, @pgoff + @cnt). */
-static inline unsigned long anl_word_mask(u32 w, u32 pgoff, u32 cnt)
+/* Bits of group @g that lie in the slots [@pgoff, @pgoff + @cnt). */
+static inline unsigned long anl_group_mask(u32 g, u32 pgoff, u32 cnt)
 {
 	unsigned long mask = ~0UL;
 
-	if (w == BIT_WORD(pgoff))
+	if (g == ANL_GROUP(pgoff))
 		mask &= BITMAP_FIRST_WORD_MASK(pgoff);
-	if (w == BIT_WORD(pgoff + cnt - 1))
+	if (g == ANL_GROUP(pgoff + cnt - 1))
 		mask &= BITMAP_LAST_WORD_MASK(pgoff + cnt);
 
 	return mask;
@@ -205,12 +219,12 @@ static inline unsigned long anl_word_mask(u32 w, u32 pgoff, u32 cnt)
  */
 static inline void anl_slots_set_live(struct anl_slots *slots, u32 pgoff, u32 cnt)
 {
-	u32 w;
+	u32 g;
 
 	/* Orders the PTE before the bit. Pairs with smp_rmb() in anl_fault_live(). */
 	smp_mb__before_atomic();
-	for (w = BIT_WORD(pgoff); w <= BIT_WORD(pgoff + cnt - 1); w++)
-		atomic_long_or(anl_word_mask(w, pgoff, cnt), &slots->live[w]);
+	for (g = ANL_GROUP(pgoff); g <= ANL_GROUP(pgoff + cnt - 1); g++)
+		atomic_long_or(anl_group_mask(g, pgoff, cnt), &slots->groups[g].live);
 	/*
 	 * Orders the bit before everything that the caller does with the address. A program
 	 * may publish the address by a plain store. A free of the address that was read
@@ -219,29 +233,31 @@ static inline void anl_slots_set_live(struct anl_slots *slots, u32 pgoff, u32 cn
 	smp_mb__after_atomic();
 }
 
-/* live -> retiring: those of the slots @mask of word @w that are live. Any context. */
-static inline unsigned long anl_slots_take_live(struct anl_slots *slots, u32 w,
+/* live -> retiring: those of the slots @mask of group @g that are live. Any context. */
+static inline unsigned long anl_slots_take_live(struct anl_slots *slots, u32 g,
 						unsigned long mask)
 {
-	if (!(atomic_long_read(&slots->live[w]) & mask))
+	atomic_long_t *live = &slots->groups[g].live;
+
+	if (!(atomic_long_read(live) & mask))
 		return 0;
 
-	return atomic_long_fetch_andnot(mask, &slots->live[w]) & mask;
+	return atomic_long_fetch_andnot(mask, live) & mask;
 }
 
-/* retiring -> dying: the slots @bits of word @w. Any context. */
-static inline void anl_slots_put_dying(struct anl_slots *slots, u32 w, unsigned long bits)
+/* retiring -> dying: the slots @bits of group @g. Any context. */
+static inline void anl_slots_put_dying(struct anl_slots *slots, u32 g, unsigned long bits)
 {
-	atomic_long_or(bits, &slots->dying[w]);
-	/* Orders the word before the summary. Pairs with anl_slots_take_sum(). */
+	atomic_long_or(bits, &slots->groups[g].dying);
+	/* Orders the slots before the summary. Pairs with anl_slots_take_sum(). */
 	smp_mb__after_atomic();
-	if (!(atomic_long_read(&slots->dying_sum[BIT_WORD(w)]) & BIT_MASK(w)))
-		atomic_long_or(BIT_MASK(w), &slots->dying_sum[BIT_WORD(w)]);
+	if (!(atomic_long_read(&slots->dying_sum[BIT_WORD(g)]) & BIT_MASK(g)))
+		atomic_long_or(BIT_MASK(g), &slots->dying_sum[BIT_WORD(g)]);
 }
 
 /*
- * Clear word @i of the summary: the caller now scans these words of @dying. The exchange is
- * a full barrier before the caller reads them; pairs with anl_slots_put_dying().
+ * Clear word @i of the summary: the caller now scans these groups. The exchange is a full
+ * barrier before the caller reads them; pairs with anl_slots_put_dying().
  */
 static inline unsigned long anl_slots_take_sum(struct anl_slots *slots, u32 i)
 {
@@ -251,10 +267,25 @@ static inline unsigned long anl_slots_take_sum(struct anl_slots *slots, u32 i)
 	return atomic_long_xchg(&slots->dying_sum[i], 0);
 }
 
-/* dying -> retiring: all of word @w. */
-static inline unsigned long anl_slots_take_dying(struct anl_slots *slots, u32 w)
+/* dying -> retiring: all of group @g. */
+static inline unsigned long anl_slots_take_dying(struct anl_slots *slots, u32 g)
 {
-	return atomic_long_xchg(&slots->dying[w], 0);
+	return atomic_long_xchg(&slots->groups[g].dying, 0);
+}
+
+/*
+ * Cut the lowest run of set bits out of @bits, which has one. Returns the first of them, and
+ * their number in @cnt.
+ */
+static inline u32 anl_cut_run(unsigned long *bits, u32 *cnt)
+{
+	u32 first = __ffs(*bits);
+	unsigned long above = *bits + BIT(first);
+
+	*cnt = (above ? __ffs(above) : BITS_PER_LONG) - first;
+	*bits &= above;
+
+	return first;
 }
 
 /* Before the PTEs of retiring slots are cleared. */

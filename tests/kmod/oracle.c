@@ -395,9 +395,11 @@ static int oracle_take(void *data)
 
 	rcu_read_lock();
 	o->nr_found = 0;
-	bitmap_copy(o->live, (unsigned long *)a->slots.live, a->nr_slots);
-	bitmap_copy(o->dying, (unsigned long *)a->slots.dying, a->nr_slots);
-	bitmap_copy(o->cached, a->slots.cached, a->nr_slots);
+	for (i = 0; i < BITS_TO_LONGS(a->nr_slots); i++) {
+		o->live[i] = atomic_long_read(&a->slots.groups[i].live);
+		o->dying[i] = atomic_long_read(&a->slots.groups[i].dying);
+		o->cached[i] = atomic_long_read(&a->slots.groups[i].cached);
+	}
 	memcpy(o->spares, a->slots.spares, sizeof(o->spares));
 	o->nr_populated = oracle_nr_populated(a);
 	o->kicked = atomic_read(&a->kick.pending);
@@ -483,19 +485,19 @@ static void oracle_check_spares(struct oracle *o)
 /* Each cached slot is in the magazine of a CPU, where other CPUs find it. */
 static void oracle_check_magazines(struct oracle *o)
 {
-	u32 words = BITS_TO_LONGS(o->a->nr_slots), w;
+	u32 groups = BITS_TO_LONGS(o->a->nr_slots), g;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		w = per_cpu_ptr(o->a->slots.magazine, cpu)->word;
-		if (w > words)
-			bad(o, "the magazine of CPU %d is word %u of %u", cpu, w, words);
-		else if (w < words)
-			o->cached[w] = 0;
+		g = per_cpu_ptr(o->a->slots.magazine, cpu)->group;
+		if (g > groups)
+			bad(o, "the magazine of CPU %d is group %u of %u", cpu, g, groups);
+		else if (g < groups)
+			o->cached[g] = 0;
 	}
-	for (w = 0; w < words; w++)
-		if (o->cached[w])
-			bad(o, "word %u has cached slots, and is no CPU's magazine", w);
+	for (g = 0; g < groups; g++)
+		if (o->cached[g])
+			bad(o, "group %u has cached slots, and is no CPU's magazine", g);
 }
 
 /* The states that a slot may be in at any instant, and at rest. */
