@@ -15,7 +15,6 @@
  * Owns nothing.
  */
 #include <linux/mm.h>
-#include <linux/nodemask.h>
 #include <linux/sched/signal.h>
 
 #include "alloc.h"
@@ -91,43 +90,40 @@ long anl_claim(struct anl_arena *arena, long pgoff, u32 cnt, bool may_sleep)
 	}
 }
 
-/* A page that could not be mapped: return it. */
-static noinline void anl_alloc_undo(struct anl_arena *arena, struct page *page)
+/**
+ * anl_alloc_undo() - return a page that the fast path cannot use
+ * @arena: the arena
+ * @page: the page
+ *
+ * Context: any.
+ * Return: -EAGAIN.
+ */
+long anl_alloc_undo(struct anl_arena *arena, struct page *page)
 {
 	LIST_HEAD(pages);
 
 	list_add(&page->lru, &pages);
 	anl_unget_pages(arena, &pages);
-}
-
-/*
- * Fast path: one page from the pool for an atomic caller. Any obstacle returns an error.
- */
-static long anl_alloc_one(struct anl_arena *arena, int nid)
-{
-	struct page *page = anl_get_page(arena, nid);
-	long pgoff;
-
-	if (!page)
-		return -ENOMEM;
-	pgoff = anl_slots_alloc_one(arena, &arena->slots);
-	if (pgoff >= 0 && anl_spares_below(&arena->slots, pgoff)) {
-		/* The slow path releases the spare. */
-		anl_slots_unclaim(arena, pgoff, 1);
-	} else if (pgoff >= 0) {
-		if (!anl_map_page(arena, pgoff, page)) {
-			anl_slots_set_live(&arena->slots, pgoff, 1);
-			if (READ_ONCE(arena->slots.spares_missing))
-				anl_spares_fill(arena);
-			return pgoff;
-		}
-		/* Only the drain can remove a scratch page. */
-		if (anl_keep_stray(arena, pgoff))
-			anl_slots_queue(arena, pgoff, 1);
-	}
-	anl_alloc_undo(arena, page);
 
 	return -EAGAIN;
+}
+
+/**
+ * anl_alloc_stray() - the same, and leave a slot whose PTE is not empty
+ * @arena: the arena
+ * @pgoff: the slot, which is claimed
+ * @page: the page
+ *
+ * Context: any.
+ * Return: -EAGAIN.
+ */
+long anl_alloc_stray(struct anl_arena *arena, u32 pgoff, struct page *page)
+{
+	/* Only the drain can remove a scratch page. */
+	if (anl_keep_stray(arena, pgoff))
+		anl_slots_queue(arena, pgoff, 1);
+
+	return anl_alloc_undo(arena, page);
 }
 
 /*
@@ -259,14 +255,8 @@ static long anl_populate_sleeping(struct anl_arena *arena, long pgoff, u32 cnt, 
 	return pgoff;
 }
 
-static bool anl_nid_is_valid(int nid)
-{
-	return nid == NUMA_NO_NODE || ((unsigned int)nid < nr_node_ids && node_online(nid));
-}
-
-/* Slow path. Apart, so that the fast path does not set up its stack frame. */
-static noinline long anl_alloc_slow(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid,
-				    bool may_sleep)
+/* anl_alloc_slots() without the fast path. */
+long anl_alloc_slow(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid, bool may_sleep)
 {
 	long pgoff = addr ? anl_pgoff(arena, addr) : ANL_ANYWHERE;
 
@@ -288,30 +278,4 @@ static noinline long anl_alloc_slow(struct anl_arena *arena, unsigned long addr,
 	anl_slots_set_live(&arena->slots, pgoff, cnt);
 
 	return pgoff;
-}
-
-/**
- * anl_alloc_slots() - allocate pages
- * @arena: the arena
- * @addr: user address of the first page, or 0 for any; see anl_claim()
- * @cnt: number of pages, not 0
- * @nid: preferred node, or NUMA_NO_NODE
- * @may_sleep: the caller may sleep
- *
- * Context: any, or process context if @may_sleep.
- * Return: the first slot; -EINVAL for bad arguments; -ENOSPC or -EBUSY if no such addresses
- * are free; -ENOMEM; -EAGAIN if scratch pages are in the way; -EDEADLK or -ETIMEDOUT if the
- * tree's lock is unavailable.
- */
-long anl_alloc_slots(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid,
-		     bool may_sleep)
-{
-	if (cnt == 1 && !addr && !may_sleep && anl_nid_is_valid(nid)) {
-		long one = anl_alloc_one(arena, nid);
-
-		if (one >= 0)
-			return one;
-	}
-
-	return anl_alloc_slow(arena, addr, cnt, nid, may_sleep);
 }

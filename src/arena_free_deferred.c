@@ -34,6 +34,7 @@
 
 #include "arena.h"
 #include "compat.h"
+#include "queue.h"
 #include "trace.h"
 
 /* Spans that a free can retire without further memory. */

@@ -18,6 +18,7 @@
 #include "arena.h"
 #include "compat.h"
 #include "kfunc.h"
+#include "queue.h"
 #include "trace.h"
 
 /*
@@ -28,7 +29,7 @@
  * run under rcu_read_lock(), with preemption or interrupts off, or in an interrupt; each
  * shows in one of the three.
  */
-static bool anl_may_sleep(void)
+static __always_inline bool anl_may_sleep(void)
 {
 	return !preempt_count() && !irqs_disabled() && !rcu_preempt_depth();
 }
@@ -53,6 +54,18 @@ static void *anl_alloc(struct anl_arena *arena, unsigned long addr, u32 cnt, int
 	return (void *)anl_uaddr(arena, pgoff);
 }
 
+/* A free from a context that cannot sleep. Most programs free single pages. */
+static u32 anl_free_atomic(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	if (cnt != 1)
+		return anl_slots_free(arena, pgoff, cnt);
+	if (!anl_slots_free_one(&arena->slots, pgoff))
+		return 0;
+	anl_slots_queued(arena, pgoff, 1, 1);
+
+	return 1;
+}
+
 static void anl_free(struct anl_arena *arena, unsigned long addr, u32 cnt)
 {
 	bool may_sleep = anl_may_sleep();
@@ -64,7 +77,7 @@ static void anl_free(struct anl_arena *arena, unsigned long addr, u32 cnt)
 		if (may_sleep)
 			found = anl_free_now(arena, pgoff, cnt);
 		else
-			found = anl_slots_free(arena, pgoff, cnt);
+			found = anl_free_atomic(arena, pgoff, cnt);
 	}
 	anl_count(arena, frees[ctx], 1);
 	anl_count(arena, free_pages, found);

@@ -48,6 +48,13 @@ void anl_kick_init(struct anl_kick *kick);
 void anl_kick_exit(struct anl_kick *kick);
 void anl_kick_queue(struct anl_kick *kick, int what);
 
+/* anl_kick() for a caller whose change is followed by a full barrier. */
+static inline void anl_kick_ordered(struct anl_kick *kick, int what)
+{
+	if ((atomic_read(&kick->pending) & what) != what)
+		anl_kick_queue(kick, what);
+}
+
 /**
  * anl_kick() - request work from any context
  * @kick: of the arena
@@ -63,8 +70,7 @@ static inline void anl_kick(struct anl_kick *kick, int what)
 	 * scanned yet and will see the change.
 	 */
 	smp_mb();
-	if ((atomic_read(&kick->pending) & what) != what)
-		anl_kick_queue(kick, what);
+	anl_kick_ordered(kick, what);
 }
 
 /**

@@ -83,7 +83,7 @@ static u32 anl_pool_take(struct anl_arena *arena, u32 n, u32 cnt, u32 floor, int
 /* Half of a node's share is gone, or a caller wants a page of the node for the first time. */
 static bool anl_node_is_low(struct anl_arena *arena, int nid)
 {
-	struct anl_pool_node *node = anl_pool_node(arena, nid);
+	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
 
 	if (!READ_ONCE(node->wanted)) {
 		WRITE_ONCE(node->wanted, true);
@@ -114,7 +114,7 @@ static void anl_pool_check(struct anl_arena *arena, int nid)
 static void anl_pool_miss(struct anl_arena *arena, int nid)
 {
 	if (static_branch_unlikely(&anl_numa) && arena->pool.max &&
-	    !READ_ONCE(anl_pool_node(arena, nid)->wanted))
+	    !READ_ONCE(anl_pool_node(&arena->pool, nid)->wanted))
 		return;
 	if (!READ_ONCE(arena->pool.missed))
 		WRITE_ONCE(arena->pool.missed, true);
@@ -149,7 +149,7 @@ static bool anl_pool_lend(struct anl_arena *arena, int nid)
 	if (atomic_read(&pool->nr) - ANL_POOL_CREDIT <= keep)
 		return false;
 	if (static_branch_unlikely(&anl_numa)) {
-		struct anl_pool_node *node = anl_pool_node(arena, nid);
+		struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
 
 		if (!READ_ONCE(node->wanted) || atomic_read(&node->nr) - ANL_POOL_CREDIT <=
 						(int)(READ_ONCE(pool->share) / 2))
@@ -182,7 +182,7 @@ static u32 anl_pool_choose(const struct anl_pool_node *node)
 }
 
 /* anl_get_page() without credit. */
-static struct page *anl_get_page_counted(struct anl_arena *arena, int nid)
+struct page *anl_get_page_counted(struct anl_arena *arena, int nid)
 {
 	struct page *page;
 
@@ -196,8 +196,8 @@ static struct page *anl_get_page_counted(struct anl_arena *arena, int nid)
 	return page;
 }
 
-/* anl_get_page() for a CPU without credit, or with no page in its word. */
-static noinline struct page *anl_get_page_slow(struct anl_arena *arena, int nid)
+/* anl_get_page() for a CPU without credit, or with no good page in its word. */
+struct page *anl_get_page_slow(struct anl_arena *arena, int nid)
 {
 	struct anl_pool *pool = &arena->pool;
 	struct anl_pool_node *node;
@@ -212,7 +212,7 @@ static noinline struct page *anl_get_page_slow(struct anl_arena *arena, int nid)
 			return anl_get_page_counted(arena, nid);
 		this_cpu_dec(pool->cpu->credit);
 	}
-	node = anl_pool_node(arena, nid);
+	node = anl_pool_node(&arena->pool, nid);
 	w = anl_pool_choose(node);
 	page = anl_pool_pop_word(pool, node, w);
 	if (page)
@@ -228,39 +228,6 @@ static noinline struct page *anl_get_page_slow(struct anl_arena *arena, int nid)
 	}
 
 	return page;
-}
-
-/**
- * anl_get_page() - a page from the pool, if it has one to spare
- * @arena: the arena
- * @nid: the node that it must be of, or NUMA_NO_NODE for the caller's own
- *
- * Context: any.
- * Return: a zeroed, charged page, or NULL.
- */
-struct page *anl_get_page(struct anl_arena *arena, int nid)
-{
-	struct anl_pool *pool = &arena->pool;
-	struct page *page;
-
-	/* Each CPU has credit for pages of one node. */
-	nid = anl_mem_node(nid);
-	if (static_branch_unlikely(&anl_numa) && nid != raw_cpu_read(pool->cpu->nid))
-		return anl_get_page_counted(arena, nid);
-
-	if (this_cpu_dec_return(pool->cpu->credit) >= 0) {
-		page = anl_pool_pop_word(pool, anl_pool_node(arena, nid),
-					 raw_cpu_read(pool->cpu->word));
-		if (likely(page && !PageHWPoison(page)))
-			return page;
-		if (page) {
-			anl_pool_discard(arena, page);
-			return NULL;
-		}
-	}
-	this_cpu_inc(pool->cpu->credit);
-
-	return anl_get_page_slow(arena, nid);
 }
 
 /* Add new pages to @pages until there are @cnt, for a caller that can try it. */

@@ -108,21 +108,6 @@ u32 anl_pool_wanted(const struct anl_arena *arena)
 	return clamp(room, 0L, target);
 }
 
-/**
- * anl_pool_node() - the pages of a memory node
- * @arena: the arena
- * @nid: the node; on a machine with one node, all pages are in the first one
- *
- * Context: any.
- */
-struct anl_pool_node *anl_pool_node(const struct anl_arena *arena, int nid)
-{
-	if (!static_branch_unlikely(&anl_numa))
-		return arena->pool.nodes;
-
-	return (void *)arena->pool.nodes + nid * (size_t)arena->pool.node_size;
-}
-
 static int anl_nr_nodes(void)
 {
 	return static_branch_unlikely(&anl_numa) ? nr_node_ids : 1;
@@ -138,7 +123,7 @@ static int anl_nr_nodes(void)
  */
 struct page *anl_pool_pop_any(struct anl_arena *arena, int nid)
 {
-	struct anl_pool_node *node = anl_pool_node(arena, nid);
+	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
 	struct page *page;
 	unsigned long sum;
 	u32 w;
@@ -175,7 +160,7 @@ void anl_pool_count(struct anl_arena *arena, int nid, int nr)
 {
 	atomic_add(nr, &arena->pool.nr);
 	if (static_branch_unlikely(&anl_numa))
-		atomic_add(nr, &anl_pool_node(arena, nid)->nr);
+		atomic_add(nr, &anl_pool_node(&arena->pool, nid)->nr);
 }
 
 /**
@@ -247,7 +232,7 @@ int anl_pool_push(struct anl_arena *arena, struct page *page)
 {
 	u32 words = BITS_TO_LONGS(arena->pool.max), w, i, n;
 	int nid = page_to_nid(page);
-	struct anl_pool_node *node = anl_pool_node(arena, nid);
+	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
 
 	if (!words)
 		return -ENOSPC;

@@ -11,6 +11,8 @@
 #include <linux/percpu.h>
 #include <linux/types.h>
 
+#include "charge.h"
+
 struct anl_arena;
 struct page;
 
@@ -90,7 +92,6 @@ void anl_pool_exit(struct anl_arena *arena);
 void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages);
 
 /* For pages.c and refill.c */
-struct anl_pool_node *anl_pool_node(const struct anl_arena *arena, int nid);
 struct page *anl_pool_pop_any(struct anl_arena *arena, int nid);
 struct page *anl_pool_pop_node(struct anl_arena *arena, int nid);
 struct page *anl_pool_pop(struct anl_arena *arena);
@@ -99,6 +100,21 @@ u32 anl_pool_wanted(const struct anl_arena *arena);
 void anl_pool_count(struct anl_arena *arena, int nid, int nr);
 void anl_pool_discard(struct anl_arena *arena, struct page *page);
 void anl_pool_put_discarded(struct anl_arena *arena);
+
+/**
+ * anl_pool_node() - the pages of a memory node
+ * @pool: of the arena
+ * @nid: the node; on a machine with one node, all pages are in the first one
+ *
+ * Context: any.
+ */
+static inline struct anl_pool_node *anl_pool_node(const struct anl_pool *pool, int nid)
+{
+	if (!static_branch_unlikely(&anl_numa))
+		return pool->nodes;
+
+	return (void *)pool->nodes + nid * (size_t)pool->node_size;
+}
 
 /* Pages that no CPU has credit for. Those that others have taken count as none. Any context. */
 static inline u32 anl_pool_counted(const struct anl_pool *pool)

@@ -154,7 +154,7 @@ static void anl_refill_result(struct anl_arena *arena, bool short_of_memory)
 /* A page that a node has beyond its share, or NULL. */
 static struct page *anl_refill_pop_surplus(struct anl_arena *arena, int nid, u32 share)
 {
-	struct anl_pool_node *node = anl_pool_node(arena, nid);
+	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
 	int keep = READ_ONCE(node->wanted) ? share : 0;
 
 	return atomic_read(&node->nr) > keep ? anl_pool_pop_node(arena, nid) : NULL;
@@ -174,14 +174,14 @@ static void anl_refill_nodes(struct anl_arena *arena, struct anl_charge *charge)
 	if (!arena->pool.max)
 		return;
 	for (nid = 0; nid < nr_node_ids; nid++)
-		wanted += READ_ONCE(anl_pool_node(arena, nid)->wanted);
+		wanted += READ_ONCE(anl_pool_node(&arena->pool, nid)->wanted);
 	if (!wanted)
 		return;
 	share = target / wanted;
 	WRITE_ONCE(arena->pool.share, share);
 
 	for (nid = 0; nid < nr_node_ids; nid++) {
-		struct anl_pool_node *node = anl_pool_node(arena, nid);
+		struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
 
 		if (!READ_ONCE(node->wanted))
 			continue;

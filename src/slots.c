@@ -30,7 +30,7 @@
 #include <linux/slab.h>
 
 #include "arena.h"
-#include "trace.h"
+#include "queue.h"
 
 /*
  * Magazines are filled while so many times the slots that fit into those of all CPUs are
@@ -71,24 +71,6 @@ void anl_slots_unclaim(struct anl_arena *arena, u32 pgoff, u32 cnt)
 }
 
 /**
- * anl_slots_queued() - account for slots that are dying now, and request the drain
- * @arena: the arena
- * @pgoff: first slot of the operation
- * @cnt: number of slots of the operation
- * @nr: how many of them were put into the queue
- *
- * Context: any.
- */
-void anl_slots_queued(struct anl_arena *arena, u32 pgoff, u32 cnt, u32 nr)
-{
-	if (!nr)
-		return;
-	anl_count(arena, queued_pages, nr);
-	trace_arena_nolock_queue(arena, pgoff, cnt, nr);
-	anl_kick(&arena->kick, ANL_KICK_DRAIN);
-}
-
-/**
  * anl_slots_queue() - put slots that the caller owns into the queue
  * @arena: the arena
  * @pgoff: first slot
@@ -107,18 +89,6 @@ void anl_slots_queue(struct anl_arena *arena, u32 pgoff, u32 cnt)
 	anl_slots_queued(arena, pgoff, cnt, cnt);
 }
 
-/* live -> dying: one slot. Returns whether it was live. */
-static bool anl_slots_free_one(struct anl_slots *slots, u32 pgoff)
-{
-	struct anl_group *group = &slots->groups[ANL_GROUP(pgoff)];
-
-	if (!test_and_clear_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&group->live))
-		return false;
-	anl_slots_put_dying(slots, ANL_GROUP(pgoff), BIT_MASK(pgoff));
-
-	return true;
-}
-
 /**
  * anl_slots_free() - free from a context that cannot sleep
  * @arena: the arena
@@ -133,13 +103,6 @@ static bool anl_slots_free_one(struct anl_slots *slots, u32 pgoff)
 u32 anl_slots_free(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
 	u32 g, found = 0;
-
-	/* What most programs free. */
-	if (cnt == 1) {
-		found = anl_slots_free_one(&arena->slots, pgoff);
-		anl_slots_queued(arena, pgoff, cnt, found);
-		return found;
-	}
 
 	for (g = ANL_GROUP(pgoff); g <= ANL_GROUP(pgoff + cnt - 1); g++) {
 		unsigned long bits = anl_slots_take_live(&arena->slots, g,

@@ -24,10 +24,10 @@
  *	free      cached    anl_cached_fill()
  *	cached    claimed   anl_cached_pop()
  *	cached    free      anl_cached_release_group(), anl_cached_fill()
- *	claimed   mapped    anl_slots_set_live(), after the PTE was set
+ *	claimed   mapped    anl_slots_set_live(), anl_slots_set_live_one(), after the PTE was set
  *	claimed   reserved  anl_slots_set_live(), without a page
  *	claimed   dying     anl_slots_queue(), when the PTE holds something unexpected
- *	live      dying     anl_slots_free()
+ *	live      dying     anl_slots_free(), anl_slots_free_one()
  *	live      retiring  anl_slots_take_live()
  *	dying     retiring  anl_slots_take_dying()
  *	retiring  dying     anl_slots_put_dying(), when user space may still reach the page
@@ -119,7 +119,6 @@ int anl_slots_init(struct anl_arena *arena);
 void anl_slots_exit(struct anl_arena *arena);
 void anl_slots_unclaim(struct anl_arena *arena, u32 pgoff, u32 cnt);
 void anl_slots_queue(struct anl_arena *arena, u32 pgoff, u32 cnt);
-void anl_slots_queued(struct anl_arena *arena, u32 pgoff, u32 cnt, u32 nr);
 u32 anl_slots_free(struct anl_arena *arena, u32 pgoff, u32 cnt);
 void anl_slots_release(struct anl_arena *arena, u32 pgoff, u32 cnt);
 u64 anl_slots_nr_queued(const struct anl_arena *arena);
@@ -233,6 +232,14 @@ static inline void anl_slots_set_live(struct anl_slots *slots, u32 pgoff, u32 cn
 	smp_mb__after_atomic();
 }
 
+/* claimed -> mapped: a slot. See anl_slots_set_live(). */
+static inline void anl_slots_set_live_one(struct anl_slots *slots, u32 pgoff)
+{
+	smp_mb__before_atomic();
+	set_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&slots->groups[ANL_GROUP(pgoff)].live);
+	smp_mb__after_atomic();
+}
+
 /* live -> retiring: those of the slots @mask of group @g that are live. Any context. */
 static inline unsigned long anl_slots_take_live(struct anl_slots *slots, u32 g,
 						unsigned long mask)
@@ -245,14 +252,31 @@ static inline unsigned long anl_slots_take_live(struct anl_slots *slots, u32 g,
 	return atomic_long_fetch_andnot(mask, live) & mask;
 }
 
-/* retiring -> dying: the slots @bits of group @g. Any context. */
+/*
+ * retiring -> dying: the slots @bits of group @g. Any context. A full barrier follows what it
+ * writes, so that the caller can use anl_kick_ordered().
+ */
 static inline void anl_slots_put_dying(struct anl_slots *slots, u32 g, unsigned long bits)
 {
 	atomic_long_or(bits, &slots->groups[g].dying);
 	/* Orders the slots before the summary. Pairs with anl_slots_take_sum(). */
 	smp_mb__after_atomic();
-	if (!(atomic_long_read(&slots->dying_sum[BIT_WORD(g)]) & BIT_MASK(g)))
+	if (!(atomic_long_read(&slots->dying_sum[BIT_WORD(g)]) & BIT_MASK(g))) {
 		atomic_long_or(BIT_MASK(g), &slots->dying_sum[BIT_WORD(g)]);
+		smp_mb__after_atomic();
+	}
+}
+
+/* live -> dying: one slot. Any context. Returns whether it was live. */
+static inline bool anl_slots_free_one(struct anl_slots *slots, u32 pgoff)
+{
+	struct anl_group *group = &slots->groups[ANL_GROUP(pgoff)];
+
+	if (!test_and_clear_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&group->live))
+		return false;
+	anl_slots_put_dying(slots, ANL_GROUP(pgoff), BIT_MASK(pgoff));
+
+	return true;
 }
 
 /*
