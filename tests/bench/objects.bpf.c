@@ -44,39 +44,41 @@ static __always_inline void release(int kind, void __arena *obj)
 		arena_nolock_slab_free(&arena, &slab, obj);
 }
 
-static __always_inline void pairs(volatile struct objects_slot *s, int kind)
+static __always_inline bool kernel_pair(__u32 i)
 {
-	volatile __u64 __arena *p;
-	__u64 failed = 0;
-	__u32 i;
+	struct object *p = bpf_obj_new_impl___bench(bpf_core_type_id_local(struct object), NULL);
 
-	bpf_for(i, 0, s->n) {
-		p = alloc(kind);
-		if (!p) {
-			failed++;
-			continue;
-		}
-		*p = i;
-		release(kind, (void __arena *)p);
-	}
-	s->failed = failed;
+	if (!p)
+		return false;
+	p->words[0] = i;
+	bpf_obj_drop_impl___bench(p, NULL);
+
+	return true;
 }
 
-static __always_inline void kernel_pairs(volatile struct objects_slot *s)
+/* Allocate an object, write to it, free it. Returns whether there was one. */
+static __always_inline bool pair(int kind, __u32 i)
+{
+	volatile __u64 __arena *p;
+
+	if (kind == OBJECTS_KERNEL)
+		return kernel_pair(i);
+	p = alloc(kind);
+	if (!p)
+		return false;
+	*p = i;
+	release(kind, (void __arena *)p);
+
+	return true;
+}
+
+static __always_inline void pairs(volatile struct objects_slot *s, int kind)
 {
 	__u64 failed = 0;
-	struct object *p;
 	__u32 i;
 
-	bpf_for(i, 0, s->n) {
-		p = bpf_obj_new_impl___bench(bpf_core_type_id_local(struct object), NULL);
-		if (!p) {
-			failed++;
-			continue;
-		}
-		p->words[0] = i;
-		bpf_obj_drop_impl___bench(p, NULL);
-	}
+	bpf_for(i, 0, s->n)
+		failed += !pair(kind, i);
 	s->failed = failed;
 }
 
@@ -142,7 +144,7 @@ int objects(struct objects_ctx *ctx)
 		pairs(s, OBJECTS_SLAB);
 		break;
 	case OBJECTS_PAIRS + OBJECTS_KERNEL:
-		kernel_pairs(s);
+		pairs(s, OBJECTS_KERNEL);
 		break;
 	case OBJECTS_TURNOVER + OBJECTS_HEAP:
 		turnover(s, OBJECTS_HEAP);
