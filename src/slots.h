@@ -232,11 +232,13 @@ static inline void anl_slots_set_live(struct anl_slots *slots, u32 pgoff, u32 cn
 	smp_mb__after_atomic();
 }
 
-/* claimed -> mapped: a slot. See anl_slots_set_live(). */
+/* claimed -> mapped: a slot. Any context. The barriers are those of anl_slots_set_live(). */
 static inline void anl_slots_set_live_one(struct anl_slots *slots, u32 pgoff)
 {
+	/* Orders the PTE before the bit. */
 	smp_mb__before_atomic();
 	set_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&slots->groups[ANL_GROUP(pgoff)].live);
+	/* Orders the bit before what the caller does with the address. */
 	smp_mb__after_atomic();
 }
 
@@ -263,6 +265,7 @@ static inline void anl_slots_put_dying(struct anl_slots *slots, u32 g, unsigned 
 	smp_mb__after_atomic();
 	if (!(atomic_long_read(&slots->dying_sum[BIT_WORD(g)]) & BIT_MASK(g))) {
 		atomic_long_or(BIT_MASK(g), &slots->dying_sum[BIT_WORD(g)]);
+		/* For anl_kick_ordered(), as above if the bit is set already. */
 		smp_mb__after_atomic();
 	}
 }
