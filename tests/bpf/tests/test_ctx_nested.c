@@ -27,9 +27,10 @@ struct env {
 	volatile struct ctx_status *st;
 	char *base;
 	int fd;
+	__u32 pages;
 };
 
-static bool env_open(struct env *e, const char *name)
+static bool env_open_sized(struct env *e, const char *name, __u32 pages)
 {
 	struct bpf_program *p;
 	size_t size;
@@ -38,9 +39,12 @@ static bool env_open(struct env *e, const char *name)
 	e->skel = ctx_nested_bpf__open();
 	if (!e->skel)
 		return false;
+	e->pages = pages;
+	bpf_map__set_max_entries(e->skel->maps.arena, pages);
 	/* Those that the test itself uses, and the one that it is about. */
 	bpf_object__for_each_program(p, e->skel->obj)
 		bpf_program__set_autoload(p, p == e->skel->progs.ctx_plain ||
+					  p == e->skel->progs.ctx_under_rcu ||
 					  p == e->skel->progs.ctx_hammer ||
 					  !strcmp(bpf_program__name(p), name));
 	e->prog = bpf_object__find_program_by_name(e->skel->obj, name);
@@ -52,6 +56,11 @@ static bool env_open(struct env *e, const char *name)
 	e->fd = bpf_map__fd(e->skel->maps.arena);
 
 	return true;
+}
+
+static bool env_open(struct env *e, const char *name)
+{
+	return env_open_sized(e, name, CTX_ARENA_PAGES);
 }
 
 static void env_close(struct env *e)
@@ -146,7 +155,7 @@ static void check_whole(struct env *e)
 
 	ASSERT(wait_for(!map_pages(e->fd), 5000), "%ld pages left", map_pages(e->fd));
 	st->cnt = 0;
-	st->block_cnt = CTX_ARENA_PAGES;
+	st->block_cnt = e->pages;
 	st->need = 0;
 	do {
 		st->op = CTX_OP_GRAB;
@@ -432,4 +441,34 @@ TEST(ctx, on_top_of_alloc, "a program that interrupts an allocation under the tr
 TEST(ctx, on_top_of_free, "a program that interrupts a release under the tree's lock gets a page")
 {
 	on_top_of("anl_tree_release");
+}
+
+/*
+ * An allocation finds the magazine of its CPU empty, and another one fills it before the first
+ * does. ROUND takes a page from the magazine, and then several, which empty it.
+ */
+TEST(ctx, on_top_of_fill, "two allocations that fill the magazine of a CPU at once lose no page")
+{
+	LIBBPF_OPTS(bpf_kprobe_opts, opts, .bpf_cookie = 1);
+	volatile struct ctx_status *st;
+	struct env e;
+	int i;
+
+	ASSERT(env_open_sized(&e, "ctx_probe", 64 * CTX_MAX_PAGES), "load");
+	e.link = bpf_program__attach_kprobe_opts(e.prog, "anl_cached_fill", &opts);
+	ASSERT(e.link, "attach: %s", strerror(errno));
+	ASSERT(pin_cpu(0), "pin");
+	st = e.st;
+	for (i = 0; i < 20; i++) {
+		st->op = CTX_OP_ROUND;
+		st->armed = 1;
+		run(e.skel->progs.ctx_under_rcu);
+		ASSERT_EQ(st->armed, 0, "the magazine was not filled");
+	}
+	st->op = CTX_OP_NONE;
+	ASSERT_EQ(st->rounds, 40, "rounds, each other on top of one");
+	ASSERT_EQ(st->no_page, 0, "single pages");
+	ASSERT_EQ(st->dirty, 0, "pages that were not zero");
+	check_whole(&e);
+	env_close(&e);
 }
