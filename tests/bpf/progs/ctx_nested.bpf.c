@@ -105,22 +105,23 @@ static __noinline int again(void)
 	return 0;
 }
 
-static __noinline int round(void)
+static __always_inline void use_and_put(__u64 p, __u32 cnt, volatile __u32 *missing)
 {
-	__u64 one = (__u64)get(1), few = (__u64)get(CTX_ROUND_PAGES);
+	if (!p) {
+		__sync_fetch_and_add(missing, 1);
+		return;
+	}
+	use(p, CTX_MARK);
+	put(p, cnt);
+}
 
-	if (one) {
-		use(one, CTX_MARK);
-		put(one, 1);
-	} else {
-		__sync_fetch_and_add(&st.no_page, 1);
-	}
-	if (few) {
-		use(few, CTX_MARK);
-		put(few, CTX_ROUND_PAGES);
-	} else {
-		__sync_fetch_and_add(&st.no_pages, 1);
-	}
+static __noinline int round(bool single)
+{
+	__u64 one = (__u64)get(1), few = single ? 0 : (__u64)get(CTX_ROUND_PAGES);
+
+	use_and_put(one, 1, &st.no_page);
+	if (!single)
+		use_and_put(few, CTX_ROUND_PAGES, &st.no_pages);
 	__sync_fetch_and_add(&st.rounds, 1);
 
 	return 0;
@@ -136,7 +137,7 @@ static __noinline int act(void)
 		__sync_fetch_and_add(&st.elsewhere, 1);
 		return 0;
 	}
-	if (op != CTX_OP_ROUND && __sync_lock_test_and_set(&st.op, CTX_OP_NONE) != op)
+	if (op < CTX_OP_ROUND && __sync_lock_test_and_set(&st.op, CTX_OP_NONE) != op)
 		return 0;
 	st.pc = pc;
 	st.nesting = rcu_nesting(pc);
@@ -147,7 +148,7 @@ static __noinline int act(void)
 	else if (op == CTX_OP_AGAIN)
 		again();
 	else
-		round();
+		round(op == CTX_OP_SINGLE);
 	__sync_fetch_and_add(&st.done, 1);
 
 	return 0;

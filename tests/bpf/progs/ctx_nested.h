@@ -14,6 +14,7 @@ enum {
 	CTX_OP_DROP,	/* free what GRAB got; once */
 	CTX_OP_AGAIN,	/* free a page and allocate it again at once, many times; once */
 	CTX_OP_ROUND,	/* a page and a few pages, used and freed; every time */
+	CTX_OP_SINGLE,	/* a page, used and freed; every time */
 };
 
 struct ctx_status {
