@@ -94,6 +94,8 @@ USAGE
 . "$harness/build.sh"
 # shellcheck source=tests/harness/clients.sh
 . "$harness/clients.sh"
+# shellcheck source=tests/harness/lines.sh
+. "$harness/lines.sh"
 # shellcheck source=tests/harness/host_tests.sh
 . "$harness/host_tests.sh"
 # shellcheck source=tests/harness/judge.sh

@@ -73,7 +73,7 @@ get_kernels() {
 
 # What the guests need, all at the same time: REL...
 build_for() {
-	local rel types=() commands=()
+	local rel types=() commands=(build_lines)
 	for rel in "$@"; do
 		commands+=("build_module $rel")
 		if is_arm64 "$rel"; then

@@ -58,7 +58,8 @@ run_checkpatch() {
 	mapfile -t files < <(sources 'src/*.[ch]' 'tests/kmod/*.[ch]' | grep -v '^src/trace.h$')
 	checkpatch --strict --ignore "$(sed -n '/^[A-Z]/p' "$ignore" | paste -sd,)" -f "${files[@]}"
 	mapfile -t files < <(sources src/trace.h 'include/*.h' 'examples/*.[ch]' 'tools/*.[ch]' 'tests/bpf/*/*.[ch]' \
-		'tests/bench/*.[ch]' 'tests/bench/c*/*.[ch]' 'tests/demo/*.[ch]' 'tests/user/*.[ch]')
+		'tests/lines/*.[ch]' 'tests/bench/*.[ch]' 'tests/bench/c*/*.[ch]' 'tests/demo/*.[ch]' \
+		'tests/user/*.[ch]')
 	checkpatch --ignore "$(sed -n 's/^programs: //p; /^[A-Z]/p' "$ignore" | paste -sd,)" \
 		-f "${files[@]}"
 }

@@ -136,8 +136,10 @@ machine_args() {
 
 # Boot the initramfs in DIR in the background: DIR REL. Sets qemu_pids[DIR].
 start_guest() {
-	local dir=/src/${1#"$top"/} machine
-	read -ra machine <<<"$(qemu_args "$2") $(machine_args | tr '\n' ' ')"
+	local dir=/src/${1#"$top"/} machine lines accel=$accel
+	lines=$(lines_args "$1" "$2")
+	[ -z "$lines" ] || accel=tcg,thread=multi
+	read -ra machine <<<"$(qemu_args "$2") $(machine_args | tr '\n' ' ') $lines"
 	rm -f "$1"/{console,results}.log "$1/monitor"
 	: >"$1/results.log"
 	(
