@@ -131,6 +131,13 @@ test_rest() {
 		run_kernels "${plain[@]}"
 		numa='' globs=()
 	fi
+	mapfile -t plain < <(plain_kernels "${core[@]}" | grep -v '^6\.')
+	if [ ${#plain[@]} -gt 0 ]; then
+		phase lines
+		globs=('lines.*')
+		run_kernels "${plain[@]}"
+		globs=()
+	fi
 	mapfile -t plain < <(plain_kernels "${core[@]}")
 	if [ ${#plain[@]} -gt 0 ]; then
 		phase programs
@@ -166,7 +173,7 @@ whole_test() {
 	if [ "$mode" = test ]; then
 		core_specs=("${specs[@]}")
 	else
-		phases+=(build-all tests-all host-all arm64 numa programs bench packages)
+		phases+=(build-all tests-all host-all arm64 numa lines programs bench packages)
 	fi
 	begin_results
 	plan_phases "${phases[@]}"

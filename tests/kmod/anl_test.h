@@ -10,6 +10,10 @@ void anl_test_ballast_exit(void);
 /* kfuncs.c */
 int anl_test_kfuncs_init(void);
 
+/* lines.c */
+int anl_test_lines_init(void);
+void anl_test_lines_exit(void);
+
 /* nmi.c */
 #ifdef CONFIG_X86
 int anl_test_nmi_init(void);

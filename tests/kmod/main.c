@@ -26,6 +26,9 @@ static int __init anl_test_init(void)
 	err = anl_test_ballast_init();
 	if (err)
 		goto no_ballast;
+	err = anl_test_lines_init();
+	if (err)
+		goto no_lines;
 	err = anl_test_kfuncs_init();
 	if (err)
 		goto no_kfuncs;
@@ -33,6 +36,8 @@ static int __init anl_test_init(void)
 	return 0;
 
 no_kfuncs:
+	anl_test_lines_exit();
+no_lines:
 	anl_test_ballast_exit();
 no_ballast:
 	anl_test_stray_exit();
@@ -47,6 +52,7 @@ no_nmi:
 
 static void __exit anl_test_exit(void)
 {
+	anl_test_lines_exit();
 	anl_test_ballast_exit();
 	anl_test_stray_exit();
 	anl_test_stock_exit();
