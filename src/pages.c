@@ -27,7 +27,7 @@
 #include "compat.h"
 #include "pages.h"
 
-/* Pages that a CPU takes before it counts them. */
+/* Pages that a CPU takes before it counts others, at most. */
 #define ANL_POOL_CREDIT 32
 
 /**
@@ -139,24 +139,29 @@ static bool anl_pool_can_spare(const struct anl_arena *arena)
 	return !floor || atomic_read(&arena->pool.nr) > (int)floor;
 }
 
-/* Give this CPU credit for pages of its node, if they can be spared. Any context. */
+/*
+ * Give this CPU credit for pages of its node, as far as they can be spared. The last ones make
+ * the pool low, and the refill begins while they are used up. Any context.
+ */
 static bool anl_pool_lend(struct anl_arena *arena, int nid)
 {
 	struct anl_pool *pool = &arena->pool;
 	/* What is left for callers that can have no pages elsewhere, or is low. */
 	int keep = max(pool->min / 2, anl_pool_wanted(arena) / 2);
+	int credit = min(atomic_read(&pool->nr) - keep, ANL_POOL_CREDIT);
 
-	if (atomic_read(&pool->nr) - ANL_POOL_CREDIT <= keep)
-		return false;
 	if (static_branch_unlikely(&anl_numa)) {
-		struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
+		struct anl_pool_node *node = anl_pool_node(pool, nid);
 
-		if (!READ_ONCE(node->wanted) || atomic_read(&node->nr) - ANL_POOL_CREDIT <=
-						(int)(READ_ONCE(pool->share) / 2))
+		if (!READ_ONCE(node->wanted))
 			return false;
+		credit = min(credit, atomic_read(&node->nr) - (int)(READ_ONCE(pool->share) / 2));
 	}
-	anl_pool_count(arena, nid, -ANL_POOL_CREDIT);
-	this_cpu_add(pool->cpu->credit, ANL_POOL_CREDIT);
+	if (credit <= 0)
+		return false;
+	anl_pool_count(arena, nid, -credit);
+	this_cpu_add(pool->cpu->credit, credit);
+	anl_pool_check(arena, nid);
 
 	return true;
 }

@@ -73,7 +73,7 @@ static const struct allowed alloc_many[] = {
 	{ "slots.tree_mem", 4 },
 	{ "pte", 4 },			/* at both ends of a magazine */
 	{ "pgtable.nr_populated", 32 },
-	{ "pool.nr", 0 },		/* every call while the pool is too low for credit */
+	{ "pool.nr", 16 },		/* every 32nd, unless the refill is late */
 	{ "pool.map", 0 },		/* words that a worker has filled again */
 	{ "pool.pages", 0 },
 	{ "pool.node", 0 },
