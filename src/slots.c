@@ -428,14 +428,15 @@ int anl_slots_init(struct anl_arena *arena)
 	int cpu;
 
 	memset32(slots->spares, ANL_NO_SPARE, ANL_NR_SPARES);
-	slots->groups = anl_zalloc(arena, (nr + 1UL) * sizeof(*slots->groups));
+	slots->groups = anl_zalloc(arena, nr * sizeof(*slots->groups));
 	slots->dying_sum = anl_zalloc(arena, BITS_TO_LONGS(nr) * sizeof(*slots->dying_sum));
 	slots->magazine = anl_zalloc_percpu(arena, sizeof(*slots->magazine));
 	slots->tree_mem = anl_zalloc(arena, anl_tree_mem_size(arena->nr_limit));
 	if (!slots->groups || !slots->dying_sum || !slots->magazine || !slots->tree_mem)
 		return -ENOMEM;
+	/* The last group to have cached slots, if ever. */
 	for_each_possible_cpu(cpu)
-		per_cpu_ptr(slots->magazine, cpu)->group = nr;
+		per_cpu_ptr(slots->magazine, cpu)->group = nr - 1;
 	anl_tree_init(&slots->tree, slots->tree_mem, arena->nr_limit);
 
 	return 0;

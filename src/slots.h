@@ -92,7 +92,7 @@ struct anl_magazine {
 
 /**
  * struct anl_slots - the state of every slot
- * @groups: all slots, and an empty group behind them
+ * @groups: all slots
  * @dying_sum: one bit per group that may have dying slots
  * @magazine: one for each CPU
  * @tree_mem: memory of @tree

@@ -490,9 +490,9 @@ static void oracle_check_magazines(struct oracle *o)
 
 	for_each_possible_cpu(cpu) {
 		g = per_cpu_ptr(o->a->slots.magazine, cpu)->group;
-		if (g > groups)
+		if (g >= groups)
 			bad(o, "the magazine of CPU %d is group %u of %u", cpu, g, groups);
-		else if (g < groups)
+		else
 			o->cached[g] = 0;
 	}
 	for (g = 0; g < groups; g++)

@@ -254,5 +254,5 @@ TEST(limits, idle, "an arena costs its cgroup what the documents say, before any
 	ASSERT(small >= 0 && medium >= 0 && large >= 0, "load");
 	ASSERT(small < 512, "16 pages: %ld KiB", small);
 	ASSERT(medium > 1024 - 128 && medium < 2 * 1024, "1000 pages: %ld KiB", medium);
-	ASSERT(large < 2048 + 512, "4 GiB: %ld KiB", large);
+	ASSERT(large < 3 * 1024, "4 GiB: %ld KiB", large);
 }
