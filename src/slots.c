@@ -153,7 +153,7 @@ u64 anl_slots_nr_queued(const struct anl_arena *arena)
 	u64 sum = 0;
 
 	for (g = 0; g < nr; g++) {
-		sum += hweight_long(atomic_long_read(&arena->slots.groups[g].dying));
+		sum += hweight_long(atomic_long_read(&anl_group(&arena->slots, g)->dying));
 		if (!(g % 4096))
 			cond_resched();
 	}
@@ -275,7 +275,7 @@ static void anl_release_group_locked(struct anl_slots *slots, u32 g, unsigned lo
 static u32 anl_cached_release_group(struct anl_arena *arena, u32 g, unsigned long mask)
 {
 	struct anl_slots *slots = &arena->slots;
-	atomic_long_t *cached = &slots->groups[g].cached;
+	atomic_long_t *cached = &anl_group(slots, g)->cached;
 	unsigned long bits, flags;
 
 	if (!(atomic_long_read(cached) & mask))
@@ -333,11 +333,11 @@ static void anl_cached_put(struct anl_slots *slots, u32 g, unsigned long bits)
 {
 	u32 old;
 
-	atomic_long_or(bits, &slots->groups[g].cached);
+	atomic_long_or(bits, &anl_group(slots, g)->cached);
 	old = this_cpu_xchg(slots->magazine->group, g);
 	if (old == g)
 		return;
-	bits = atomic_long_xchg(&slots->groups[old].cached, 0);
+	bits = atomic_long_xchg(&anl_group(slots, old)->cached, 0);
 	anl_release_group_locked(slots, old, bits);
 }
 
@@ -387,7 +387,7 @@ u32 anl_slots_nr_cached(const struct anl_arena *arena)
 	u32 nr = anl_nr_groups(arena), g, sum = 0;
 
 	for (g = 0; g < nr; g++) {
-		sum += hweight_long(atomic_long_read(&arena->slots.groups[g].cached));
+		sum += hweight_long(atomic_long_read(&anl_group(&arena->slots, g)->cached));
 		if (!(g % 4096))
 			cond_resched();
 	}
@@ -425,10 +425,11 @@ int anl_slots_init(struct anl_arena *arena)
 {
 	struct anl_slots *slots = &arena->slots;
 	u32 nr = anl_nr_groups(arena);
+	u32 places = round_up(nr, ANL_GROUPS_BLOCK);
 	int cpu;
 
 	memset32(slots->spares, ANL_NO_SPARE, ANL_NR_SPARES);
-	slots->groups = anl_zalloc(arena, nr * sizeof(*slots->groups));
+	slots->groups = anl_zalloc(arena, places * sizeof(*slots->groups));
 	slots->dying_sum = anl_zalloc(arena, BITS_TO_LONGS(nr) * sizeof(*slots->dying_sum));
 	slots->magazine = anl_zalloc_percpu(arena, sizeof(*slots->magazine));
 	slots->tree_mem = anl_zalloc(arena, anl_tree_mem_size(arena->nr_limit));

@@ -46,6 +46,7 @@
 #include <linux/bitmap.h>
 #include <linux/bits.h>
 #include <linux/cache.h>
+#include <linux/math.h>
 #include <linux/percpu.h>
 #include <linux/types.h>
 
@@ -60,16 +61,21 @@ struct anl_arena;
  * @cached: claimed slots that a magazine holds
  *
  * A CPU whose magazine is a group writes to it with each allocation, and often with the free
- * that follows, so no other group is on its cache line.
+ * that follows. See anl_group() for what shares a cache line with it.
  */
 struct anl_group {
 	atomic_long_t live;
 	atomic_long_t dying;
 	atomic_long_t cached;
-} ____cacheline_aligned;
+};
 
 #define ANL_GROUP(pgoff)	((u32)BIT_WORD(pgoff))
 #define ANL_GROUP_SLOTS		BITS_PER_LONG
+
+/* How groups are stored, see anl_group(): 64 of them in a row, each 8 places after the last. */
+#define ANL_GROUPS_APART	64U
+#define ANL_GROUPS_BETWEEN	8U
+#define ANL_GROUPS_BLOCK	(ANL_GROUPS_APART * ANL_GROUPS_BETWEEN)
 
 /* A run of slots. */
 struct anl_span {
@@ -92,7 +98,7 @@ struct anl_magazine {
 
 /**
  * struct anl_slots - the state of every slot
- * @groups: all slots
+ * @groups: all slots, in the order of anl_group(), in whole blocks
  * @dying_sum: one bit per group that may have dying slots
  * @magazine: one for each CPU
  * @tree_mem: memory of @tree
@@ -131,6 +137,25 @@ u32 anl_slots_nr_cached(const struct anl_arena *arena);
 long anl_slots_alloc(struct anl_arena *arena, u32 cnt);
 
 /**
+ * anl_group() - the states of a group
+ * @slots: the slots of the arena
+ * @g: the group
+ *
+ * CPUs that allocate at the same time have groups that are near each other. So neighbours are
+ * stored three cache lines apart, in blocks of 512 groups. Groups that share a line are 64 apart,
+ * or a multiple of that.
+ *
+ * Context: any.
+ */
+static inline struct anl_group *anl_group(const struct anl_slots *slots, u32 g)
+{
+	u32 block = round_down(g, ANL_GROUPS_BLOCK);
+
+	return &slots->groups[block + g % ANL_GROUPS_APART * ANL_GROUPS_BETWEEN +
+			      g / ANL_GROUPS_APART % ANL_GROUPS_BETWEEN];
+}
+
+/**
  * anl_cached_pop() - a slot from the magazine of this CPU
  * @slots: the slots of the arena
  *
@@ -142,7 +167,7 @@ long anl_slots_alloc(struct anl_arena *arena, u32 cnt);
 static inline long anl_cached_pop(struct anl_slots *slots)
 {
 	u32 g = raw_cpu_read(slots->magazine->group), i;
-	atomic_long_t *cached = &slots->groups[g].cached;
+	atomic_long_t *cached = &anl_group(slots, g)->cached;
 	unsigned long bits = atomic_long_read(cached);
 
 	/* Others may take what was read, so each bit is tried once. */
@@ -190,7 +215,7 @@ static inline u32 anl_slots_nr_free(const struct anl_slots *slots)
 
 static inline bool anl_slots_is_live(const struct anl_slots *slots, u32 pgoff)
 {
-	return atomic_long_read(&slots->groups[ANL_GROUP(pgoff)].live) & BIT_MASK(pgoff);
+	return atomic_long_read(&anl_group(slots, ANL_GROUP(pgoff))->live) & BIT_MASK(pgoff);
 }
 
 /* Bits of group @g that lie in the slots [@pgoff, @pgoff + @cnt). */
@@ -223,7 +248,7 @@ static inline void anl_slots_set_live(struct anl_slots *slots, u32 pgoff, u32 cn
 	/* Orders the PTE before the bit. Pairs with smp_rmb() in anl_fault_live(). */
 	smp_mb__before_atomic();
 	for (g = ANL_GROUP(pgoff); g <= ANL_GROUP(pgoff + cnt - 1); g++)
-		atomic_long_or(anl_group_mask(g, pgoff, cnt), &slots->groups[g].live);
+		atomic_long_or(anl_group_mask(g, pgoff, cnt), &anl_group(slots, g)->live);
 	/*
 	 * Orders the bit before everything that the caller does with the address. A program
 	 * may publish the address by a plain store. A free of the address that was read
@@ -237,7 +262,7 @@ static inline void anl_slots_set_live_one(struct anl_slots *slots, u32 pgoff)
 {
 	/* Orders the PTE before the bit. */
 	smp_mb__before_atomic();
-	set_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&slots->groups[ANL_GROUP(pgoff)].live);
+	set_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&anl_group(slots, ANL_GROUP(pgoff))->live);
 	/* Orders the bit before what the caller does with the address. */
 	smp_mb__after_atomic();
 }
@@ -246,7 +271,7 @@ static inline void anl_slots_set_live_one(struct anl_slots *slots, u32 pgoff)
 static inline unsigned long anl_slots_take_live(struct anl_slots *slots, u32 g,
 						unsigned long mask)
 {
-	atomic_long_t *live = &slots->groups[g].live;
+	atomic_long_t *live = &anl_group(slots, g)->live;
 
 	if (!(atomic_long_read(live) & mask))
 		return 0;
@@ -260,7 +285,7 @@ static inline unsigned long anl_slots_take_live(struct anl_slots *slots, u32 g,
  */
 static inline void anl_slots_put_dying(struct anl_slots *slots, u32 g, unsigned long bits)
 {
-	atomic_long_or(bits, &slots->groups[g].dying);
+	atomic_long_or(bits, &anl_group(slots, g)->dying);
 	/* Orders the slots before the summary. Pairs with anl_slots_take_sum(). */
 	smp_mb__after_atomic();
 	if (!(atomic_long_read(&slots->dying_sum[BIT_WORD(g)]) & BIT_MASK(g))) {
@@ -273,7 +298,7 @@ static inline void anl_slots_put_dying(struct anl_slots *slots, u32 g, unsigned 
 /* live -> dying: one slot. Any context. Returns whether it was live. */
 static inline bool anl_slots_free_one(struct anl_slots *slots, u32 pgoff)
 {
-	struct anl_group *group = &slots->groups[ANL_GROUP(pgoff)];
+	struct anl_group *group = anl_group(slots, ANL_GROUP(pgoff));
 
 	if (!test_and_clear_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&group->live))
 		return false;
@@ -297,7 +322,7 @@ static inline unsigned long anl_slots_take_sum(struct anl_slots *slots, u32 i)
 /* dying -> retiring: all of group @g. */
 static inline unsigned long anl_slots_take_dying(struct anl_slots *slots, u32 g)
 {
-	return atomic_long_xchg(&slots->groups[g].dying, 0);
+	return atomic_long_xchg(&anl_group(slots, g)->dying, 0);
 }
 
 /*

@@ -48,7 +48,8 @@ static void lines_add_slots(struct lines_text *t, struct anl_arena *a)
 {
 	u32 nr = ANL_GROUP(a->nr_slots - 1) + 1;
 
-	lines_add(t, "slots.groups", a->slots.groups, nr * sizeof(*a->slots.groups));
+	lines_add(t, "slots.groups", a->slots.groups,
+		  round_up(nr, ANL_GROUPS_BLOCK) * sizeof(*a->slots.groups));
 	lines_add(t, "slots.dying_sum", a->slots.dying_sum,
 		  BITS_TO_LONGS(nr) * sizeof(*a->slots.dying_sum));
 	lines_add(t, "slots.tree_mem", a->slots.tree_mem, anl_tree_mem_size(a->nr_limit));

@@ -396,9 +396,9 @@ static int oracle_take(void *data)
 	rcu_read_lock();
 	o->nr_found = 0;
 	for (i = 0; i < BITS_TO_LONGS(a->nr_slots); i++) {
-		o->live[i] = atomic_long_read(&a->slots.groups[i].live);
-		o->dying[i] = atomic_long_read(&a->slots.groups[i].dying);
-		o->cached[i] = atomic_long_read(&a->slots.groups[i].cached);
+		o->live[i] = atomic_long_read(&anl_group(&a->slots, i)->live);
+		o->dying[i] = atomic_long_read(&anl_group(&a->slots, i)->dying);
+		o->cached[i] = atomic_long_read(&anl_group(&a->slots, i)->cached);
 	}
 	memcpy(o->spares, a->slots.spares, sizeof(o->spares));
 	o->nr_populated = oracle_nr_populated(a);
