@@ -129,7 +129,7 @@ get_stock_kernel() {
 	if [ -n "$old" ] && [ "$old" != "$rel" ]; then
 		in_root sh -c "apt-get purge -y -qq 'linux-headers-$old'; apt-get autoremove -y -qq
 			rm -rf '/usr/src/linux-headers-$old'" \
-			>"$logs/purge.log" 2>&1 </dev/null || true
+			>"$logs/purge-$root_name.log" 2>&1 </dev/null || true
 		as_root rm -f "$cache/files/vmlinuz-$old" "$root.headers-$old"
 	fi
 }

@@ -151,8 +151,9 @@ root_stamp() {
 		sha256sum | cut -c1-16
 }
 
+# Jobs make several roots at the same time, so each has its files to itself.
 make_root() {
-	local stamp new=$root.new sources=$cache/sources.list log=$logs/root-$root_name.log
+	local stamp new=$root.new sources=$root.list proxy=$root.proxy log=$logs/root-$root_name.log
 	local suite main security include mirror options dir
 	stamp=$(root_stamp)
 	suite=$(root_suite)
@@ -205,22 +206,22 @@ make_root() {
 		apt_sources "$main" "$security" >"$sources"
 	fi
 	# Proxies of this machine are needed in the root too.
-	{ apt-config dump 2>/dev/null | grep -i '^Acquire::[a-z]*::proxy ' || true; } >"$cache/proxy.conf"
+	{ apt-config dump 2>/dev/null | grep -i '^Acquire::[a-z]*::proxy ' || true; } >"$proxy"
 	if [ -n "${http_proxy:-}" ]; then
-		echo "Acquire::http::Proxy \"$http_proxy\";" >>"$cache/proxy.conf"
+		echo "Acquire::http::Proxy \"$http_proxy\";" >>"$proxy"
 	fi
 	# shellcheck disable=SC2016
 	as_root sh -ec '
-		new=$1 cache=$2 keyring=$3
+		new=$1 sources=$2 proxy=$3 keyring=$4
 		mkdir -p "$new/src" "$new/cache"
 		rm -f "$new"/etc/apt/sources.list.d/*
-		cp "$cache/sources.list" "$new/etc/apt/sources.list"
-		cp "$cache/proxy.conf" "$new/etc/apt/apt.conf.d/99proxy"
+		cp "$sources" "$new/etc/apt/sources.list"
+		cp "$proxy" "$new/etc/apt/apt.conf.d/99proxy"
 		cp "$keyring" "$new$keyring"
 		printf "%s\n" "APT::Install-Recommends \"false\";" "APT::Sandbox::User \"root\";" \
 			"Acquire::Retries \"2\";" "Acquire::http::Timeout \"30\";" \
 			>"$new/etc/apt/apt.conf.d/98arena"
-	' sh "$new" "$cache" "$keyring" || die "cannot set up $new"
+	' sh "$new" "$sources" "$proxy" "$keyring" || die "cannot set up $new"
 	mv "$new" "$root"
 	echo "$stamp" >"$root.stamp"
 }
@@ -235,7 +236,7 @@ update_root() {
 		return 0
 	fi
 	step "looking for new kernels in the archive of $(root_suite)"
-	if in_root apt-get update -qq --error-on=any >"$logs/apt.log" 2>&1 </dev/null; then
+	if in_root apt-get update -qq --error-on=any >"$logs/apt-$root_name.log" 2>&1 </dev/null; then
 		touch "$root.apt"
 	else
 		say "        WARNING: cannot reach the archive; using what is in the cache"
