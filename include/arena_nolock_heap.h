@@ -44,6 +44,9 @@
  * A freed object can become an object of another size, or its page can leave the arena. Readers
  * that can meet freed objects need arena_nolock_slab.h, which never returns a page.
  *
+ * Pages have 4096 bytes. On a kernel with larger ones, a program that allocates objects does not
+ * load, and the verifier's log names arena_nolock_heap__needs_pages_of_4096_bytes.
+ *
  * User space includes this header for the structure and the statistics.
  */
 #ifndef ARENA_NOLOCK_HEAP_H
@@ -51,9 +54,9 @@
 
 #ifdef __bpf__
 #include "arena_nolock.h"
-#if ARENA_NOLOCK_PAGE_SIZE != 4096
-#error "arena_nolock_heap.h needs arena pages of 4096 bytes"
-#endif
+
+/* No kernel has this function. Its name is the message where pages are larger, as on arm64. */
+extern void arena_nolock_heap__needs_pages_of_4096_bytes(void) __weak __ksym;
 #else
 #include <linux/types.h>
 #endif
@@ -614,8 +617,14 @@ static __always_inline void arena_nolock_heap_free_pages(void *map, __u64 pages,
 static __noinline __u64
 arena_nolock_heap_alloc_slow(void *map, struct arena_nolock_heap *heap, __u32 class)
 {
-	__u64 obj = arena_nolock_heap_refill(heap, class), page;
+	__u64 obj, page;
 
+	/* Not in the fast path: on arm64 the size comes from a relocation. */
+	if (ARENA_NOLOCK_PAGE_SIZE != 4096) {
+		arena_nolock_heap__needs_pages_of_4096_bytes();
+		return 0;
+	}
+	obj = arena_nolock_heap_refill(heap, class);
 	if (obj)
 		return obj;
 	page = (__u64)arena_nolock_alloc_pages(map, NULL, 1, ARENA_NOLOCK_ANY_NODE, 0);

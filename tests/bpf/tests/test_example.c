@@ -26,6 +26,14 @@
 			SKIP("was not built");					\
 	} while (0)
 
+/* The table of flows is in a heap. */
+#define REQUIRE_FLOWS()								\
+	do {									\
+		REQUIRE("flows");						\
+		if (sysconf(_SC_PAGESIZE) != 4096)				\
+			SKIP("the heap needs pages of 4096 bytes");		\
+	} while (0)
+
 TEST(example, help, "each example prints its usage and refuses unknown arguments")
 {
 	static const char *const names[] = { "count", "stackprof", "flows", "scx_arena" };
@@ -194,7 +202,7 @@ TEST_LONG(example, flows, 120,
 {
 	pid_t pid;
 
-	REQUIRE("flows");
+	REQUIRE_FLOWS();
 	pid = program_start(DIR "flows", "-i", "1", "-n", "4000", "lo");
 	ASSERT(wait_for(program_number(" flows in") >= 0, 30000), "%s", program_output());
 	send_packets(AF_INET, 20000, 300, 3);
@@ -224,7 +232,7 @@ TEST_LONG(example, flows_idle, 120, "new flows replace idle flows of the table")
 	long flows, before, reused;
 	pid_t pid;
 
-	REQUIRE("flows");
+	REQUIRE_FLOWS();
 	if (patience > 1)
 		SKIP("thousands of sockets take too long on this kernel");
 	pid = program_start(DIR "flows", "-i", "1", "-n", "1", "-t", "1", "lo");

@@ -18,6 +18,7 @@
 #include "runner.h"
 #include "arena.h"
 #include "heap.h"
+#include "log.h"
 #include "heap.skel.h"
 
 #define BASE 0x100010000000		/* where heap.bpf.c has its arena */
@@ -47,8 +48,17 @@ static void put(__u64 obj)
 	run(skel->progs.heap_put);
 }
 
+#define NEEDS_PAGES "arena_nolock_heap__needs_pages_of_4096_bytes"
+
+static void need_small_pages(void)
+{
+	if (PAGE != 4096)
+		SKIP("the heap needs pages of 4096 bytes");
+}
+
 static void heap_open_at(__u64 base, __u32 pages)
 {
+	need_small_pages();
 	skel = heap_bpf__open();
 	ASSERT(skel, "open: %s", strerror(errno));
 	bpf_map__set_map_extra(skel->maps.arena, base);
@@ -179,6 +189,18 @@ TEST(heap, sizes, "objects of each size are zeroed, do not overlap, and fill the
 		put(obj);
 	}
 	heap_bpf__destroy(skel);
+}
+
+TEST(heap, large_pages, "a kernel with larger pages refuses the heap, and the log says why")
+{
+	if (PAGE == 4096)
+		SKIP("needs a kernel with larger pages");
+	skel = heap_bpf__open();
+	ASSERT(skel, "open: %s", strerror(errno));
+	log_keep();
+	ASSERT(heap_bpf__load(skel), "it was loaded");
+	ASSERT(strstr(log_kept(), "kfunc '" NEEDS_PAGES "'"), "the log does not say it: %.3000s",
+	       log_kept());
 }
 
 TEST(heap, mistakes, "there are no objects of invalid sizes, and frees of other pages do nothing")
@@ -362,6 +384,7 @@ TEST(heap, warm, "a warm allocation and free are 120 instructions, and write to 
 	size_t n, i, class;
 	int cpu;
 
+	need_small_pages();
 	skel = heap_bpf__open();
 	ASSERT(skel, "open: %s", strerror(errno));
 	/* Without the slow paths, which are functions, and without a way back. */
@@ -693,7 +716,7 @@ static void run_storm(bool nmis, bool return_pages)
 TEST_LONG(heap, storm, 120,
 	  "an object has one owner at a time while tasks, timers and NMIs allocate, free and trim")
 {
-	run_storm(true, true);
+	run_storm(has_nmis(), true);
 }
 
 TEST_LONG(nomod, heap, 120, "on 7.x the heap works without the module")
