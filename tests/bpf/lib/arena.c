@@ -354,7 +354,7 @@ long free_kib(void)
 		pages += atol(p);
 	}
 
-	return pages * 4 + read_meminfo("MemFree");
+	return pages * (long)(PAGE / 1024) + read_meminfo("MemFree");
 }
 
 bool arena_settle(struct arena *a, long pages)

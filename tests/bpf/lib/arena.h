@@ -24,6 +24,9 @@
 #define PAGE ((unsigned long)sysconf(_SC_PAGESIZE))
 #endif
 
+/* Pages of the largest arena. */
+#define ARENA_MOST ((__u32)((4ULL << 30) / PAGE))
+
 /* Pages of a pool: by default, and at most. */
 #define POOL_DEFAULT ((unsigned int)(256 * 4096 / PAGE))
 #define POOL_MOST ((unsigned int)(4096 * 4096 / PAGE))

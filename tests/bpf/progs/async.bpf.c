@@ -6,6 +6,8 @@
 #include "arena_nolock.h"
 #include "async.h"
 
+#define PAGE ((__u64)ARENA_NOLOCK_PAGE_SIZE)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -35,7 +37,7 @@ int async_free_now(void *ctx)
 	__u32 i;
 
 	bpf_for(i, 0, ASYNC_NOW)
-		arena_nolock_free_pages(&arena, (void __arena *)(page + i * 8192ull), 1);
+		arena_nolock_free_pages(&arena, (void __arena *)(page + i * 2 * PAGE), 1);
 	ns = bpf_ktime_get_ns() - begin;
 
 	return 0;
@@ -48,7 +50,7 @@ int async_free(void *ctx)
 	__u32 i;
 
 	bpf_for(i, 0, ASYNC_PAGES)
-		arena_nolock_free_pages_async(&arena, (void __arena *)(page + i * 8192ull), 1);
+		arena_nolock_free_pages_async(&arena, (void __arena *)(page + i * 2 * PAGE), 1);
 	ns = bpf_ktime_get_ns() - begin;
 
 	return 0;
@@ -63,7 +65,7 @@ int async_nested(void *ctx)
 	arena_nolock_free_pages_async(&arena, (void __arena *)page, 1);
 	bpf_preempt_enable();
 	bpf_rcu_read_unlock();
-	arena_nolock_free_pages_async(&arena, (void __arena *)(page + 8192), 1);
+	arena_nolock_free_pages_async(&arena, (void __arena *)(page + 2 * PAGE), 1);
 
 	return 0;
 }
@@ -72,7 +74,7 @@ SEC("raw_tp/nmi_handler")
 int async_in_nmi(void *ctx)
 {
 	if (page)
-		arena_nolock_free_pages_async(&arena, (void __arena *)(page + 16384), 1);
+		arena_nolock_free_pages_async(&arena, (void __arena *)(page + 4 * PAGE), 1);
 
 	return 0;
 }
@@ -84,7 +86,7 @@ int async_again(void *ctx)
 	__u32 i;
 
 	bpf_for(i, 0, ASYNC_PAGES)
-		got += !!arena_nolock_alloc_pages(&arena, (void __arena *)(page + i * 8192ull), 1,
+		got += !!arena_nolock_alloc_pages(&arena, (void __arena *)(page + i * 2 * PAGE), 1,
 						  ARENA_NOLOCK_ANY_NODE, 0);
 
 	return 0;

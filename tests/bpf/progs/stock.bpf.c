@@ -62,11 +62,11 @@ int stock_under_rcu(void *ctx)
 }
 
 /*
- * Reads user memory page after page, all in one run, sleeps @copy_sleep_us after each, and
+ * Reads user memory every @copy_step bytes, all in one run, sleeps @copy_sleep_us after each, and
  * begins again as long as @copy_again is set. Counts the pages that could not be read.
  */
 __u64 copy_at, copy_failed;
-__u32 copy_cnt, copy_sleep_us;
+__u32 copy_cnt, copy_step, copy_sleep_us;
 volatile __u32 copy_again;
 
 extern void anl_test_sleep(__u32 us) __ksym;
@@ -77,7 +77,7 @@ static long copy_page(__u64 i, void *ctx)
 
 	if (i >= copy_cnt && !copy_again)
 		return 1;
-	if (bpf_copy_from_user(&val, sizeof(val), (void *)(copy_at + i % copy_cnt * 4096)))
+	if (bpf_copy_from_user(&val, sizeof(val), (void *)(copy_at + i % copy_cnt * copy_step)))
 		copy_failed++;
 	if (copy_sleep_us)
 		anl_test_sleep(copy_sleep_us);

@@ -17,6 +17,7 @@ extern __u64 anl_test_peek(__u64 kaddr) __ksym;
 #define LOWER_GUARD 32768
 
 #define PF_MEMALLOC 0x800
+#define PAGE ((__u64)ARENA_NOLOCK_PAGE_SIZE)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARENA);
@@ -49,7 +50,7 @@ static __always_inline __u32 rnd_cnt(__u64 r)
 
 static __always_inline void __arena *page_at(__u64 pgoff)
 {
-	return (void __arena *)(sh.base + pgoff * ARENA_NOLOCK_PAGE_SIZE);
+	return (void __arena *)(sh.base + pgoff * PAGE);
 }
 
 static __noinline int put_word(__u64 addr, __u64 val)
@@ -71,13 +72,13 @@ static __noinline __u64 get_word(__u64 addr)
 /* A page holds its mark in its first and last word, and in one between. */
 static __noinline int mark_pages(__u64 e)
 {
-	__u64 addr = sh.base + STORM_PGOFF(e) * 4096ULL;
+	__u64 addr = sh.base + STORM_PGOFF(e) * PAGE;
 	__u32 i;
 
 	bpf_for(i, 0, STORM_CNT(e)) {
-		put_word(addr + i * 4096ULL, e + i);
-		put_word(addr + i * 4096ULL + 8 * (1 + i), e + i);
-		put_word(addr + i * 4096ULL + 4088, e + i);
+		put_word(addr + i * PAGE, e + i);
+		put_word(addr + i * PAGE + 8 * (1 + i), e + i);
+		put_word(addr + (i + 1) * PAGE - 8, e + i);
 	}
 
 	return 0;
@@ -85,13 +86,13 @@ static __noinline int mark_pages(__u64 e)
 
 static __noinline int check_pages(__u64 e)
 {
-	__u64 addr = sh.base + STORM_PGOFF(e) * 4096ULL;
+	__u64 addr = sh.base + STORM_PGOFF(e) * PAGE;
 	__u32 i;
 
 	bpf_for(i, 0, STORM_CNT(e)) {
-		if (get_word(addr + i * 4096ULL) == e + i &&
-		    get_word(addr + i * 4096ULL + 8 * (1 + i)) == e + i &&
-		    get_word(addr + i * 4096ULL + 4088) == e + i)
+		if (get_word(addr + i * PAGE) == e + i &&
+		    get_word(addr + i * PAGE + 8 * (1 + i)) == e + i &&
+		    get_word(addr + (i + 1) * PAGE - 8) == e + i)
 			continue;
 		if (!__sync_fetch_and_add(&sh.wrong, 1))
 			sh.bad_entry = e + i;
@@ -102,13 +103,13 @@ static __noinline int check_pages(__u64 e)
 
 static __noinline int check_zero(__u64 e)
 {
-	__u64 addr = sh.base + STORM_PGOFF(e) * 4096ULL;
+	__u64 addr = sh.base + STORM_PGOFF(e) * PAGE;
 	__u32 i;
 
 	bpf_for(i, 0, STORM_CNT(e)) {
-		if (get_word(addr + i * 4096ULL) ||
-		    get_word(addr + i * 4096ULL + 8 * (1 + i)) ||
-		    get_word(addr + i * 4096ULL + 4088))
+		if (get_word(addr + i * PAGE) ||
+		    get_word(addr + i * PAGE + 8 * (1 + i)) ||
+		    get_word(addr + (i + 1) * PAGE - 8))
 			__sync_fetch_and_add(&sh.dirty, 1);
 	}
 
@@ -143,11 +144,11 @@ static __noinline int owned_op(__u32 cx, __u64 r)
 		return 0;
 	}
 	c->got++;
-	if (addr < sh.base || addr + cnt * 4096ULL > sh.base + sh.pages * 4096ULL) {
+	if (addr < sh.base || addr + cnt * PAGE > sh.base + sh.pages * PAGE) {
 		sh.outside++;
 		return 0;
 	}
-	e = STORM_ENTRY((addr - sh.base) / ARENA_NOLOCK_PAGE_SIZE, cnt, __sync_fetch_and_add(&sh.serial, 1) + 1);
+	e = STORM_ENTRY((addr - sh.base) / PAGE, cnt, __sync_fetch_and_add(&sh.serial, 1) + 1);
 	check_zero(e);
 	mark_pages(e);
 	e = __sync_lock_test_and_set(&sh.entry[i], e);
@@ -167,7 +168,7 @@ static __noinline int peek(__u64 pgoff)
 	struct bpf_arena *a = bpf_rdonly_cast(&arena, bpf_core_type_id_kernel(struct bpf_arena));
 
 	anl_test_peek((__u64)BPF_CORE_READ(a, kern_vm, addr) + LOWER_GUARD +
-		      (__u32)(sh.base + pgoff * ARENA_NOLOCK_PAGE_SIZE));
+		      (__u32)(sh.base + pgoff * PAGE));
 
 	return 0;
 }
@@ -192,7 +193,7 @@ static __noinline int wild_op(__u32 cx, __u64 r)
 		return 0;
 	case 10:
 		/* Across the end, not at the beginning of a page, or much. */
-		bpf_arena_nolock_free_pages(&arena, page_at(pgoff) + (r >> 40 & 0xfff),
+		bpf_arena_nolock_free_pages(&arena, page_at(pgoff) + (r >> 40 & (PAGE - 1)),
 					    r >> 32 & 1 ? ~0U : 1 + (r >> 33) % sh.pages);
 		return 0;
 	case 11:
@@ -220,7 +221,7 @@ static __noinline int wild_op(__u32 cx, __u64 r)
 		return 0;
 	}
 	c->got++;
-	if (addr < sh.base || addr + cnt * 4096ULL > sh.base + sh.pages * 4096ULL)
+	if (addr < sh.base || addr + cnt * PAGE > sh.base + sh.pages * PAGE)
 		sh.outside++;
 	else
 		put_word(addr, addr);

@@ -162,7 +162,8 @@ int in_victim(void *ctx)
 		bpf_rcu_read_unlock();
 		/* Faults of the user address: each is for a new page. */
 		bpf_for(i, 0, wm.fault_max) {
-			if (bpf_copy_from_user(&v, sizeof(v), (void *)(wm.fault_at + i * 4096ULL))) {
+			if (bpf_copy_from_user(&v, sizeof(v), (void *)(wm.fault_at +
+					       i * (__u64)ARENA_NOLOCK_PAGE_SIZE))) {
 				wm.faults_failed++;
 				break;
 			}

@@ -456,6 +456,7 @@ static void during_copy(bool raw_tp, bool remap)
 	}
 	stock->bss->copy_at = (__u64)raw.base;
 	stock->bss->copy_cnt = raw.pages;
+	stock->bss->copy_step = PAGE;
 	stock->bss->copy_again = remap;
 	/* A program that never sleeps would keep adoption from seizing the stock arena. */
 	stock->bss->copy_sleep_us = 400;

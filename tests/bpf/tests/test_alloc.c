@@ -335,10 +335,10 @@ TEST(alloc, too_much_memory, "an allocation of 4 GiB on a smaller machine return
 
 	if (read_meminfo("MemTotal") > 3500 * 1024)
 		SKIP("the machine has 4 GiB");
-	ASSERT(arena_open(&a, 1 << 20, 0), "load");
+	ASSERT(arena_open(&a, ARENA_MOST, 0), "load");
 	before = free_kib();
-	ASSERT(!arena_alloc_once(&a, SLEEPABLE, NULL, 1 << 20), "4 GiB of pages");
-	ASSERT(!arena_alloc_once(&a, UNDER_RCU, NULL, 1 << 20), "4 GiB of pages under rcu");
+	ASSERT(!arena_alloc_once(&a, SLEEPABLE, NULL, ARENA_MOST), "4 GiB of pages");
+	ASSERT(!arena_alloc_once(&a, UNDER_RCU, NULL, ARENA_MOST), "4 GiB of pages under rcu");
 	ASSERT_EQ(arena_pages(&a), 0, "populated pages");
 	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 64) == a.base, "alloc afterwards");
 	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 64) == arena_page(&a, 64),
@@ -375,11 +375,11 @@ TEST_LONG(alloc, more_than_is_free, 120,
 	struct arena a;
 	void *p;
 
-	ASSERT(arena_open(&a, 1 << 20, 0), "load");
+	ASSERT(arena_open(&a, ARENA_MOST, 0), "load");
 	memory_blocks("offline", 400 * 1024);
 	before = free_kib();
-	pages = read_meminfo("MemTotal") / 4 - 1024;
-	p = pages < 1 << 20 ? arena_alloc_once(&a, SLEEPABLE, NULL, pages) : NULL;
+	pages = read_meminfo("MemTotal") * 1024 / PAGE - 1024;
+	p = pages < ARENA_MOST ? arena_alloc_once(&a, SLEEPABLE, NULL, pages) : NULL;
 	gone = before - free_kib();
 	memory_blocks("online", 0);
 	ASSERT(!p, "an allocation of all memory succeeded");

@@ -32,7 +32,8 @@
 #include "numbers.h"
 #include "bounded.skel.h"
 
-#define TABLE_PAGES 512L
+/* The pages of 2 MiB, which are in one page table. An arena has 2048 times as many. */
+#define TABLE_PAGES ((long)((2 << 20) / PAGE))
 #define TABLES 1024L
 #define PAGES (TABLES * TABLE_PAGES)
 

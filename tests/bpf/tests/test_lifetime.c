@@ -201,7 +201,8 @@ TEST_LONG(lifetime, again_and_again, 90,
 	for (i = 0; i < LIVES - 1 - WARM_UP; i++)
 		lost[i] = first[i].free + first[i].slab - first[i + 1].free - first[i + 1].slab;
 	sort_longs(lost, LIVES - 1 - WARM_UP);
-	ASSERT(lost[(LIVES - 1 - WARM_UP) / 2] < 64, "a round typically loses %ld KiB",
+	ASSERT(lost[(LIVES - 1 - WARM_UP) / 2] < 16 * (long)PAGE / 1024,
+	       "a round typically loses %ld KiB",
 	       lost[(LIVES - 1 - WARM_UP) / 2]);
 	ASSERT(first->free - last->free < 4096, "%ld KiB less are free", first->free - last->free);
 	ASSERT(last->slab - first->slab < 1024, "slab grew by %ld KiB", last->slab - first->slab);

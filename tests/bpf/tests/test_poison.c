@@ -209,10 +209,10 @@ TEST(poison, pooled, "an allocation gets no page of the pool that has a memory e
 	arena_close(&a);
 }
 
-/* An arena of a cgroup that has room for @mib MiB more. */
-static bool open_limited(struct arena *a, __u32 pages, long mib)
+/* An arena of a cgroup that has room for @more pages more. */
+static bool open_limited(struct arena *a, __u32 pages, long more)
 {
-	return arena_open_in("poison", a, pages) && cg_limit("poison", mib * 1024 * 1024);
+	return arena_open_in("poison", a, pages) && cg_limit("poison", more * PAGE);
 }
 
 TEST(poison, unused, "a failed allocation returns no page with a memory error to the pool")
@@ -222,13 +222,13 @@ TEST(poison, unused, "a failed allocation returns no page with a memory error to
 	int i;
 
 	need_memory_failure();
-	ASSERT(open_limited(&a, 16384, 16), "load");
+	ASSERT(open_limited(&a, 16384, 4096), "load");
 	ASSERT(pooled(&a, pfn), "pages");
 	for (i = 0; i < POOLED; i += 2)
 		offline(HARD_OFFLINE, pfn[i]);
 	/* This takes all that there is, and has to put it back. */
 	for (i = 0; i < 3; i++) {
-		ASSERT(!arena_alloc_once(&a, pool_cx(), NULL, 8192), "32 MiB with 16 MiB left");
+		ASSERT(!arena_alloc_once(&a, pool_cx(), NULL, 8192), "8192 pages with 4096 left");
 		ASSERT(arena_settle(&a, 0), "%ld pages left", arena_pages(&a));
 	}
 	for (i = 1; i < POOLED; i += 2)

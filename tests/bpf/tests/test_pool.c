@@ -16,6 +16,9 @@
 #include "cgroup.h"
 
 #define MIB (1024 * 1024L)
+#define PAGES(bytes) ((__u32)((bytes) / PAGE))
+/* Pages that a burst must get from a pool that is not quite full. */
+#define PROMISED (POOL_DEFAULT / 4 * 3)
 #define POOL_PAGES "/sys/module/arena_nolock/parameters/pool_pages"
 
 /* Charges are made in batches per CPU; this is more than that. */
@@ -30,7 +33,7 @@ static bool grow_pool(struct arena *a, const char *name, long before, long bytes
 	int i;
 
 	for (i = 0; i < 20 && cg_get(name, "memory.current") - before < bytes; i++) {
-		struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = 4096, .node = -1 };
+		struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = POOL_MOST, .node = -1 };
 
 		if (!arena_run(a, HARDIRQ, 0, &r))
 			return false;
@@ -62,7 +65,7 @@ TEST(pool, grows, "the pool grows with demand and shrinks when memory is short")
 	ASSERT(arena_open_in("grows", &a, 8192), "load");
 	before = cg_get("grows", "memory.current");
 	ASSERT(grow_pool(&a, "grows", before, 6 * MIB), "it stayed small");
-	ASSERT(burst(&a, 1024) == 1024, "a burst like those before");
+	ASSERT(burst(&a, PAGES(4 * MIB)) == PAGES(4 * MIB), "a burst like those before");
 	arena_free(&a, HARDIRQ, a.base, a.pages);
 	ASSERT(arena_settle(&a, 0), "free not finished");
 
@@ -70,7 +73,7 @@ TEST(pool, grows, "the pool grows with demand and shrinks when memory is short")
 	ASSERT(wait_for(write_file("/proc/sys/vm/drop_caches", "2") &&
 			cg_get("grows", "memory.current") - before < SLACK, 5000),
 	       "%ld bytes more than at first", cg_get("grows", "memory.current") - before);
-	ASSERT(burst(&a, 256) == 256, "the pages that were promised");
+	ASSERT(burst(&a, POOL_DEFAULT) == POOL_DEFAULT, "the pages that were promised");
 	arena_close(&a);
 }
 
@@ -86,11 +89,11 @@ TEST(pool, lent, "an allocation at the limit gets the pool's pages beyond the pr
 	before = cg_get("lent", "memory.current");
 	ASSERT(grow_pool(&a, "lent", before, 6 * MIB), "it stayed small");
 	ASSERT(cg_limit("lent", 0), "limit");
-	p = arena_alloc_once(&a, SLEEPABLE, NULL, 768);
+	p = arena_alloc_once(&a, SLEEPABLE, NULL, PAGES(3 * MIB));
 	ASSERT(p, "alloc at the limit");
-	ASSERT_EQ(user_diff(p, 768, 0), 0, "words that are not zero");
-	ASSERT(!arena_alloc_once(&a, SLEEPABLE, NULL, 4096), "16 MiB at the limit");
-	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
+	ASSERT_EQ(user_diff(p, PAGES(3 * MIB), 0), 0, "words that are not zero");
+	ASSERT(!arena_alloc_once(&a, SLEEPABLE, NULL, POOL_MOST), "16 MiB at the limit");
+	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
 	arena_close(&a);
 }
 
@@ -100,9 +103,11 @@ TEST(pool, last, "an allocation under RCU at the limit gets the last pages of th
 	struct arena a;
 
 	ASSERT(arena_open_in("last", &a, 8192), "load");
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 5000), "the pool is not filled");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 5000),
+	       "the pool is not filled");
 	ASSERT(cg_limit("last", 0), "limit");
-	ASSERT(arena_alloc_once(&a, UNDER_RCU, NULL, 240) == a.base, "alloc at the limit");
+	ASSERT(arena_alloc_once(&a, UNDER_RCU, NULL, POOL_DEFAULT / 16 * 15) == a.base,
+	       "alloc at the limit");
 	ASSERT(cg_set("last", "memory.max", CG_MAX), "limit");
 	arena_close(&a);
 }
@@ -141,7 +146,7 @@ TEST(pool, reclaimed, "reclaim of a cgroup takes the excess of that cgroup's poo
 	/* While the first pool grew, this one may have shrunk for lack of demand. */
 	ASSERT(grow_pool(&other, "not_reclaimed", others, 6 * MIB), "it stayed small");
 	others = arena_stat(&other, "pool_nr", NULL);
-	ASSERT(others > 1024, "%ld pages ready in the other arena", others);
+	ASSERT(others > PAGES(4 * MIB), "%ld pages ready in the other arena", others);
 
 	/* The kernel may reclaim less than requested; 4 MiB are enough. */
 	cg_set("reclaimed", "memory.reclaim", 8 * MIB);
@@ -150,7 +155,7 @@ TEST(pool, reclaimed, "reclaim of a cgroup takes the excess of that cgroup's poo
 	       most / 1024);
 	left = arena_stat(&other, "pool_nr", NULL);
 	ASSERT(left >= others / 2, "%ld pages of %ld left in the other arena", left, others);
-	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
+	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
 	arena_close(&a);
 	arena_close(&other);
 }
@@ -196,9 +201,9 @@ TEST(pool, refill_backoff, "a program that fails at the limit does not start a r
 	ASSERT(wait_for(arena_alloc_once(&a, HARDIRQ, NULL, 1), 1000 + 1000), "no page again");
 	printf("# a page after %ld ms\n", now_ms() - begin);
 	/* From then on without delay: each burst gets the promised pages. */
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 2000), "not filled again");
-	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 1000), "not filled at once");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 2000), "not filled again");
+	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 1000), "not filled at once");
 	ASSERT_EQ(cg_event("backoff", "oom_kill"), 0, "processes killed");
 	arena_close(&a);
 }
@@ -240,7 +245,7 @@ TEST(pool, refill_spares_cache, "a program that fails at the limit does not repl
 
 	/* More than the cgroup has: each call takes the whole pool and puts it back. */
 	for (i = 0; i < 100; i++) {
-		ASSERT(!arena_alloc_once(&a, HARDIRQ, NULL, 15000), "58 MiB");
+		ASSERT(!arena_alloc_once(&a, HARDIRQ, NULL, PAGES(58 * MIB)), "58 MiB");
 		usleep(10000);
 	}
 	left = kept(cache, pages);
@@ -248,8 +253,8 @@ TEST(pool, refill_spares_cache, "a program that fails at the limit does not repl
 	ASSERT(left * PAGE > pages * PAGE - 6 * MIB, "%ld pages of %ld left", left, pages);
 
 	/* For the promised pages, reclaim is justified. */
-	ASSERT(burst(&a, 192) == 192, "the pages that were promised");
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 5000), "not filled again");
+	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 5000), "not filled again");
 	munmap(cache, pages * PAGE);
 	arena_close(&a);
 }
@@ -279,17 +284,20 @@ TEST(pool, parameters, "the parameters of the pool accept the documented range a
 static void without_pool(void)
 {
 	struct arena a;
+	__u32 some;
 
 	ASSERT(arena_open_in("no_pool", &a, 16384), "load");
 	ASSERT(cg_limit("no_pool", 8 * MIB), "limit");
 	/* Half of them are there, and must be released. */
-	ASSERT(!arena_alloc_once(&a, UNDER_RCU, NULL, 4096), "16 MiB with 8 MiB left");
-	ASSERT(!arena_alloc_once(&a, BH_OFF, NULL, 4096), "16 MiB with 8 MiB left");
+	ASSERT(!arena_alloc_once(&a, UNDER_RCU, NULL, PAGES(16 * MIB)), "16 MiB with 8 MiB left");
+	ASSERT(!arena_alloc_once(&a, BH_OFF, NULL, PAGES(16 * MIB)), "16 MiB with 8 MiB left");
 	ASSERT(arena_settle(&a, 0), "%ld pages after the failure", arena_pages(&a));
 	/* They are available once a worker has run. */
-	ASSERT(arena_alloc_wait(&a, UNDER_RCU, NULL, is_rt() ? 1 : 512) == a.base || is_rt(),
+	some = is_rt() ? 1 : PAGES(2 * MIB);
+	ASSERT(arena_alloc_wait(&a, UNDER_RCU, NULL, some) == a.base || is_rt(),
 	       "no pages afterwards");
-	ASSERT(arena_alloc_wait(&a, SLEEPABLE, a.base + 1024 * PAGE, 512), "no pages afterwards");
+	ASSERT(arena_alloc_wait(&a, SLEEPABLE, a.base + 1024 * PAGE, PAGES(2 * MIB)),
+	       "no pages afterwards");
 	arena_close(&a);
 	munmap(a.base, 16384 * PAGE);
 }

@@ -90,7 +90,7 @@ static void guard(__u64 base, int first, int again, __u64 page)
 
 static void guards(void)
 {
-	guard(0x100000000000, 0, -EBUSY, 0x100000001000);
+	guard(0x100000000000, 0, -EBUSY, 0x100000000000 + sysconf(_SC_PAGESIZE));
 	ASSERT_OK();
 	guard(0x100010000000, -EINVAL, -EINVAL, 0x100010000000);
 }

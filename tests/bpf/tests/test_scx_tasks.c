@@ -150,7 +150,7 @@ static void run_under_load(struct scheduler *s, int ms, bool plug)
 	}
 	forks = load_stop(&l);
 	ASSERT_OK();
-	ASSERT(forks > 20 || s->sh->quit, "%ld forks", forks);
+	ASSERT(forks > 10 || s->sh->quit, "%ld forks", forks);
 }
 
 /* Pages that the callbacks have kept. */

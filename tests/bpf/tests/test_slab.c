@@ -118,7 +118,7 @@ static void one_size(__u64 size)
 
 TEST(slab, sizes, "objects of a slab are zeroed, do not overlap, and fill their pages")
 {
-	static const __u64 sizes[] = { 16, 24, 64, 88, 1016, 2048 };
+	const __u64 sizes[] = { 16, 24, 64, 88, 1016, PAGE / 2 };
 	size_t i;
 
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -129,7 +129,7 @@ TEST(slab, sizes, "objects of a slab are zeroed, do not overlap, and fill their 
 
 TEST(slab, bad_sizes, "a slab of an invalid object size has no objects and takes no pages")
 {
-	static const __u64 sizes[] = { 0, 1, 7, 12, 2056, 4096, 1ull << 32, ~0ull };
+	const __u64 sizes[] = { 0, 1, 7, 12, PAGE / 2 + 8, PAGE, 1ull << 32, ~0ull };
 	struct slab_bpf *s = slab_open(64);
 	size_t i;
 
@@ -147,7 +147,7 @@ TEST(slab, bad_sizes, "a slab of an invalid object size has no objects and takes
 TEST(slab, full, "a slab in a full arena returns NULL until objects are freed")
 {
 	__u64 n, i, *objs = calloc(256 * 2 + 1, sizeof(*objs));
-	struct slab_bpf *s = slab_open(2048);
+	struct slab_bpf *s = slab_open(PAGE / 2);
 
 	ASSERT(s && objs, "load: %s", strerror(errno));
 	for (n = 0; n <= 512; n++) {

@@ -123,9 +123,9 @@ TEST(stat, pool, "the file has the size of the pool, its minimum and its target"
 	struct arena a;
 
 	ASSERT(arena_open(&a, 4096, 0), "load");
-	ASSERT_EQ(arena_stat(&a, "pool_min", NULL), 256, "pages kept ready");
-	ASSERT(arena_stat(&a, "pool_target", NULL) >= 256, "target");
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 256, 5000), "level %lld",
+	ASSERT_EQ(arena_stat(&a, "pool_min", NULL), POOL_DEFAULT, "pages kept ready");
+	ASSERT(arena_stat(&a, "pool_target", NULL) >= POOL_DEFAULT, "target");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 5000), "level %lld",
 	       arena_stat(&a, "pool_nr", NULL));
 	ASSERT_EQ(arena_stat(&a, "max_pages", NULL), 4096, "pages of the arena");
 	arena_close(&a);
