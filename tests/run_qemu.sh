@@ -22,8 +22,8 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
   test      what shows that the module works (default): warnings, tree and lock in user space,
             the harness's own checks, and the module's tests on both suites
   test-all  test, and the rest: kernels with PREEMPT_RT, of Debian 12, of the series before the
-            newest; guests with memory nodes; examples, tools and programs of others; builds
-            that must be refused; the bench in its quick mode; packages
+            newest; some tests on arm64; guests with memory nodes; examples, tools and programs
+            of others; builds that must be refused; the bench in its quick mode; packages
   demo      the demo on the newest stable kernel
   bench     the bench against the kernel's own arena; results in build/bench
   soak      a storm of everything at once (tests storm.*) on both suites, for minutes
@@ -41,7 +41,8 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
                             also arm64 (cloud), arm64-16k, arm64-rt. May be given several
                             times; default: stable and backports; for test-all, check and
                             prepare also both with rt, and oldstable; for test-all also
-                            previous. test-all runs some tests only on arm64
+                            previous, and backports with arm64 and arm64-16k. test-all
+                            runs some tests only on arm64
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    list the tests

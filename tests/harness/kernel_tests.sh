@@ -14,8 +14,9 @@ show_results() {
 
 # REL
 start_kernel() {
-	local rel=$1 dir=$build/boot-$1${numa:+-numa} args=(--module /arena_nolock.ko) g
-	for g in "${globs[@]}"; do
+	local rel=$1 dir=$build/boot-$1${numa:+-numa} args=(--module /arena_nolock.ko) g own
+	read -ra own <<<"${rel_globs[$1]:-}"
+	for g in "${globs[@]}" "${own[@]}"; do
 		args+=(--test "$g")
 	done
 	for g in "${later[@]}"; do

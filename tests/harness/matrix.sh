@@ -6,6 +6,8 @@
 
 # Kernels of this run that were tested; the verdict names them.
 tested=()
+# Tests of one kernel, beside those in globs: REL -> GLOB...
+declare -A rel_globs=()
 
 # The tests of examples, tools and programs of others, which make test leaves to make test-all.
 program_tests=('clients.*' 'example.*' 'nomod.examples' 'nomod.scx' 'porting.*' 'top.*')
@@ -31,11 +33,13 @@ prepare() {
 	find_accel
 }
 
-# The tests that make test-all runs on arm64: paths of the module that depend on the
-# architecture, and one storm.
-arm64_tests=('adopt.stock_pages*' 'ctx.fentry*' 'ctx.hardirq' 'ctx.on_top_of_*' 'ctx.rcu*' 'ctx.softirq'
-	'fault.*' 'free.churn_mixed' 'free.complete_on_return' 'free.fault_race_*' 'lost.*'
-	'pool.pages_*' 'portable.*' 'scratch.*' 'slab.*' 'storm.all')
+# The tests that make test-all runs on arm64: paths that depend on the architecture, on kernels
+# with large pages those that depend on their size, and on both one storm.
+arm64_tests=('ctx.fentry*' 'ctx.hardirq' 'ctx.on_top_of_*' 'ctx.rcu*' 'ctx.softirq' 'fault.*'
+	'free.churn_mixed' 'free.complete_on_return' 'free.fault_race_*' 'heap.sizes'
+	'lost.queued' 'lost.sleepable' 'lost.user_*' 'storm.all')
+large_page_tests=('adopt.stock_pages*' 'alloc.fixed*' 'alloc.zeroed*' 'free.zaps*'
+	'heap.large_pages' 'pool.pages_*' 'portable.*' 'scratch.*' 'slab.*' 'storm.all')
 
 # What make test does, on SPEC...; the host's tests run beside the guests.
 test_core() {
@@ -82,18 +86,28 @@ test_programs() {
 	run_kernels "$@"
 }
 
-# Kernels of arm64, and everything for them, while the guests of others run: SPEC...
+# Kernels of arm64, and everything for them, while the guests of others run: SPEC... A file that
+# test_arm64 reads has their releases.
 prepare_arm64() {
 	get_kernels "$@"
 	build_for "${rels[@]}"
-	check_modules "${rels[@]}"
+	check_module "${rels[0]}"
+	printf '%s\n' "${rels[@]}" >"$job_dir/arm64.rels"
 }
 
-# The selection for arm64, on kernels that a job has prepared: SPEC...
+# The selection for arm64, on the kernels that the job has prepared. If it has failed, that is a
+# result already.
 test_arm64() {
-	local globs=("${arm64_tests[@]}") rels
-	get_kernels "$@"
-	build_for "${rels[@]}"
+	local rels rel
+	[ -f "$job_dir/arm64.rels" ] || return 0
+	mapfile -t rels <"$job_dir/arm64.rels"
+	for rel in "${rels[@]}"; do
+		case $rel in
+		*k) rel_globs[$rel]="${large_page_tests[*]}" ;;
+		*) rel_globs[$rel]="${arm64_tests[*]}" ;;
+		esac
+	done
+	phase arm64 "${rels[@]/#/$build/boot-}"
 	run_kernels "${rels[@]}"
 }
 
@@ -106,6 +120,7 @@ test_rest() {
 		shift
 		[[ $spec = *:arm64* ]] || set -- "$@" "$spec"
 	done
+	rm -f "$job_dir/arm64.rels"
 	[ ${#arm64[@]} -eq 0 ] || start_job arm64 prepare_arm64 "${arm64[@]}"
 	start_job config config_tests "${core[0]}"
 	phase build-all
@@ -120,10 +135,7 @@ test_rest() {
 	run_kernels "${rels[@]}"
 	phase host-all
 	finish_jobs
-	if [ ${#arm64[@]} -gt 0 ]; then
-		phase arm64
-		test_arm64 "${arm64[@]}"
-	fi
+	test_arm64
 	mapfile -t plain < <(plain_kernels "${core[@]}" "${rels[@]}")
 	if [ ${#plain[@]} -gt 0 ]; then
 		phase numa

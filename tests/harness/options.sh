@@ -59,7 +59,8 @@ default_kernels() {
 	local i
 	if [ ${#specs[@]} -eq 0 ]; then
 		case $mode in
-		test-all) specs=(stable backports backports:rt stable:rt previous oldstable) ;;
+		test-all) specs=(stable backports backports:rt stable:rt previous oldstable
+				backports:arm64 backports:arm64-16k) ;;
 		prepare | check) specs=(stable backports stable:rt backports:rt oldstable) ;;
 		test | soak) specs=(stable backports) ;;
 		bench) specs=(backports stable) ;;
