@@ -49,6 +49,10 @@ TEST_LONG(porting, leftover, 180,
 	ASSERT_EQ(run(skel->progs.ported), 0, "allocation by the program that was ported");
 	ASSERT_EQ(run(skel->progs.forgotten), 1, "second allocation by the program that was not");
 	ASSERT(calls(skel->progs.forgotten, text, sizeof(text)), "bpftool: %s", text);
+#ifndef __x86_64__
+	if (kver < 70000 && strstr(text, "call 0x"))
+		SKIP("bpftool shows no names of kfuncs in this boot");
+#endif
 	ASSERT(strstr(text, "call bpf_arena_nolock_alloc_pages"), "forgotten has: %s", text);
 	left = strstr(text, "call bpf_arena_alloc_pages");
 	ASSERT(left && !strstr(left + 1, "call bpf_arena_alloc_pages"), "forgotten has: %s", text);
