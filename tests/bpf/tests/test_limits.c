@@ -239,7 +239,7 @@ static long idle_cost(const char *name, __u32 pages, int nr, long limit)
 			      arena_stat(&a[i], "pool_nr", NULL) >= POOL_DEFAULT, 5000))
 			return -1;
 	/* What loading needed for a moment is freed after a grace period. */
-	wait_for((cost = (cg_get(name, "memory.current") - before) / nr / 1024) < limit, 3000);
+	wait_for((cost = (cg_get(name, "memory.current") - before) / nr / 1024) < limit, 10000);
 	printf("# an idle arena of %u pages costs %ld KiB\n", pages, cost);
 	for (i = 0; i < nr; i++)
 		arena_close(&a[i]);
