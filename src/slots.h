@@ -260,9 +260,11 @@ static inline void anl_slots_set_live(struct anl_slots *slots, u32 pgoff, u32 cn
 /* claimed -> mapped: a slot. Any context. The barriers are those of anl_slots_set_live(). */
 static inline void anl_slots_set_live_one(struct anl_slots *slots, u32 pgoff)
 {
+	atomic_long_t *live = &anl_group(slots, ANL_GROUP(pgoff))->live;
+
 	/* Orders the PTE before the bit. */
 	smp_mb__before_atomic();
-	set_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&anl_group(slots, ANL_GROUP(pgoff))->live);
+	set_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)live);
 	/* Orders the bit before what the caller does with the address. */
 	smp_mb__after_atomic();
 }
