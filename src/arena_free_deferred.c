@@ -167,7 +167,7 @@ static unsigned long anl_batch_add(struct anl_batch *batch, u32 g, unsigned long
 static void anl_drain_queue(struct anl_arena *arena, struct anl_batch *batch,
 			    struct anl_reach *reach)
 {
-	u32 nr_sums = BITS_TO_LONGS(ANL_GROUP(arena->nr_slots - 1) + 1);
+	u32 nr_sums = BITS_TO_LONGS(ANL_NR_GROUPS(arena->nr_slots));
 	u32 i;
 
 	for (i = 0; i < nr_sums; i++) {

@@ -42,11 +42,6 @@
 /* Slots that are released under one acquisition of the tree's lock. */
 #define ANL_RELEASE_SLOTS 2048u
 
-static u32 anl_nr_groups(const struct anl_arena *arena)
-{
-	return BITS_TO_LONGS(arena->nr_slots);
-}
-
 /**
  * anl_slots_unclaim() - release slots that were never live
  * @arena: the arena
@@ -149,7 +144,7 @@ void anl_slots_release(struct anl_arena *arena, u32 pgoff, u32 cnt)
  */
 u64 anl_slots_nr_queued(const struct anl_arena *arena)
 {
-	u32 nr = anl_nr_groups(arena), g;
+	u32 nr = ANL_NR_GROUPS(arena->nr_slots), g;
 	u64 sum = 0;
 
 	for (g = 0; g < nr; g++) {
@@ -384,7 +379,7 @@ long anl_cached_fill(struct anl_arena *arena)
  */
 u32 anl_slots_nr_cached(const struct anl_arena *arena)
 {
-	u32 nr = anl_nr_groups(arena), g, sum = 0;
+	u32 nr = ANL_NR_GROUPS(arena->nr_slots), g, sum = 0;
 
 	for (g = 0; g < nr; g++) {
 		sum += hweight_long(atomic_long_read(&anl_group(&arena->slots, g)->cached));
@@ -424,7 +419,7 @@ long anl_slots_alloc(struct anl_arena *arena, u32 cnt)
 int anl_slots_init(struct anl_arena *arena)
 {
 	struct anl_slots *slots = &arena->slots;
-	u32 nr = anl_nr_groups(arena);
+	u32 nr = ANL_NR_GROUPS(arena->nr_slots);
 	u32 places = round_up(nr, ANL_GROUPS_BLOCK);
 	int cpu;
 

@@ -71,6 +71,7 @@ struct anl_group {
 
 #define ANL_GROUP(pgoff)	((u32)BIT_WORD(pgoff))
 #define ANL_GROUP_SLOTS		BITS_PER_LONG
+#define ANL_NR_GROUPS(nr_slots)	((u32)BITS_TO_LONGS(nr_slots))
 
 /* How groups are stored, see anl_group(): 64 of them in a row, each 8 places after the last. */
 #define ANL_GROUPS_APART	64U

@@ -46,7 +46,7 @@ static void lines_add(struct lines_text *t, const char *name, const void *first,
 
 static void lines_add_slots(struct lines_text *t, struct anl_arena *a)
 {
-	u32 nr = ANL_GROUP(a->nr_slots - 1) + 1;
+	u32 nr = ANL_NR_GROUPS(a->nr_slots);
 
 	lines_add(t, "slots.groups", a->slots.groups,
 		  round_up(nr, ANL_GROUPS_BLOCK) * sizeof(*a->slots.groups));

@@ -395,7 +395,7 @@ static int oracle_take(void *data)
 
 	rcu_read_lock();
 	o->nr_found = 0;
-	for (i = 0; i < BITS_TO_LONGS(a->nr_slots); i++) {
+	for (i = 0; i < ANL_NR_GROUPS(a->nr_slots); i++) {
 		o->live[i] = atomic_long_read(&anl_group(&a->slots, i)->live);
 		o->dying[i] = atomic_long_read(&anl_group(&a->slots, i)->dying);
 		o->cached[i] = atomic_long_read(&anl_group(&a->slots, i)->cached);
@@ -485,7 +485,7 @@ static void oracle_check_spares(struct oracle *o)
 /* Each cached slot is in the magazine of a CPU, where other CPUs find it. */
 static void oracle_check_magazines(struct oracle *o)
 {
-	u32 groups = BITS_TO_LONGS(o->a->nr_slots), g;
+	u32 groups = ANL_NR_GROUPS(o->a->nr_slots), g;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
@@ -717,7 +717,7 @@ static void oracle_get_mms(struct oracle *o)
 
 static bool oracle_alloc(struct oracle *o)
 {
-	size_t words = BITS_TO_LONGS(o->a->nr_slots), cap = max(o->a->pool.max, 1U);
+	size_t words = ANL_NR_GROUPS(o->a->nr_slots), cap = max(o->a->pool.max, 1U);
 
 	o->live = kvcalloc(words, sizeof(*o->live), GFP_KERNEL);
 	o->dying = kvcalloc(words, sizeof(*o->dying), GFP_KERNEL);
