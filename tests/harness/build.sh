@@ -73,7 +73,8 @@ get_kernels() {
 
 # What the guests need, all at the same time: REL...
 build_for() {
-	local rel types=() commands=(build_lines)
+	local rel types=() commands=()
+	[ "$mode" != test-all ] && ! wants_lines || commands+=(build_lines)
 	for rel in "$@"; do
 		commands+=("build_module $rel")
 		if is_arm64 "$rel"; then
