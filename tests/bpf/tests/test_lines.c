@@ -306,14 +306,6 @@ static bool run(struct lines *l, enum lines_op op, int cnt, int runs)
 	return ok;
 }
 
-static bool record(struct lines *l, enum lines_op op, int cnt, int runs)
-{
-	memset(l->shm->cpu, 0, sizeof(l->shm->cpu));
-	*l->failed = 0;
-
-	return run(l, op, cnt, runs);
-}
-
 static const struct lines_line *find_line(const struct lines *l, int cpu, __u64 line)
 {
 	static const struct lines_line none;
@@ -455,17 +447,25 @@ static void judge(const struct lines *l, const char *what, __u64 calls, const st
 	}
 }
 
+/* Both CPUs do it, are recorded, and judged. */
+static void count(struct lines *l, const char *what, enum lines_op op, int cnt, int runs,
+		  const struct allowed *list)
+{
+	memset(l->shm->cpu, 0, sizeof(l->shm->cpu));
+	*l->failed = 0;
+	ASSERT(run(l, op, cnt, runs), "run");
+	judge(l, what, (__u64)cnt * runs * (op == LINES_BOTH ? 2 : 1), list);
+}
+
 TEST(lines, few, "with a magazine and credit, allocations write no cache line that another CPU writes")
 {
 	struct lines l;
 
 	ASSERT(lines_open(&l, false), "load");
 	ASSERT(run(&l, LINES_ALLOC, 4, 1), "warm up");
-	ASSERT(record(&l, LINES_ALLOC, 24, 1), "run");
-	judge(&l, "alloc", 24, alloc_few);
+	count(&l, "alloc", LINES_ALLOC, 24, 1, alloc_few);
 	ASSERT_OK();
-	ASSERT(record(&l, LINES_FREE, 24, 1), "run");
-	judge(&l, "free", 24, free_few);
+	count(&l, "free", LINES_FREE, 24, 1, free_few);
 	lines_close(&l);
 }
 
@@ -475,14 +475,11 @@ TEST_LONG(lines, many, 180, "of a thousand allocations and frees, few write the 
 
 	ASSERT(lines_open(&l, false), "load");
 	ASSERT(run(&l, LINES_ALLOC, 4, 1), "warm up");
-	ASSERT(record(&l, LINES_ALLOC, 32, 32), "run");
-	judge(&l, "alloc", 32 * 32, alloc_many);
+	count(&l, "alloc", LINES_ALLOC, 32, 32, alloc_many);
 	ASSERT_OK();
-	ASSERT(record(&l, LINES_FREE, 32, 32), "run");
-	judge(&l, "free", 32 * 32, free_few);
+	count(&l, "free", LINES_FREE, 32, 32, free_few);
 	ASSERT_OK();
-	ASSERT(record(&l, LINES_BOTH, 32, 32), "run");
-	judge(&l, "both", 2 * 32 * 32, reuse);
+	count(&l, "both", LINES_BOTH, 32, 32, reuse);
 	lines_close(&l);
 }
 
@@ -493,11 +490,10 @@ TEST_LONG(lines, intree, 180, "the accesses of the kernel's own arena are counte
 
 	ASSERT(lines_open(&l, true), "load");
 	ASSERT(run(&l, LINES_ALLOC, 4, 1), "warm up");
-	ASSERT(record(&l, LINES_ALLOC, 24, 1), "run");
-	judge(&l, "alloc", 24, NULL);
-	ASSERT(record(&l, LINES_FREE, 24, 1), "run");
-	judge(&l, "free", 24, NULL);
-	ASSERT(record(&l, LINES_BOTH, 32, 4), "run");
-	judge(&l, "both", 2 * 32 * 4, NULL);
+	count(&l, "alloc", LINES_ALLOC, 24, 1, NULL);
+	ASSERT_OK();
+	count(&l, "free", LINES_FREE, 24, 1, NULL);
+	ASSERT_OK();
+	count(&l, "both", LINES_BOTH, 32, 4, NULL);
 	lines_close(&l);
 }
