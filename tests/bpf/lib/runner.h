@@ -93,14 +93,19 @@ static inline long now_ms(void)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* True as soon as the condition is, false after @ms milliseconds without it. */
+/*
+ * True as soon as the condition is, false after @ms milliseconds without it. Whoever waits long
+ * looks less often: what is waited for may need the CPU.
+ */
 #define wait_for(cond, ms)							\
 	({									\
-		long end_ = now_ms() + (long)(ms) * patience;			\
+		long begin_ = now_ms(), passed_ = 0;				\
 		bool ok_;							\
 										\
-		while (!(ok_ = !!(cond)) && now_ms() < end_)			\
-			usleep(1000);						\
+		while (!(ok_ = !!(cond)) && passed_ < (long)(ms) * patience) {	\
+			usleep(passed_ < 1000 ? 1000 : 50000);			\
+			passed_ = now_ms() - begin_;				\
+		}								\
 		ok_;								\
 	})
 
