@@ -149,6 +149,14 @@ struct page *(*anl_probe)($2) = $1;"
 		>/dev/null 2>&1
 }
 
+# NAME COMPILER FLAGS...: do the headers of the page allocator declare NAME?
+declared() {
+	code="#include <linux/gfp.h>
+void *anl_probe = $1;"
+	shift
+	printf '%s\n' "$code" | "$@" -fsyntax-only -x c - >/dev/null 2>&1
+}
+
 exported() {
 	awk -v s="$1" '$2 == s { found = 1 } END { exit !found }' "$symvers"
 }
@@ -185,6 +193,9 @@ gen() {
 			die "alloc_pages_nolock() of kernel $krel takes arguments that this module does not know. $unsupported"
 		fi
 	fi
+	# The function that frees in blocks; free_contig_range() uses it where it is declared.
+	exported free_contig_range && declared __free_contig_range "$@" &&
+		echo "#define ANL_HAVE_FREE_BLOCKS 1"
 	exported hrtimer_setup && echo "#define ANL_HAVE_HRTIMER_SETUP 1"
 	exported zap_vma_range && echo "#define ANL_HAVE_ZAP_VMA_RANGE 1"
 	exported zap_vma_range || exported zap_page_range_single ||

@@ -33,6 +33,9 @@
 #define ANL_POPULATED_BATCH 64U
 #define ANL_POPULATED_SHARE 16U
 
+/* Pages that are freed at once, at most. */
+#define ANL_PUT_RUN 64U
+
 static pte_t *anl_pte(const struct anl_arena *arena, u32 pgoff)
 {
 	unsigned long addr = anl_kaddr(arena, pgoff);
@@ -417,21 +420,28 @@ void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 
 
 /**
  * anl_put_pages() - drop the arena's reference on a list of pages
- * @pages: pages linked through page->lru
+ * @pages: pages linked through page->lru; empty on return
  *
- * __free_page() does not return pages with memory errors to the free lists.
+ * Pages that were mapped as a block are next to each other in the list of a drain, so that they
+ * are freed as a block.
  *
  * Context: process context, interrupts on.
  */
 void anl_put_pages(struct list_head *pages)
 {
-	struct page *page, *tmp;
+	struct page *page, *first = NULL;
 	u32 n = 0;
 
-	list_for_each_entry_safe(page, tmp, pages, lru) {
-		__free_page(page);
-		if (!(++n % 64))
+	list_for_each_entry(page, pages, lru) {
+		if (n && (n == ANL_PUT_RUN || page_to_pfn(page) != page_to_pfn(first) + n)) {
+			anl_put_run(first, n);
 			cond_resched();
+			n = 0;
+		}
+		if (!n++)
+			first = page;
 	}
+	if (n)
+		anl_put_run(first, n);
 	INIT_LIST_HEAD(pages);
 }

@@ -73,6 +73,23 @@ static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 #endif
 }
 
+/*
+ * Drop the arena's reference on @nr adjacent pages, each of which was allocated for itself or
+ * split off a block. Pages with a memory error do not return to the free lists.
+ *
+ * Where the kernel can do so, it frees them in blocks, which is several times cheaper. Older
+ * kernels have a free_contig_range() that does not, and warns about pages with other references.
+ */
+static inline void anl_put_run(struct page *page, u32 nr)
+{
+#ifdef ANL_HAVE_FREE_BLOCKS
+	free_contig_range(page_to_pfn(page), nr);
+#else
+	for (; nr; nr--)
+		__free_page(page++);
+#endif
+}
+
 /* Set up a timer with a relative expiry, whose callback runs in hard interrupt context. */
 static inline void anl_timer_setup(struct hrtimer *timer,
 				   enum hrtimer_restart (*fn)(struct hrtimer *))
