@@ -54,34 +54,48 @@ static void *anl_alloc(struct anl_arena *arena, unsigned long addr, u32 cnt, int
 	return (void *)anl_uaddr(arena, pgoff);
 }
 
-/* A free from a context that cannot sleep. Most programs free single pages. */
-static u32 anl_free_atomic(struct anl_arena *arena, u32 pgoff, u32 cnt)
+static noinline void anl_free_slow(struct anl_arena *arena, u32 pgoff, u32 cnt, enum anl_ctx ctx)
 {
-	if (cnt != 1)
-		return anl_slots_free(arena, pgoff, cnt);
-	if (!anl_slots_free_one(&arena->slots, pgoff))
-		return 0;
-	anl_slots_queued(arena, pgoff, 1, 1);
-
-	return 1;
-}
-
-static void anl_free(struct anl_arena *arena, unsigned long addr, u32 cnt)
-{
-	bool may_sleep = anl_may_sleep();
-	enum anl_ctx ctx = anl_current_ctx(may_sleep);
-	u32 pgoff = anl_pgoff(arena, addr), found = 0;
+	u32 found = 0;
 
 	if (pgoff < arena->nr_slots) {
 		cnt = min(cnt, arena->nr_slots - pgoff);
-		if (may_sleep)
+		if (ctx == ANL_CTX_TASK)
 			found = anl_free_now(arena, pgoff, cnt);
 		else
-			found = anl_free_atomic(arena, pgoff, cnt);
+			found = anl_slots_free(arena, pgoff, cnt);
 	}
 	anl_count(arena, frees[ctx], 1);
 	anl_count(arena, free_pages, found);
 	trace_arena_nolock_free(arena, pgoff, cnt, found, ctx);
+}
+
+/*
+ * Fast path: one page of a caller that cannot sleep, without tracepoints. The only call is the
+ * last thing that it does, so the compiler has no registers to save.
+ */
+static __always_inline void anl_free_one(struct anl_arena *arena, u32 pgoff, enum anl_ctx ctx)
+{
+	struct anl_stat __percpu *stat = arena->stat;
+
+	this_cpu_inc(*(stat->frees + ctx));
+	if (!anl_slots_free_one(&arena->slots, pgoff))
+		return;
+	this_cpu_inc(stat->free_pages);
+	this_cpu_inc(stat->queued_pages);
+	anl_kick_ordered(&arena->kick, ANL_KICK_DRAIN);
+}
+
+static __always_inline void anl_free(struct anl_arena *arena, unsigned long addr, u32 cnt)
+{
+	enum anl_ctx ctx = anl_current_ctx(anl_may_sleep());
+	u32 pgoff = anl_pgoff(arena, addr);
+
+	if (cnt == 1 && pgoff < arena->nr_slots && ctx != ANL_CTX_TASK &&
+	    !trace_arena_nolock_free_enabled() && !trace_arena_nolock_queue_enabled())
+		anl_free_one(arena, pgoff, ctx);
+	else
+		anl_free_slow(arena, pgoff, cnt, ctx);
 }
 
 static int anl_reserve(struct anl_arena *arena, unsigned long addr, u32 cnt)
