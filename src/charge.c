@@ -15,6 +15,7 @@
 #include <linux/mmzone.h>
 #include <linux/oom.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "arena.h"
 #include "compat.h"
@@ -124,7 +125,11 @@ void *anl_zalloc(const struct anl_arena *arena, size_t size)
 	if (anl_may_use_reserves())
 		return NULL;
 	anl_charge_begin(arena, &charge);
-	p = kvzalloc(size, anl_gfp(&charge, GFP_KERNEL));
+	/* kmalloc() rounds large sizes up to a power of two. */
+	if (size > PAGE_SIZE << PAGE_ALLOC_COSTLY_ORDER && !is_power_of_2(PAGE_ALIGN(size)))
+		p = __vmalloc(size, anl_gfp(&charge, GFP_KERNEL | __GFP_ZERO));
+	else
+		p = kvzalloc(size, anl_gfp(&charge, GFP_KERNEL));
 	anl_charge_end(&charge);
 
 	return p;
