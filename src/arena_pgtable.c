@@ -33,8 +33,8 @@
 #define ANL_POPULATED_BATCH 64U
 #define ANL_POPULATED_SHARE 16U
 
-/* Pages that are freed at once, at most. */
-#define ANL_PUT_RUN 64U
+/* Pages that are freed at once. */
+#define ANL_PUT_BATCH 32U
 
 static pte_t *anl_pte(const struct anl_arena *arena, u32 pgoff)
 {
@@ -176,22 +176,14 @@ struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff)
 	return page == arena->pgtable.scratch ? NULL : page;
 }
 
-/**
- * anl_slot_users() - can user space reach the page of a slot?
- * @arena: the arena
- * @pgoff: a slot that the caller has made not live, or taken from the queue
- *
- * The kernel counts the user PTEs of a page in its mapcount. A fault holds the page lock
- * from before it checks that the slot is live until it has set the PTE.
- *
- * Context: any.
- * Return: ANL_USERS_NONE is final. The other two values may change at any time.
- */
-enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
+static enum anl_users anl_pte_users(const struct anl_arena *arena, pte_t pte)
 {
-	struct page *page = anl_pte_page(arena, pgoff);
+	struct page *page;
 
-	if (!page)
+	if (!pte_present(pte))
+		return ANL_USERS_NONE;
+	page = pte_page(pte);
+	if (page == arena->pgtable.scratch)
 		return ANL_USERS_NONE;
 	/*
 	 * The atomic in anl_slots_take_live() orders the cleared bit before this read. Pairs with
@@ -206,6 +198,46 @@ enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
 	smp_rmb();
 
 	return folio_mapped(page_folio(page)) ? ANL_USERS_MAPPED : ANL_USERS_NONE;
+}
+
+/**
+ * anl_slot_users() - can user space reach the page of a slot?
+ * @arena: the arena
+ * @pgoff: a slot that the caller has made not live, or taken from the queue
+ *
+ * The kernel counts the user PTEs of a page in its mapcount. A fault holds the page lock
+ * from before it checks that the slot is live until it has set the PTE.
+ *
+ * Context: any.
+ * Return: ANL_USERS_NONE is final. The other two values may change at any time.
+ */
+enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
+{
+	return anl_pte_users(arena, ptep_get(anl_pte(arena, pgoff)));
+}
+
+/**
+ * anl_next_mapped() - find the next slot whose page user space can reach
+ * @arena: the arena
+ * @pgoff: first slot to look at; see anl_slot_users()
+ * @end: slot after the last one
+ *
+ * Context: process context, may sleep.
+ * Return: the slot, or @end.
+ */
+u32 anl_next_mapped(const struct anl_arena *arena, u32 pgoff, u32 end)
+{
+	while (pgoff < end) {
+		pte_t *ptep = anl_pte(arena, pgoff);
+		u32 left = anl_left_in_table(arena, pgoff, end - pgoff);
+
+		for (; left; left--, pgoff++)
+			if (anl_pte_users(arena, ptep_get(ptep++)) != ANL_USERS_NONE)
+				return pgoff;
+		cond_resched();
+	}
+
+	return end;
 }
 
 /**
@@ -418,6 +450,27 @@ void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 
 	anl_populated(&arena->pgtable, -(long)unmapped->nr_pages);
 }
 
+/* How many of @nr pages, from the first on, are next to each other in memory. */
+static u32 anl_run_of_pages(struct page **batch, u32 nr)
+{
+	u32 n = 1;
+
+	while (n < nr && page_to_pfn(batch[n]) == page_to_pfn(batch[0]) + n)
+		n++;
+
+	return n;
+}
+
+static void anl_put_batch(struct page **batch, u32 nr)
+{
+	u32 i, run;
+
+	for (i = 0; i < nr; i += run) {
+		run = anl_run_of_pages(batch + i, nr - i);
+		anl_put_run(batch[i], run);
+	}
+}
+
 /**
  * anl_put_pages() - drop the arena's reference on a list of pages
  * @pages: pages linked through page->lru; empty on return
@@ -429,19 +482,20 @@ void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 
  */
 void anl_put_pages(struct list_head *pages)
 {
-	struct page *page, *first = NULL;
-	u32 n = 0;
+	struct page *batch[ANL_PUT_BATCH], *page, *tmp;
+	bool first = true;
+	u32 nr = 0;
 
-	list_for_each_entry(page, pages, lru) {
-		if (n && (n == ANL_PUT_RUN || page_to_pfn(page) != page_to_pfn(first) + n)) {
-			anl_put_run(first, n);
-			cond_resched();
-			n = 0;
-		}
-		if (!n++)
-			first = page;
+	list_for_each_entry_safe(page, tmp, pages, lru) {
+		batch[nr++] = page;
+		if (nr < ANL_PUT_BATCH)
+			continue;
+		anl_put_pause(page_to_nid(page), first);
+		anl_put_batch(batch, nr);
+		cond_resched();
+		first = false;
+		nr = 0;
 	}
-	if (n)
-		anl_put_run(first, n);
+	anl_put_batch(batch, nr);
 	INIT_LIST_HEAD(pages);
 }

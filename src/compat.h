@@ -83,10 +83,28 @@ static inline bool anl_pte_try_set(pte_t *ptep, pte_t pte)
 static inline void anl_put_run(struct page *page, u32 nr)
 {
 #ifdef ANL_HAVE_FREE_BLOCKS
-	free_contig_range(page_to_pfn(page), nr);
-#else
+	if (nr > 1) {
+		free_contig_range(page_to_pfn(page), nr);
+		return;
+	}
+#endif
 	for (; nr; nr--)
 		__free_page(page++);
+}
+
+/*
+ * Before a batch of pages is freed, the first one of a list or a later one. Where they are freed
+ * one by one, a CPU returns the more of them at once to the free lists, with interrupts off, the
+ * more it has freed without an allocation: up to two thousand. Each allocation halves that.
+ */
+static inline void anl_put_pause(int nid, bool first)
+{
+#ifndef ANL_HAVE_FREE_BLOCKS
+	int n = first ? CONFIG_PCP_BATCH_SCALE_MAX : 1;
+	struct page *page;
+
+	while (n-- && (page = alloc_pages_node(nid, __GFP_NOMEMALLOC | __GFP_NOWARN, 0)))
+		__free_page(page);
 #endif
 }
 

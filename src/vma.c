@@ -292,19 +292,6 @@ static void anl_wait_work(struct work_struct *work)
 	anl_vma_put(avma);
 }
 
-/* The first of the slots [@pgoff, @end) that users map, or @end. */
-static u32 anl_next_mapped(const struct anl_arena *arena, u32 pgoff, u32 end)
-{
-	for (; pgoff < end; pgoff++) {
-		if (anl_slot_users(arena, pgoff) != ANL_USERS_NONE)
-			break;
-		if (!(pgoff % 1024))
-			cond_resched();
-	}
-
-	return pgoff;
-}
-
 static bool anl_any_mapped(const struct anl_arena *arena, const struct anl_span *spans, u32 nr)
 {
 	u32 i, end;
