@@ -101,8 +101,8 @@ static gfp_t anl_gfp(const struct anl_charge *charge, gfp_t gfp)
 }
 
 /*
- * vmalloc() and the percpu allocator build page tables and chunks without the caller's
- * __GFP_NOMEMALLOC. A task that could use emergency reserves for them gets nothing.
+ * vmalloc() knows no __GFP_NOMEMALLOC, and the percpu allocator builds its chunks without the
+ * caller's. A task that could use emergency reserves gets nothing.
  */
 static bool anl_may_use_reserves(void)
 {
@@ -127,7 +127,7 @@ void *anl_zalloc(const struct anl_arena *arena, size_t size)
 	anl_charge_begin(arena, &charge);
 	/* kmalloc() rounds large sizes up to a power of two. */
 	if (size > PAGE_SIZE << PAGE_ALLOC_COSTLY_ORDER && !is_power_of_2(PAGE_ALIGN(size)))
-		p = __vmalloc(size, anl_gfp(&charge, GFP_KERNEL | __GFP_ZERO));
+		p = __vmalloc(size, GFP_KERNEL | __GFP_ZERO | charge.gfp);
 	else
 		p = kvzalloc(size, anl_gfp(&charge, GFP_KERNEL));
 	anl_charge_end(&charge);
