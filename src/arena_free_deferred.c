@@ -62,8 +62,11 @@ struct anl_batch {
 	struct anl_span spans[];
 };
 
-#define ANL_BATCH_CAP \
-	((u32)((PAGE_SIZE - sizeof(struct anl_batch)) / sizeof(struct anl_span)))
+/* Bytes of a batch: of the worker, and of a caller. */
+#define ANL_BATCH_WORKER	8192U
+#define ANL_BATCH_CALLER	4096U
+#define ANL_BATCH_CAP(size) \
+	((u32)((size - sizeof(struct anl_batch)) / sizeof(struct anl_span)))
 
 /* Retire slots that user space cannot reach, and empty the batch. */
 static void anl_retire_spans(struct anl_arena *arena, struct anl_batch *batch,
@@ -257,13 +260,13 @@ static struct anl_batch *anl_batch_get(struct anl_batch *fallback, u32 cnt)
 
 	/* At most every other slot starts a span. */
 	if (cnt > 2 * ANL_STACK_SPANS)
-		batch = kmalloc(PAGE_SIZE, GFP_KERNEL | __GFP_NORETRY | __GFP_NOMEMALLOC |
+		batch = kmalloc(ANL_BATCH_CALLER, GFP_KERNEL | __GFP_NORETRY | __GFP_NOMEMALLOC |
 				__GFP_NOWARN);
 	if (!batch) {
 		*fallback = (struct anl_batch){ .cap = ANL_STACK_SPANS };
 		return fallback;
 	}
-	*batch = (struct anl_batch){ .cap = ANL_BATCH_CAP };
+	*batch = (struct anl_batch){ .cap = ANL_BATCH_CAP(ANL_BATCH_CALLER) };
 
 	return batch;
 }
@@ -364,10 +367,10 @@ int anl_drain_init(struct anl_arena *arena)
 {
 	INIT_DELAYED_WORK(&arena->kick.drain, anl_drain_work);
 	arena->drain.retry = ANL_RETRY_MIN;
-	arena->drain.batch = anl_zalloc(arena, PAGE_SIZE);
+	arena->drain.batch = anl_zalloc(arena, ANL_BATCH_WORKER);
 	if (!arena->drain.batch)
 		return -ENOMEM;
-	arena->drain.batch->cap = ANL_BATCH_CAP;
+	arena->drain.batch->cap = ANL_BATCH_CAP(ANL_BATCH_WORKER);
 
 	return 0;
 }

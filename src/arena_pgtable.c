@@ -176,7 +176,7 @@ struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff)
 	return page == arena->pgtable.scratch ? NULL : page;
 }
 
-static enum anl_users anl_pte_users(const struct anl_arena *arena, pte_t pte)
+static __always_inline enum anl_users anl_pte_users(const struct anl_arena *arena, pte_t pte)
 {
 	struct page *page;
 

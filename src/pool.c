@@ -108,6 +108,12 @@ u32 anl_pool_wanted(const struct anl_arena *arena)
 	return clamp(room, 0L, target);
 }
 
+/* Pages that the pool wants, up to as many as are added before somebody looks again. */
+static u32 anl_pool_room(const struct anl_arena *arena)
+{
+	return clamp((int)anl_pool_wanted(arena) - atomic_read(&arena->pool.nr), 0, BITS_PER_LONG);
+}
+
 static int anl_nr_nodes(void)
 {
 	return static_branch_unlikely(&anl_numa) ? nr_node_ids : 1;
@@ -302,12 +308,16 @@ void anl_pool_put_discarded(struct anl_arena *arena)
 void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages)
 {
 	struct page *page, *tmp;
+	u32 room = 0;
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
-		if (atomic_read(&arena->pool.nr) >= (int)anl_pool_wanted(arena))
+		if (!room)
+			room = anl_pool_room(arena);
+		if (!room)
 			return;
 		if (page_count(page) != 1 || PageHWPoison(page))
 			continue;
+		room--;
 		list_del(&page->lru);
 		clear_highpage(page);
 		if (anl_pool_push(arena, page)) {
