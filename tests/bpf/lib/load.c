@@ -114,6 +114,15 @@ long load_stop(struct load *l)
 	return forks;
 }
 
+void load_pause(struct load *l, bool pause)
+{
+	int i, sig = pause ? SIGSTOP : SIGCONT;
+
+	for (i = 0; i < LOAD_FORKERS; i++)
+		kill(l->forker[i], sig);
+	kill(l->crowd, sig);
+}
+
 static void load_move(struct load *l, int round)
 {
 	static const char *const cgroups[] = { "load_a", "load_b", "" };

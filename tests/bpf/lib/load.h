@@ -24,6 +24,8 @@ bool load_start(struct load *l);
  * are load_a and load_b.
  */
 void load_run(struct load *l, long ms);
+/* Stop all of it for a while. Not after load_calm(). */
+void load_pause(struct load *l, bool pause);
 /* Leave one process that forks. */
 void load_calm(struct load *l);
 /* The number of forks in all. */

@@ -151,7 +151,10 @@ TEST_LONG(clients, scx_qmap, 480, "scx_qmap of the cid form schedules storms of 
 	run_both("scx_qmap", "-i");
 }
 
-/* A scheduler below another one, each with an arena of its own. It comes and goes under load. */
+/*
+ * A scheduler below another one, each with an arena of its own. It comes and goes under load. On
+ * a debug kernel it comes without: loading it takes minutes anyway.
+ */
 static void run_below(int variant)
 {
 	pid_t root, below;
@@ -163,9 +166,11 @@ static void run_below(int variant)
 	ASSERT_OK();
 	ASSERT(load_start(&l), "load: %s", strerror(errno));
 	for (i = 0; i < 2; i++) {
+		load_pause(&l, patience > 1);
 		below = program_start(client("scx_qmap", variant), "-i", "1", "-c",
 				      "/sys/fs/cgroup/load_a");
 		ASSERT(wait_for(strstr(program_output(), "stats "), LOAD_MS), "%s", program_output());
+		load_pause(&l, false);
 		load_run(&l, 2000);
 		check_adopted(variant, 2);
 		kill(below, SIGINT);
