@@ -319,20 +319,7 @@ void anl_drain_reached(struct anl_arena *arena, struct mm_struct *mm)
 	anl_drain(arena, batch, &reach);
 }
 
-/**
- * anl_free_now() - free from a context that may sleep
- * @arena: the arena
- * @pgoff: first slot
- * @cnt: number of slots, not 0, inside the arena
- *
- * On return the slots that were live are free. The exceptions are slots that user space
- * maps in a process whose mmap_lock was unavailable for some 10 ms, and slots with a fault
- * in flight for as long: those are in the queue.
- *
- * Context: process context, may sleep, and may hold mmap_lock.
- * Return: number of slots that were live.
- */
-u32 anl_free_now(struct anl_arena *arena, u32 pgoff, u32 cnt)
+static u32 anl_free_range(struct anl_arena *arena, u32 pgoff, u32 cnt)
 {
 	DEFINE_RAW_FLEX(struct anl_batch, fallback, spans, ANL_STACK_SPANS);
 	struct anl_batch *batch = anl_batch_get(fallback, cnt);
@@ -354,6 +341,65 @@ u32 anl_free_now(struct anl_arena *arena, u32 pgoff, u32 cnt)
 	anl_slots_queued(arena, pgoff, cnt, reach.stuck);
 
 	return found;
+}
+
+/*
+ * Retire a slot that is not live any more. Returns 0, or -EBUSY with nothing done if user space
+ * can reach its page.
+ */
+static int anl_retire_one(struct anl_arena *arena, u32 pgoff)
+{
+	struct anl_stat __percpu *stat = arena->stat;
+	struct page *page;
+
+	anl_slots_begin_retire(&arena->slots);
+	if (anl_unmap_page(arena, pgoff, &page))
+		return -EBUSY;
+	anl_slots_release(arena, pgoff, 1);
+	this_cpu_inc(stat->drains);
+	this_cpu_inc(stat->drain_pages);
+	trace_arena_nolock_drain(arena, 1, 1, !!page, true);
+	if (page)
+		__free_page(page);
+
+	return 0;
+}
+
+/* The same, and user space may reach it. */
+static noinline void anl_retire_mapped_one(struct anl_arena *arena, u32 pgoff)
+{
+	DEFINE_RAW_FLEX(struct anl_batch, batch, spans, ANL_STACK_SPANS);
+	struct anl_reach reach = anl_call_reach();
+
+	*batch = (struct anl_batch){ .cap = ANL_STACK_SPANS };
+	anl_batch_slot(batch, pgoff);
+	anl_retire(arena, batch, &reach);
+	anl_slots_queued(arena, pgoff, 1, reach.stuck);
+}
+
+/**
+ * anl_free_now() - free from a context that may sleep
+ * @arena: the arena
+ * @pgoff: first slot
+ * @cnt: number of slots, not 0, inside the arena
+ *
+ * On return the slots that were live are free. The exceptions are slots that user space
+ * maps in a process whose mmap_lock was unavailable for some 10 ms, and slots with a fault
+ * in flight for as long: those are in the queue.
+ *
+ * Context: process context, may sleep, and may hold mmap_lock.
+ * Return: number of slots that were live.
+ */
+u32 anl_free_now(struct anl_arena *arena, u32 pgoff, u32 cnt)
+{
+	if (cnt > 1)
+		return anl_free_range(arena, pgoff, cnt);
+	if (!anl_slots_take_live_one(&arena->slots, pgoff))
+		return 0;
+	if (anl_retire_one(arena, pgoff))
+		anl_retire_mapped_one(arena, pgoff);
+
+	return 1;
 }
 
 /**

@@ -155,6 +155,18 @@ long anl_nr_populated(const struct anl_arena *arena)
 	return max(sum, 0L);
 }
 
+/* The page of a PTE, or NULL if it is empty or holds the scratch page. */
+static __always_inline struct page *anl_page_of_pte(const struct anl_arena *arena, pte_t pte)
+{
+	struct page *page;
+
+	if (!pte_present(pte))
+		return NULL;
+	page = pte_page(pte);
+
+	return page == arena->pgtable.scratch ? NULL : page;
+}
+
 /**
  * anl_pte_page() - the page mapped at a slot
  * @arena: the arena
@@ -166,25 +178,11 @@ long anl_nr_populated(const struct anl_arena *arena)
  */
 struct page *anl_pte_page(const struct anl_arena *arena, u32 pgoff)
 {
-	pte_t pte = ptep_get(anl_pte(arena, pgoff));
-	struct page *page;
-
-	if (!pte_present(pte))
-		return NULL;
-	page = pte_page(pte);
-
-	return page == arena->pgtable.scratch ? NULL : page;
+	return anl_page_of_pte(arena, ptep_get(anl_pte(arena, pgoff)));
 }
 
-static __always_inline enum anl_users anl_pte_users(const struct anl_arena *arena, pte_t pte)
+static __always_inline enum anl_users anl_page_users(struct page *page)
 {
-	struct page *page;
-
-	if (!pte_present(pte))
-		return ANL_USERS_NONE;
-	page = pte_page(pte);
-	if (page == arena->pgtable.scratch)
-		return ANL_USERS_NONE;
 	/*
 	 * The atomic in anl_slots_take_live() orders the cleared bit before this read. Pairs with
 	 * smp_mb() in anl_fault_live(): we see the page locked, or the fault sees the bit.
@@ -213,7 +211,9 @@ static __always_inline enum anl_users anl_pte_users(const struct anl_arena *aren
  */
 enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
 {
-	return anl_pte_users(arena, ptep_get(anl_pte(arena, pgoff)));
+	struct page *page = anl_pte_page(arena, pgoff);
+
+	return page ? anl_page_users(page) : ANL_USERS_NONE;
 }
 
 /**
@@ -231,9 +231,12 @@ u32 anl_next_mapped(const struct anl_arena *arena, u32 pgoff, u32 end)
 		pte_t *ptep = anl_pte(arena, pgoff);
 		u32 left = anl_left_in_table(arena, pgoff, end - pgoff);
 
-		for (; left; left--, pgoff++)
-			if (anl_pte_users(arena, ptep_get(ptep++)) != ANL_USERS_NONE)
+		for (; left; left--, pgoff++) {
+			struct page *page = anl_page_of_pte(arena, ptep_get(ptep++));
+
+			if (page && anl_page_users(page) != ANL_USERS_NONE)
 				return pgoff;
+		}
 		cond_resched();
 	}
 
@@ -402,14 +405,45 @@ static bool anl_unmap_ptes(struct anl_arena *arena, u32 pgoff, u32 cnt,
 		/* Only we write a PTE that is not empty, so no exchange is needed. */
 		pte_clear(anl_init_mm, addr, ptep);
 		any = true;
-		page = pte_page(pte);
-		if (page == arena->pgtable.scratch)
+		page = anl_page_of_pte(arena, pte);
+		if (!page)
 			continue;
 		list_add_tail(&page->lru, &unmapped->pages);
 		unmapped->nr_pages++;
 	}
 
 	return any;
+}
+
+/**
+ * anl_unmap_page() - remove a retiring slot from the kernel's page tables
+ * @arena: the arena
+ * @pgoff: the slot, which the caller owns
+ * @page: gets the page of the slot, or NULL; on return no CPU can reach it through the kernel's
+ *	mapping
+ *
+ * anl_slot_users(), and anl_unmap_spans() for one slot.
+ *
+ * Context: process context, interrupts on.
+ * Return: 0, or -EBUSY if user space can reach the page.
+ */
+int anl_unmap_page(struct anl_arena *arena, u32 pgoff, struct page **page)
+{
+	unsigned long addr = anl_kaddr(arena, pgoff);
+	pte_t *ptep = anl_pte(arena, pgoff), pte = ptep_get(ptep);
+	struct page *old = anl_page_of_pte(arena, pte);
+
+	if (old && anl_page_users(old) != ANL_USERS_NONE)
+		return -EBUSY;
+	*page = old;
+	if (pte_none(pte))
+		return 0;
+	pte_clear(anl_init_mm, addr, ptep);
+	anl_flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
+	if (old)
+		anl_populated(&arena->pgtable, -1);
+
+	return 0;
 }
 
 /**

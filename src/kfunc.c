@@ -56,6 +56,7 @@ static void *anl_alloc(struct anl_arena *arena, unsigned long addr, u32 cnt, int
 
 static noinline void anl_free_slow(struct anl_arena *arena, u32 pgoff, u32 cnt, enum anl_ctx ctx)
 {
+	struct anl_stat __percpu *stat = arena->stat;
 	u32 found = 0;
 
 	if (pgoff < arena->nr_slots) {
@@ -65,8 +66,8 @@ static noinline void anl_free_slow(struct anl_arena *arena, u32 pgoff, u32 cnt, 
 		else
 			found = anl_slots_free(arena, pgoff, cnt);
 	}
-	anl_count(arena, frees[ctx], 1);
-	anl_count(arena, free_pages, found);
+	this_cpu_inc(stat->frees[ctx]);
+	this_cpu_add(stat->free_pages, found);
 	trace_arena_nolock_free(arena, pgoff, cnt, found, ctx);
 }
 
@@ -78,6 +79,7 @@ static __always_inline void anl_free_one(struct anl_arena *arena, u32 pgoff, enu
 {
 	struct anl_stat __percpu *stat = arena->stat;
 
+	/* Not stat->frees[ctx]: UBSAN would call a function if @ctx were out of bounds. */
 	this_cpu_inc(*(stat->frees + ctx));
 	if (!anl_slots_free_one(&arena->slots, pgoff))
 		return;

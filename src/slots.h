@@ -282,6 +282,14 @@ static inline unsigned long anl_slots_take_live(struct anl_slots *slots, u32 g,
 	return atomic_long_fetch_andnot(mask, live) & mask;
 }
 
+/* The same for one slot. Returns whether it was live. */
+static inline bool anl_slots_take_live_one(struct anl_slots *slots, u32 pgoff)
+{
+	atomic_long_t *live = &anl_group(slots, ANL_GROUP(pgoff))->live;
+
+	return test_and_clear_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)live);
+}
+
 /*
  * retiring -> dying: the slots @bits of group @g. Any context. A full barrier follows what it
  * writes, so that the caller can use anl_kick_ordered().
@@ -301,9 +309,7 @@ static inline void anl_slots_put_dying(struct anl_slots *slots, u32 g, unsigned 
 /* live -> dying: one slot. Any context. Returns whether it was live. */
 static inline bool anl_slots_free_one(struct anl_slots *slots, u32 pgoff)
 {
-	struct anl_group *group = anl_group(slots, ANL_GROUP(pgoff));
-
-	if (!test_and_clear_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)&group->live))
+	if (!anl_slots_take_live_one(slots, pgoff))
 		return false;
 	anl_slots_put_dying(slots, ANL_GROUP(pgoff), BIT_MASK(pgoff));
 
