@@ -12,11 +12,15 @@
 #include <unistd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <bpf/bpf.h>
 
 #include "runner.h"
 #include "arena.h"
 #include "cgroup.h"
+#include "oracle.h"
+#include "bounded.skel.h"
 
 #define BYTES(pages) ((long)((pages) * PAGE))
 
@@ -267,4 +271,97 @@ TEST(limits, idle, "an arena costs its cgroup what the documents say, before any
 	ASSERT(small < most_small, "16 pages: %ld KiB", small);
 	ASSERT(medium > 1024 - 128 && medium < most_medium, "1000 pages: %ld KiB", medium);
 	ASSERT(large < most_large, "4 GiB: %ld KiB", large);
+}
+
+/*
+ * A thousand arenas
+ */
+
+#define THOUSAND 1000
+#define THOUSAND_PAGES 1000
+
+static struct {
+	int map, prog;
+	char *base;
+} many[THOUSAND];
+
+/* Each has a program and a mapping. Returns how many there are. */
+static int open_thousand(struct bounded_bpf *skel)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int i;
+
+	for (i = 0; i < THOUSAND; i++) {
+		many[i].map = bpf_map_create(BPF_MAP_TYPE_ARENA, "thousand", 0, 0, THOUSAND_PAGES,
+					     &opts);
+		if (many[i].map < 0)
+			return i;
+		many[i].base = mmap(NULL, THOUSAND_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+				    many[i].map, 0);
+		if (many[i].base == MAP_FAILED)
+			return i;
+		many[i].prog = prog_for_arena(skel->progs.free_page, many[i].map);
+		if (many[i].prog < 0)
+			return i;
+	}
+
+	return i;
+}
+
+static void close_thousand(void)
+{
+	int i;
+
+	for (i = 0; i < THOUSAND; i++) {
+		if (many[i].base && many[i].base != MAP_FAILED)
+			munmap(many[i].base, THOUSAND_PAGES * PAGE);
+		close(many[i].prog);
+		close(many[i].map);
+	}
+}
+
+/* A page by a fault, and its free by the program. */
+static bool use_one(int i)
+{
+	struct { __u64 addr; } ctx = { (__u64)many[i].base };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+
+	return !user_write_sig(many[i].base, 1) && map_pages(many[i].map) == 1 &&
+	       !bpf_prog_test_run_opts(many[i].prog, &opts);
+}
+
+TEST_LONG(limits, thousand, 120,
+	  "a machine of 2 GiB has room for a thousand arenas of 1000 pages, with what they keep ready")
+{
+	struct rlimit files = { 4096, 4096 };
+	long before, begin = now_ms(), each;
+	struct bounded_bpf *skel;
+	int i, used = 0;
+
+	if (has_intree_nonsleepable)
+		SKIP("this kernel itself spends 8 MiB of page tables on each arena");
+	if (read_meminfo("MemAvailable") < 1600 * 1024 || PAGE > 4096)
+		SKIP("needs 1600 MiB of free memory, and pages of 4 KiB");
+	setrlimit(RLIMIT_NOFILE, &files);
+	oracle_pause(true);
+	skel = bounded_bpf__open_and_load();
+	ASSERT(skel, "load");
+	before = free_kib();
+	i = open_thousand(skel);
+	if (i == THOUSAND) {
+		/* The pools are filled in the background. */
+		wait_for(before - free_kib() > THOUSAND * 1024L, 20000);
+		each = (before - free_kib()) / THOUSAND;
+		printf("# %d arenas in %ld ms, %ld KiB each, %ld MiB left\n", i, now_ms() - begin,
+		       each, read_meminfo("MemAvailable") / 1024);
+		ASSERT(each > 1000 && each < 1300, "%ld KiB each", each);
+		for (used = 0; used < THOUSAND && use_one(used); used++)
+			;
+	}
+	close_thousand();
+	bounded_bpf__destroy(skel);
+	ASSERT_EQ(i, THOUSAND, "arenas made");
+	ASSERT_EQ(used, THOUSAND, "arenas that work");
+	ASSERT(wait_for(before - free_kib() < 32 * 1024, 30000), "%ld KiB did not come back",
+	       before - free_kib());
 }
