@@ -219,7 +219,37 @@ static void run_object(const char *how, const char *name, int variant)
 	ASSERT_EQ(program_run(DIR "run_object", how, client(name, variant)), 0, program_output());
 }
 
-/* The same on both; at least so many programs say that it works. */
+/* The same line, or one that says that what fails on the stock arena works on the module. */
+static bool no_worse(const char *stock, const char *module)
+{
+	const char *value = strstr(stock, ": ");
+
+	return !strcmp(stock, module) ||
+	       (value && value[2] == '-' && !strncmp(stock, module, value - stock) &&
+		!strcmp(module + (value - stock), ": 0"));
+}
+
+static void compare_output(const char *on_stock, const char *on_module)
+{
+	char *stock = strdup(on_stock), *module = strdup(on_module), *at[2], *s, *m;
+
+	s = strtok_r(stock, "\n", &at[0]);
+	m = strtok_r(module, "\n", &at[1]);
+	while (s && m && no_worse(s, m)) {
+		if (strcmp(s, m))
+			printf("# only on the stock arena: %s\n", s);
+		s = strtok_r(NULL, "\n", &at[0]);
+		m = strtok_r(NULL, "\n", &at[1]);
+	}
+	ASSERT(!s && !m, "on stock:\n%son the module:\n%s", on_stock, on_module);
+	free(stock);
+	free(module);
+}
+
+/*
+ * The same on both; at least so many programs say that it works. Tests of the library that run
+ * on all CPUs have been seen to fail on the stock arena.
+ */
 static void compare(const char *how, const char *name, int least)
 {
 	const char *line;
@@ -231,8 +261,8 @@ static void compare(const char *how, const char *name, int least)
 	stock = strdup(program_output());
 	run_object(how, name, MODULE);
 	ASSERT_OK();
-	ASSERT(!strcmp(stock, program_output()), "on stock:\n%son the module:\n%s", stock,
-	       program_output());
+	compare_output(stock, program_output());
+	ASSERT_OK();
 	ASSERT(lines(stock, ": 0") >= least, "%s", stock);
 	printf("# %d programs, %d return 0", lines(stock, ""), lines(stock, ": 0"));
 	for (line = strtok(stock, "\n"); line; line = strtok(NULL, "\n"))
