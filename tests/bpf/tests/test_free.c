@@ -340,6 +340,24 @@ TEST(free, churn_sleepable, "no write is lost while two CPUs allocate, use and f
 	race_churn(SLEEPABLE, SLEEPABLE);
 }
 
+/* Single pages, many times. */
+static void leak_singly(struct arena *a, enum context ctx)
+{
+	struct arena_req r = { .op = REQ_CHURN, .cnt = 20000, .node = -1, .val = 1ULL << 40 };
+	long before = free_kib(), lost;
+
+	ASSERT(arena_run(a, ctx, 0, &r), "run");
+	ASSERT_EQ(r.ret, 0, "rounds gone wrong");
+	ASSERT(arena_settle(a, 0), "%ld pages left", arena_pages(a));
+	/* The pool may have grown to 4096 pages. */
+	ASSERT(wait_for((lost = before - free_kib()) < 24 * 1024, 5000), "%ld KiB are lost", lost);
+}
+
+TEST(free, singly, "pages that are freed one by one return to the kernel")
+{
+	run_in_contexts(256, 0, 1U << SLEEPABLE | 1U << UNDER_RCU, leak_singly);
+}
+
 TEST(free, churn_softirq_off, "no write is lost while two CPUs allocate, use and free, with bottom halves disabled")
 {
 	race_churn(BH_OFF, BH_OFF);
