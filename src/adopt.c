@@ -120,6 +120,7 @@ static void anl_arena_destroy(struct anl_arena *arena)
 {
 	anl_refill_exit(arena);
 	anl_pool_exit(arena);
+	anl_recycle_exit(arena);
 	anl_drain_exit(arena);
 	anl_pgtable_exit(arena);
 	anl_slots_exit(arena);
@@ -145,6 +146,7 @@ void anl_map_free(struct bpf_map *map)
 	flush_work(&arena->adopt_work);
 	anl_stat_hide(arena);
 	anl_kick_exit(&arena->kick);
+	anl_recycle_stop(arena);
 	anl_unmap_spans(arena, &all, 1, &unmapped);
 	anl_put_pages(&unmapped.pages);
 
@@ -196,6 +198,8 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 		err = anl_drain_init(arena);
 	if (!err)
 		err = anl_pool_init(arena);
+	if (!err)
+		err = anl_recycle_init(arena);
 	if (!err)
 		err = anl_refill_init(arena);
 	if (!err)

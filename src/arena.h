@@ -21,6 +21,7 @@
 #include "charge.h"
 #include "kick.h"
 #include "pool.h"
+#include "recycle.h"
 #include "refill.h"
 #include "slots.h"
 #include "stat.h"
@@ -48,6 +49,7 @@
  * @refill: how large the pool is; refill.c
  * @kick: requests for work; kick.c
  * @drain: retires dying slots; arena_free_deferred.c
+ * @recycle: for each memory node, or NULL with one; recycle.c
  * @vmas: user mappings; vma.c
  * @stock: what was taken from the stock arena; stock_arena.c
  * @stat: counters of each CPU; stat.c
@@ -76,6 +78,7 @@ struct anl_arena {
 	struct anl_refill refill;
 	struct anl_kick kick;
 	struct anl_drain drain;
+	struct anl_recycle *recycle;
 	struct anl_vmas vmas;
 	struct anl_stock stock;
 

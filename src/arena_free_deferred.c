@@ -89,7 +89,7 @@ static void anl_retire_spans(struct anl_arena *arena, struct anl_batch *batch,
 	batch->slots = 0;
 	/* Zeroing takes time, so pages are reused only if slots can wait for it. */
 	if (reach->worker && anl_has_room(arena))
-		anl_pool_recycle(arena, &unmapped.pages);
+		anl_recycle(arena, &unmapped.pages);
 	anl_put_pages(&unmapped.pages);
 }
 

@@ -196,6 +196,23 @@ TRACE_EVENT(arena_nolock_refill,
 		  __entry->target)
 );
 
+/* A memory node has pages to zero for the pool, on one of its CPUs. */
+TRACE_EVENT(arena_nolock_recycle,
+	TP_PROTO(const struct anl_arena *arena, int node, u32 pages),
+	TP_ARGS(arena, node, pages),
+	TP_STRUCT__entry(
+		__field(u32, map)
+		__field(int, node)
+		__field(u32, pages)
+	),
+	TP_fast_assign(
+		__entry->map = arena->id;
+		__entry->node = node;
+		__entry->pages = pages;
+	),
+	TP_printk("map=%u node=%d pages=%u", __entry->map, __entry->node, __entry->pages)
+);
+
 /* A user fault. outcome: one of enum anl_fault. */
 TRACE_EVENT(arena_nolock_fault,
 	TP_PROTO(const struct anl_arena *arena, u32 pgoff, u32 outcome),

@@ -20,6 +20,7 @@
 
 #include "runner.h"
 #include "arena.h"
+#include "numa.skel.h"
 
 #define NODES "/sys/devices/system/node/"
 /* More than a node's share of what is kept ready. */
@@ -185,6 +186,48 @@ TEST(numa, many, "an allocation of many pages gets them from the node that the c
 {
 	needs_nodes();
 	run_in_contexts(4096, 0, 1U << SLEEPABLE | (is_rt() ? 0 : 1U << UNDER_RCU), many);
+}
+
+/* Pages of node 0 that CPU 1, on node 1, frees; some of them in each round. */
+static void recycle_far(struct numa_bpf *skel)
+{
+	struct arena a;
+	int i, round;
+
+	ASSERT(arena_open(&a, 4096, 0), "no arena");
+	ASSERT(pin_cpu(1), "pin");
+	for (round = 0; round < 100 && !test_failed(); round++) {
+		for (i = 0; i < 64; i++) {
+			void *p = arena_alloc_args(&a, UNDER_RCU, NULL, 1, 0, 0);
+
+			ASSERT(p, "alloc");
+			ASSERT_EQ(node_of(p), 0, "node of a page");
+		}
+		arena_free(&a, UNDER_RCU, a.base, a.pages);
+		ASSERT(arena_settle(&a, 0), "free not finished");
+		if (skel->bss->at_home > 256)
+			break;
+	}
+	printf("# %d rounds: %llu pages zeroed by their node, %llu not\n", round,
+	       skel->bss->at_home, skel->bss->elsewhere);
+	arena_close(&a);
+}
+
+TEST_LONG(numa, recycled, 120,
+	  "a page that a CPU of another node frees is zeroed for the pool by a CPU of its own node")
+{
+	struct numa_bpf *skel;
+
+	needs_nodes();
+	skel = numa_bpf__open_and_load();
+	ASSERT(skel && !numa_bpf__attach(skel), "attach: %s", strerror(errno));
+	recycle_far(skel);
+	if (!test_failed()) {
+		ASSERT(skel->bss->at_home > 256, "%llu pages", skel->bss->at_home);
+		ASSERT(skel->bss->elsewhere <= skel->bss->at_home / 16, "%llu pages elsewhere",
+		       skel->bss->elsewhere);
+	}
+	numa_bpf__destroy(skel);
 }
 
 TEST(numa, no_such_node, "an allocation from a node that does not exist or is offline returns NULL")
