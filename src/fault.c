@@ -27,12 +27,16 @@
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <asm/pgalloc.h>
 
 #include "arena.h"
 #include "compat.h"
 #include "fault.h"
 #include "trace.h"
+
+/* With DEBUG_VM pmd_populate() of arm64 compares with init_mm, which is not exported. */
+#define init_mm (*anl_init_mm)
+#include <asm/pgalloc.h>
+#undef init_mm
 
 /* How often a fault that cannot drop mmap_lock tries. */
 #define ANL_FAULT_TRIES 40
