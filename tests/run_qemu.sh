@@ -38,7 +38,8 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
                             oldstable (6.12 for Debian 12);
                             cloud (default), amd64, rt; debug or kcsan, also with a
                             kernel tree in place of the suite; with stable or backports
-                            also arm64 (cloud), arm64-16k, arm64-rt. May be given several
+                            also arm64 (cloud), arm64-16k, arm64-rt, and arm64-nmi, which
+                            is built with pseudo-NMIs. May be given several
                             times; default: stable and backports; for test-all, check and
                             prepare also both with rt, and oldstable; for test-all also
                             previous, and backports with arm64 and arm64-16k. test-all

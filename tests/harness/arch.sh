@@ -35,6 +35,11 @@ programs_cc() {
 	fi
 }
 
+# What make needs to build for a kernel, beside KDIR: REL
+kernel_make_args() {
+	! is_arm64 "$1" || echo "ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-"
+}
+
 # The root with QEMU and the guest's programs: REL
 guest_root() {
 	if is_arm64 "$1"; then
@@ -53,8 +58,9 @@ guest_program() {
 	fi
 }
 
-# Sets arm64_btf_rel and rel.
-get_arm64_kernel() {
+# The root and the guest's programs. Sets arm64_btf_rel, and root for the calling function.
+prepare_arm64_root() {
+	local rel
 	prepare_root arm64
 	if [ ! -f "$root.programs" ]; then
 		# shellcheck disable=SC2016
@@ -67,7 +73,6 @@ get_arm64_kernel() {
 	fi
 	get_headers backports:arm64
 	arm64_btf_rel=$rel
-	get_stock_kernel "$1"
 }
 
 # Headers of arm64 in the root. The packages of 6.12 want a native compiler of arm64 there, so
@@ -122,7 +127,7 @@ qemu_args() {
 # memory do not expect.
 arch_args() {
 	if is_arm64 "$1"; then
-		echo "console=ttyAMA0 cma=0"
+		echo "console=ttyAMA0 cma=0 irqchip.gicv3_pseudo_nmi=1"
 	else
 		echo "console=ttyS0"
 	fi

@@ -14,17 +14,18 @@ copy_sources() {
 
 # The module, and the test module beside it: REL
 build_module() {
-	local rel=$1 log=$logs/build-$1.log dir=$build/$1 root root_name
+	local rel=$1 log=$logs/build-$1.log dir=$build/$1 arch root root_name
 	use_root "$(kernel_root "$rel")"
+	read -ra arch <<<"$(kernel_make_args "$rel")"
 	copy_sources "$dir"
-	if ! in_root make -C "/src/build/$rel" -j"$build_jobs" \
+	if ! in_root make -C "/src/build/$rel" -j"$build_jobs" "${arch[@]}" \
 			KDIR="/usr/src/linux-headers-$rel" W=1 >"$log" 2>&1; then
 		die_log "$log" "the module does not build for $rel"
 	fi
 	mkdir -p "$dir/kmod"
 	cp -pu "$here"/kmod/* "$dir/kmod"
 	in_root make -C "/usr/src/linux-headers-$rel" M="/src/build/$rel/kmod" -j"$build_jobs" \
-		modules >"$log.kmod" 2>&1 ||
+		"${arch[@]}" modules >"$log.kmod" 2>&1 ||
 		die_log "$log.kmod" "the test module does not build for $rel"
 }
 

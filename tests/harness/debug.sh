@@ -6,7 +6,7 @@
 # the compiler change. Sourced by run_qemu.sh. The build tree takes the place of a
 # header package, so that all the rest is as for a stock kernel.
 
-debug_packages=(bc bison flex libssl-dev xz-utils python3 perl patch cpio)
+debug_packages=(bc bison flex libelf-dev libssl-dev zlib1g-dev xz-utils python3 perl patch cpio)
 
 # The newest source of a suite: "PACKAGE VERSION".
 debug_source() {
@@ -50,13 +50,20 @@ debug_memory() {
 
 # The configuration of a flavour, each option once, as wanted last.
 debug_config() {
-	if [ "$1" = kcsan ]; then
-		cat "$harness/debug/debug.config" "$harness/debug/kcsan.config"
-	else
-		cat "$harness/debug/debug.config"
-	fi | awk '{ key = $0 } /^# CONFIG_.* is not set/ { key = $2 } /^CONFIG_/ { sub(/=.*/, "", key) }
+	local files=("$harness/debug/debug.config")
+	[ "$1" = debug ] || files+=("$harness/debug/$1.config")
+	cat "${files[@]}" | awk '{ key = $0 } /^# CONFIG_.* is not set/ { key = $2 } /^CONFIG_/ { sub(/=.*/, "", key) }
 		key ~ /^CONFIG_/ { if (!(key in at)) { at[key] = ++n } line[at[key]] = $0 }
 		END { for (i = 1; i <= n; i++) print line[i] }'
+}
+
+# The file that boots, which make knows by its name: FLAVOUR
+debug_image() {
+	if is_arm64 "-$1"; then
+		echo arch/arm64/boot/Image
+	else
+		echo arch/x86/boot/bzImage
+	fi
 }
 
 # Lines of the wanted configuration, a file, that the result does not have.
@@ -128,7 +135,11 @@ debug_copy() {
 # Set "rel", and see that the kernel is there: SUITE:FLAVOUR or DIRECTORY:FLAVOUR.
 get_debug_kernel() {
 	local spec=$1 suite=${1%:*} flavour=${1##*:} key pkg version stamp dir log missing old inputs
+	local arch cc image
 	key=$suite
+	arch=$(kernel_make_args "-$flavour")
+	cc=$(programs_cc "-$flavour")
+	image=$(debug_image "$flavour")
 	if [[ $suite = */* ]]; then
 		[ -f "$suite/kernel/bpf/arena.c" ] ||
 			die "$suite is no kernel tree with BPF arenas"
@@ -144,7 +155,7 @@ get_debug_kernel() {
 	inputs=("$cache/files/$flavour.config")
 	debug_config "$flavour" >"${inputs[0]}"
 	[ "$flavour" != debug ] || inputs+=("$harness/debug/kasan_arenas.c")
-	stamp="$version $(cat "${inputs[@]}" | sha256sum | cut -c1-16) $(in_root gcc -dumpfullversion) 6"
+	stamp="$version $(cat "${inputs[@]}" | sha256sum | cut -c1-16) $(in_root "$cc" -dumpfullversion) 6"
 	if [ "$(cat "$cache/$flavour-$key.stamp" 2>/dev/null)" = "$stamp" ]; then
 		rel=$(cat "$cache/kernel-$key:$flavour")
 		return 0
@@ -161,20 +172,21 @@ get_debug_kernel() {
 		debug_unpack "$dir" "$pkg" "$version" >>"$log" 2>&1 </dev/null
 	fi || die_log "$log" "cannot get the source of $pkg"
 	in_root sh -ec "cd '$dir'
-		make -s tinyconfig
+		make -s $arch tinyconfig
 		scripts/kconfig/merge_config.sh -m .config '/cache/$flavour.config' >/dev/null
 		scripts/config --set-str LOCALVERSION '-$flavour' --disable LOCALVERSION_AUTO
-		make -s olddefconfig" >>"$log" 2>&1 || die_log "$log" "cannot configure $pkg"
-	debug_patch "$dir" >>"$log" 2>&1 || die_log "$log" "cannot prepare $pkg"
+		make -s $arch olddefconfig" >>"$log" 2>&1 || die_log "$log" "cannot configure $pkg"
+	[ -n "$arch" ] || debug_patch "$dir" >>"$log" 2>&1 || die_log "$log" "cannot prepare $pkg"
 	missing=$(debug_missing "$cache/files/$flavour.config" "$root$dir/.config")
 	[ -z "$missing" ] || say "        not in this kernel: $(tr '\n' ' ' <<<"$missing")"
 	step "building a $flavour kernel from $pkg $version, which takes a while; log: ${log#"$top"/}"
-	in_root sh -ec "cd '$dir'; make -j$(nproc) bzImage modules" >>"$log" 2>&1 &
+	in_root sh -ec "cd '$dir'; make -j$(nproc) $arch ${image##*/} modules" >>"$log" 2>&1 &
 	debug_progress $! "$log"
 	wait $! || die_log "$log" "the kernel of $spec does not build"
-	rel=$(in_root make -s -C "$dir" kernelrelease)
+	# shellcheck disable=SC2086 # several arguments, or none
+	rel=$(in_root make -s -C "$dir" $arch kernelrelease)
 	[ -z "$old" ] || as_root rm -f "$root/usr/src/linux-headers-$old" "$cache/files/vmlinuz-$old"
-	in_root sh -ec "cp '$dir/arch/x86/boot/bzImage' '/cache/vmlinuz-$rel'
+	in_root sh -ec "cp '$dir/$image' '/cache/vmlinuz-$rel'
 		ln -sfn 'linux-$flavour-$key' '/usr/src/linux-headers-$rel'
 		find '$dir' -name '*.o' -size +64k -not -path '*/scripts/*' -not -path '*/tools/*' -delete
 		rm -f '$dir/vmlinux.unstripped' '$dir/vmlinux.a' '$dir'/.tmp_vmlinux*" >>"$log" 2>&1 ||

@@ -21,7 +21,8 @@ check_module() {
 	if [ "$(cat "$log.passed" 2>/dev/null)" != "$state" ]; then
 		rm -rf "$dir" "$log.passed"
 		copy_sources "$dir"
-		in_root make -C "/src/build/check-$rel" -j"$build_jobs" \
+		# shellcheck disable=SC2046 # several arguments, or none
+		in_root make -C "/src/build/check-$rel" -j"$build_jobs" $(kernel_make_args "$rel") \
 			KDIR="/usr/src/linux-headers-$rel" sparse CHECK="$check" >"$log" 2>&1 || true
 		grep -n 'warning:\|error:\|WARNING:\|ERROR:' "$log" >"$log.warnings" || true
 		[ -f "$dir/arena_nolock.ko" ] || echo "no module was built" >>"$log.warnings"

@@ -50,7 +50,7 @@ kernel_release() {
 		version=$(in_root apt-cache madison "$meta" |
 			awk '$6 ~ /^trixie-backports/ && !v { v = $3 } END { print v }') ;;
 	*)
-		die "unknown kernel '$1': it is stable, backports, backports-X.Y, previous or oldstable, and :cloud, :amd64, :rt, :debug or :kcsan; or stable or backports with :arm64, :arm64-16k or :arm64-rt" ;;
+		die "unknown kernel '$1': it is stable, backports, backports-X.Y, previous or oldstable, and :cloud, :amd64, :rt, :debug or :kcsan; or stable or backports with :arm64, :arm64-16k, :arm64-rt or :arm64-nmi" ;;
 	esac
 	[ -n "$version" ] && [ "$version" != "(none)" ] || return 0
 	in_root apt-cache show "$meta=$version" |
@@ -139,7 +139,8 @@ get_kernel() {
 	case $1 in
 	*:debug | *:kcsan) get_debug_kernel "$1" ;;
 	oldstable:*) prepare_root debian12; get_stock_kernel "$1" ;;
-	*:arm64*) get_arm64_kernel "$1" ;;
+	*:arm64-nmi) prepare_arm64_root; get_debug_kernel "$1" ;;
+	*:arm64*) prepare_arm64_root; get_stock_kernel "$1" ;;
 	*) get_stock_kernel "$1" ;;
 	esac
 }

@@ -168,7 +168,7 @@ make_root() {
 		rm -f "$cache"/kernel-*:{debug,kcsan} "$cache"/{debug,kcsan}-*.stamp ;;
 	arm64)
 		step "making the root arm64 (cross compiler, BPF tools, QEMU)"
-		rm -f "$root.programs" ;;
+		rm -f "$root.programs" "$cache"/kernel-*:arm64-nmi "$cache"/arm64-nmi-*.stamp ;;
 	*)
 		step "making the root $root_name (its compiler, dkms, tools for packages)" ;;
 	esac
