@@ -236,8 +236,8 @@ int in_hook(void *ctx)
 	return act(BENCH_HOOK);
 }
 
-/* In each NMI that a handler has claimed. */
-SEC("raw_tp/nmi_handler")
+/* In each NMI that a handler has claimed; case_nmi attaches it. */
+SEC("raw_tp")
 int in_nmi(struct bpf_raw_tracepoint_args *ctx)
 {
 	volatile struct bench_slot *s = &sh.slot[BENCH_NMI];

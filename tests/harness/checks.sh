@@ -55,9 +55,9 @@ checkpatch() {
 run_checkpatch() {
 	local files ignore=$harness/checks/checkpatch.ignore
 	# Tracepoints have a layout of their own.
-	mapfile -t files < <(sources 'src/*.[ch]' 'tests/kmod/*.[ch]' | grep -v '^src/trace.h$')
+	mapfile -t files < <(sources 'src/*.[ch]' 'tests/kmod/*.[ch]' | grep -v 'trace\.h$')
 	checkpatch --strict --ignore "$(sed -n '/^[A-Z]/p' "$ignore" | paste -sd,)" -f "${files[@]}"
-	mapfile -t files < <(sources src/trace.h 'include/*.h' 'examples/*.[ch]' 'tools/*.[ch]' 'tests/bpf/*/*.[ch]' \
+	mapfile -t files < <(sources 'src/trace.h' 'tests/kmod/*trace.h' 'include/*.h' 'examples/*.[ch]' 'tools/*.[ch]' 'tests/bpf/*/*.[ch]' \
 		'tests/lines/*.[ch]' 'tests/bench/*.[ch]' 'tests/bench/c*/*.[ch]' 'tests/demo/*.[ch]' \
 		'tests/user/*.[ch]')
 	checkpatch --ignore "$(sed -n 's/^programs: //p; /^[A-Z]/p' "$ignore" | paste -sd,)" \

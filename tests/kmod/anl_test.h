@@ -15,19 +15,8 @@ int anl_test_lines_init(void);
 void anl_test_lines_exit(void);
 
 /* nmi.c */
-#ifdef CONFIG_X86
-int anl_test_nmi_init(void);
+void anl_test_nmi_init(void);
 void anl_test_nmi_exit(void);
-#else
-static inline int anl_test_nmi_init(void)
-{
-	return 0;
-}
-
-static inline void anl_test_nmi_exit(void)
-{
-}
-#endif
 
 /* oracle.c */
 int anl_test_oracle_init(void);

@@ -14,9 +14,7 @@ static int __init anl_test_init(void)
 
 	if (err)
 		return err;
-	err = anl_test_nmi_init();
-	if (err)
-		goto no_nmi;
+	anl_test_nmi_init();
 	err = anl_test_stock_init();
 	if (err)
 		goto no_stock;
@@ -45,7 +43,6 @@ no_stray:
 	anl_test_stock_exit();
 no_stock:
 	anl_test_nmi_exit();
-no_nmi:
 	anl_test_oracle_exit();
 	return err;
 }

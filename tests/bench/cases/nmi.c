@@ -1,18 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Single pages for NMIs that interrupt allocations. */
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include <bpf/libbpf.h>
 
 #include "core.h"
+
+/* The tracepoint that NMIs reach. */
+static bool find_tracepoint(char name[32])
+{
+	FILE *f = fopen(NMI_TRACEPOINT, "r");
+	bool found = f && fscanf(f, "%31s", name) == 1 && strcmp(name, "none");
+
+	if (f)
+		fclose(f);
+
+	return found;
+}
+
+static void attach(struct arena *a, const char *tracepoint)
+{
+	struct bpf_program *prog = bpf_object__find_program_by_name(a->obj, "in_nmi");
+
+	a->link = bpf_program__attach_raw_tracepoint(prog, tracepoint);
+	if (!a->link)
+		die("attach to %s", tracepoint);
+}
 
 static void run_nmi(void)
 {
 	double share[SIDES] = { NONE, NONE }, inside[SIDES] = { NONE, NONE };
 	double left[SIDES] = { NONE, NONE }, nmis[SIDES] = { NONE, NONE }, hits[SIDES] = { NONE, NONE };
 	struct arena a[SIDES];
+	char tracepoint[32];
 	int side, first;
 
-	if (access(NMI_SOURCE, W_OK)) {
+	if (!find_tracepoint(tracepoint)) {
 		note("this kernel has no NMIs");
 		return;
 	}
@@ -21,7 +45,7 @@ static void run_nmi(void)
 		volatile struct bench_slot *s;
 		double begin, done = 0, failed = 0;
 
-		arena_attach(&a[side], "in_nmi");
+		attach(&a[side], tracepoint);
 		settle();
 		s = set_slot(&a[side], BENCH_NMI, (struct todo){ .op = OP_LOOP });
 		write_text(NMI_SOURCE, "0 100");

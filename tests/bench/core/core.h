@@ -20,6 +20,7 @@
 /* Parameters of the instruments, of the test module and of the module. */
 #define INSTRUMENT "/sys/module/anl_bench/parameters/"
 #define NMI_SOURCE "/sys/module/anl_test/parameters/nmi"
+#define NMI_TRACEPOINT "/sys/module/anl_test/parameters/nmi_tracepoint"
 #define PARAM "/sys/module/arena_nolock/parameters/"
 
 enum { INTREE, MODULE, SIDES };

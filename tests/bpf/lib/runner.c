@@ -165,9 +165,24 @@ bool write_file(const char *path, const char *text)
 	return !close(fd) && ok;
 }
 
+const char *nmi_tracepoint(void)
+{
+	char *name = read_file(NMI_TRACEPOINT);
+
+	if (name)
+		name[strcspn(name, "\n")] = 0;
+
+	return name ?: "none";
+}
+
 bool has_nmis(void)
 {
-	return !access(NMI_SOURCE, W_OK);
+	return strcmp(nmi_tracepoint(), "none");
+}
+
+struct bpf_link *attach_nmis(struct bpf_program *prog)
+{
+	return bpf_program__attach_raw_tracepoint(prog, nmi_tracepoint());
 }
 
 bool send_nmis(void)

@@ -142,10 +142,13 @@ bool write_file(const char *path, const char *text);
 /* What the OOM killer thinks of this process. It never takes the runner. */
 #define OOM_SCORE_ADJ "/proc/self/oom_score_adj"
 
-/* A source of NMIs in anl_test.ko, see tests/kmod/nmi.c. */
+/* NMIs on demand, and the tracepoint that they reach; see tests/kmod/nmi.c. */
 #define NMI_SOURCE "/sys/module/anl_test/parameters/nmi"
+#define NMI_TRACEPOINT "/sys/module/anl_test/parameters/nmi_tracepoint"
 
-/* Whether there is one. arm64 has NMIs only with ARM64_PSEUDO_NMI, which stock kernels lack. */
+/* The tracepoint, or "none". */
+const char *nmi_tracepoint(void);
+/* Whether there are any. arm64 has NMIs only with ARM64_PSEUDO_NMI, which stock kernels lack. */
 bool has_nmis(void);
 #define NEED_NMIS()								\
 	do {									\
@@ -155,6 +158,11 @@ bool has_nmis(void);
 
 /* One on each CPU, done on return. */
 bool send_nmis(void);
+
+/* Let them run a program of type raw_tp. */
+struct bpf_program;
+struct bpf_link *attach_nmis(struct bpf_program *prog);
+
 /* Contents of a small file in a static buffer, or NULL. */
 char *read_file(const char *path);
 

@@ -70,7 +70,7 @@ int async_nested(void *ctx)
 	return 0;
 }
 
-SEC("raw_tp/nmi_handler")
+SEC("raw_tp")	/* of NMIs, see attach_nmis() */
 int async_in_nmi(void *ctx)
 {
 	if (page)

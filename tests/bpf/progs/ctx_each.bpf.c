@@ -290,7 +290,7 @@ int ctx_sched_switch(void *ctx)
 	return 0;
 }
 
-SEC("raw_tp/nmi_handler")
+SEC("raw_tp")	/* of NMIs, see attach_nmis() */
 int ctx_nmi(void *ctx)
 {
 	body();

@@ -183,8 +183,8 @@ int ctx_filter(struct __sk_buff *skb)
 	return act();
 }
 
-SEC("tp_btf/nmi_handler")
-int BPF_PROG(ctx_in_nmi, void *handler, __s64 delta, int handled)
+SEC("raw_tp")	/* of NMIs, see attach_nmis() */
+int ctx_in_nmi(void *ctx)
 {
 	return act();
 }

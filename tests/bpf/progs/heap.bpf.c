@@ -152,7 +152,7 @@ int heap_in_timer(void *ctx)
 	return 0;
 }
 
-SEC("raw_tp/nmi_handler")
+SEC("raw_tp")	/* of NMIs, see attach_nmis() */
 int heap_in_nmi(void *ctx)
 {
 	if (storm)

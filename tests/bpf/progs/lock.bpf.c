@@ -173,7 +173,7 @@ int lock_in_timer(void *ctx)
 	return 0;
 }
 
-SEC("raw_tp/nmi_handler")
+SEC("raw_tp")	/* of NMIs, see attach_nmis() */
 int lock_in_nmi(void *ctx)
 {
 	__u64 begin = bpf_ktime_get_ns();

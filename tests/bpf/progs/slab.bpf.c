@@ -89,7 +89,7 @@ int slab_in_timer(void *ctx)
 	return 0;
 }
 
-SEC("raw_tp/nmi_handler")
+SEC("raw_tp")	/* of NMIs, see attach_nmis() */
 int slab_in_nmi(void *ctx)
 {
 	if (storm)

@@ -298,7 +298,7 @@ int storm_softirq(void *ctx)
 }
 
 /* There are fewer of these, and they are what the storm is about. */
-SEC("raw_tp/nmi_handler")
+SEC("raw_tp")	/* of NMIs, see attach_nmis() */
 int storm_nmi(void *ctx)
 {
 	return storm(STORM_NMI, 2);

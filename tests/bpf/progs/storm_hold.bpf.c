@@ -8,17 +8,17 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 
-#define HOLD(tp)		\
-	SEC("raw_tp/" #tp)	\
-	int hold_##tp(void *ctx)\
+#define HOLD(sec, name)		\
+	SEC(sec)		\
+	int hold_##name(void *ctx)\
 	{			\
 		return 0;	\
 	}
 
-HOLD(sys_enter)
-HOLD(sched_switch)
-HOLD(hrtimer_expire_entry)
-HOLD(softirq_entry)
-HOLD(nmi_handler)
+HOLD("raw_tp/sys_enter", sys_enter)
+HOLD("raw_tp/sched_switch", sched_switch)
+HOLD("raw_tp/hrtimer_expire_entry", hrtimer_expire_entry)
+HOLD("raw_tp/softirq_entry", softirq_entry)
+HOLD("raw_tp", nmi)	/* see attach_nmis() */
 
 char LICENSE[] SEC("license") = "GPL";

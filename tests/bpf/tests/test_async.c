@@ -107,7 +107,7 @@ TEST(async, nested, "an asynchronous free works under RCU, with preemption off, 
 	ASSERT(s, "load: %s", strerror(errno));
 	ASSERT(run(s->progs.async_alloc) && s->bss->page, "no pages");
 	ASSERT(run(s->progs.async_nested), "run");
-	ASSERT(bpf_program__attach(s->progs.async_in_nmi), "attach: %s", strerror(errno));
+	ASSERT(attach_nmis(s->progs.async_in_nmi), "attach: %s", strerror(errno));
 	ASSERT(send_nmis(), "NMIs: %s", strerror(errno));
 	ASSERT(wait_for(map_pages(bpf_map__fd(s->maps.arena)) == 2 * ASYNC_PAGES - 3, 10000),
 	       "%ld pages left", map_pages(bpf_map__fd(s->maps.arena)));

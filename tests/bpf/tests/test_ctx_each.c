@@ -206,6 +206,13 @@ static void send_packet(struct env *e)
 			;
 }
 
+static bool attach_to_nmis(struct env *e)
+{
+	e->link = attach_nmis(e->prog);
+
+	return e->link;
+}
+
 static void trigger_nmis(struct env *e)
 {
 	send_nmis();
@@ -540,5 +547,16 @@ TEST(ctx, spin_lock, "a program under bpf_spin_lock allocates, reserves and free
 TEST(ctx, nmi, "a program in an NMI allocates, reserves and frees, 300 times")
 {
 	NEED_NMIS();
-	RUN_WAY("ctx_nmi", NMI, true, true, NULL, trigger_nmis, 300);
+	RUN_WAY("ctx_nmi", NMI, true, true, attach_to_nmis, trigger_nmis, 300);
+}
+
+TEST(ctx, nmi_counter, "the same in NMIs of a hardware counter")
+{
+	char usual[32];
+
+	snprintf(usual, sizeof(usual), "%s", nmi_tracepoint());
+	if (!write_file(NMI_TRACEPOINT, "anl_test_nmi"))
+		SKIP("no hardware counter of this machine interrupts by NMIs");
+	RUN_WAY("ctx_nmi", NMI, true, true, attach_to_nmis, trigger_nmis, 300);
+	write_file(NMI_TRACEPOINT, usual);
 }

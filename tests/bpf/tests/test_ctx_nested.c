@@ -243,7 +243,7 @@ static bool nmi_open(struct env *e)
 	if (!find_pc_layout(&pc) || !env_open(e, "ctx_in_nmi"))
 		return false;
 	e->st->need = pc.nmi;
-	e->link = bpf_program__attach(e->prog);
+	e->link = attach_nmis(e->prog);
 
 	return e->link;
 }
@@ -258,7 +258,7 @@ static void nmi_many(struct env *e)
 		/* The pages that were taken are replaced by a worker. */
 		usleep(200 * 1000);
 	}
-	ASSERT_EQ(e->st->elsewhere, 0, "runs of nmi_handler outside of an NMI");
+	ASSERT_EQ(e->st->elsewhere, 0, "runs outside of an NMI");
 	check_whole(e);
 }
 

@@ -139,7 +139,7 @@ TEST(lock, nmi, "an NMI on top of the holder gets -EDEADLK at once")
 	ASSERT_OK();
 	/* A wait would end the test. */
 	skel->data->wait_ns = 100000 * MS;
-	ASSERT(bpf_program__attach(skel->progs.lock_in_nmi), "attach: %s", strerror(errno));
+	ASSERT(attach_nmis(skel->progs.lock_in_nmi), "attach: %s", strerror(errno));
 	ASSERT(!pthread_create(&thread, NULL, hold, NULL), "thread");
 	for (i = 0; i < 20; i++) {
 		st->nmi_err = 1;
@@ -176,7 +176,7 @@ static void storm(void)
 	ASSERT(attach_clocks(skel->progs.lock_in_timer), "perf events: %s", strerror(errno));
 	ASSERT(bpf_program__attach(skel->progs.lock_in_task) &&
 	       bpf_program__attach(skel->progs.lock_in_softirq) &&
-	       (!nmis || bpf_program__attach(skel->progs.lock_in_nmi)), "attach: %s",
+	       (!nmis || attach_nmis(skel->progs.lock_in_nmi)), "attach: %s",
 	       strerror(errno));
 	st->storm = 1;
 	for (i = 0; i < 4; i++)

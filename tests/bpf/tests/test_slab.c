@@ -201,7 +201,7 @@ TEST_LONG(slab, storm, 120,
 	rounds = s->bss->rounds;
 	ASSERT(attach_clocks(s->progs.slab_in_timer), "perf events: %s", strerror(errno));
 	ASSERT(bpf_program__attach(s->progs.slab_in_task), "attach: %s", strerror(errno));
-	ASSERT(!nmis || bpf_program__attach(s->progs.slab_in_nmi), "attach: %s", strerror(errno));
+	ASSERT(!nmis || attach_nmis(s->progs.slab_in_nmi), "attach: %s", strerror(errno));
 	s->bss->storm = true;
 	for (i = 0; i < 4; i++)
 		ASSERT(!pthread_create(&thread[i], NULL, call_getppid, (void *)&stop), "thread");

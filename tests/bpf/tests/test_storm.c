@@ -98,7 +98,6 @@ static bool storm_open(struct storm_arena *a, int kind)
 	if (bpf_map__set_max_entries(skel->maps.arena, kinds[kind].pages) ||
 	    bpf_map__set_map_flags(skel->maps.arena, BPF_F_MMAPABLE | kinds[kind].flags) ||
 	    bpf_program__set_autoload(skel->progs.storm_reclaim, has_lsm) ||
-	    bpf_program__set_autoload(skel->progs.storm_nmi, has_nmis()) ||
 	    storm_bpf__load(skel)) {
 		storm_bpf__destroy(skel);
 		return false;
@@ -464,8 +463,13 @@ static void open_all(void)
 	ASSERT(cg_enter(""), "cgroup");
 	/* No program allocates yet. */
 	ASSERT(first_limit(), "limit");
-	for (i = 0; i < ARENAS; i++)
+	for (i = 0; i < ARENAS; i++) {
 		ASSERT(!storm_bpf__attach(arenas[i].skel), "attach to arena %d", i);
+		if (!has_nmis())
+			continue;
+		arenas[i].skel->links.storm_nmi = attach_nmis(arenas[i].skel->progs.storm_nmi);
+		ASSERT(arenas[i].skel->links.storm_nmi, "NMIs of arena %d", i);
+	}
 }
 
 static void all_cpus_online(void)
@@ -686,9 +690,10 @@ TEST_LONG(storm, all, 300,
 		printf("# storm: without NMIs on this kernel\n");
 	for (i = 0; i < 2; i++) {
 		hold[i] = storm_hold_bpf__open();
-		ASSERT(hold[i] && !bpf_program__set_autoload(hold[i]->progs.hold_nmi_handler, has_nmis()) &&
-		       !storm_hold_bpf__load(hold[i]) && !storm_hold_bpf__attach(hold[i]),
+		ASSERT(hold[i] && !storm_hold_bpf__load(hold[i]) && !storm_hold_bpf__attach(hold[i]),
 		       "hold the tracepoints");
+		if (has_nmis())
+			hold[i]->links.hold_nmi = attach_nmis(hold[i]->progs.hold_nmi);
 	}
 	/* lockdep takes any sleepable program under mmap_lock for a deadlock. */
 	has_lsm = has_bpf_lsm() && !has_lockdep();
