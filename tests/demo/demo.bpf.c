@@ -219,7 +219,7 @@ static __always_inline void sample(__u64 ip)
 	bpf_preempt_enable();
 }
 
-/* Hard interrupt: what did the clock interrupt? */
+/* Hard interrupt, or NMI of a counter: what did it interrupt? */
 SEC("perf_event")
 int on_clock(struct bpf_perf_event_data *ctx)
 {

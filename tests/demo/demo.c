@@ -46,7 +46,7 @@ static int map_fd;
 static bool failed;
 static char why[120];
 static volatile bool stop, interrupted;
-static struct bpf_link *clock_links[DEMO_CPUS];
+static struct bpf_link *clock_links[DEMO_CPUS], *cycle_links[DEMO_CPUS];
 
 static void problem(const char *fmt, ...)
 {
@@ -134,6 +134,8 @@ struct sym {
 
 static struct sym *syms;
 static size_t nr_syms;
+/* Kernel and modules are in the 2 GiB from here on; the profile has the low bits of addresses. */
+static __u64 kernel_base = ~0ULL << DEMO_KEY_BITS;
 
 static int cmp_sym(const void *a, const void *b)
 {
@@ -159,6 +161,10 @@ static void read_syms(void)
 			if (!syms)
 				exit(1);
 		}
+#ifndef __x86_64__
+		if (!strcmp(name, "_text"))
+			kernel_base = addr - (1 << 30);
+#endif
 		syms[nr_syms].addr = addr;
 		snprintf(syms[nr_syms++].name, sizeof(syms->name), "%.39s", name);
 	}
@@ -211,7 +217,8 @@ static void walk_node(struct walk *w, __u64 node, __u64 key, int level)
 		}
 		w->samples += val;
 		w->places++;
-		w->per_sym[find_sym(k | ~0ULL << DEMO_KEY_BITS)] += val;
+		k = (k - kernel_base) & ((1ULL << DEMO_KEY_BITS) - 1);
+		w->per_sym[find_sym(kernel_base + k)] += val;
 	}
 }
 
@@ -337,8 +344,11 @@ static pid_t start_load(void)
 	}
 }
 
-/* x86 requests backtraces by NMIs; stock kernels of arm64 have no NMIs. */
-static bool has_nmis;
+/*
+ * x86 requests backtraces by NMIs. On arm64 with ARM64_PSEUDO_NMI, hardware counters interrupt by
+ * NMIs; stock kernels of arm64 have no NMIs.
+ */
+static bool has_backtraces, has_nmis;
 
 static bool kernel_has(const char *func)
 {
@@ -394,12 +404,13 @@ static bool unload_module(void)
 	return true;
 }
 
-static bool attach(void)
+/* The program runs at 499 Hz on each CPU. */
+static bool attach_perf(struct bpf_link **links, __u32 type, __u64 config)
 {
 	struct perf_event_attr attr = {
 		.size = sizeof(attr),
-		.type = PERF_TYPE_SOFTWARE,
-		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.type = type,
+		.config = config,
 		.sample_freq = 499,
 		.freq = 1,
 	};
@@ -409,24 +420,53 @@ static bool attach(void)
 		int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
 		if (fd >= 0)
-			clock_links[cpu] = bpf_program__attach_perf_event(skel->progs.on_clock, fd);
-		if (!clock_links[cpu])
+			links[cpu] = bpf_program__attach_perf_event(skel->progs.on_clock, fd);
+		if (!links[cpu])
 			return false;
 	}
-	if (has_nmis)
+
+	return true;
+}
+
+static void detach_perf(struct bpf_link **links)
+{
+	int cpu;
+
+	for (cpu = 0; cpu < DEMO_CPUS; cpu++) {
+		bpf_link__destroy(links[cpu]);
+		links[cpu] = NULL;
+	}
+}
+
+/* NMIs of counters, if they are NMIs. */
+static void try_counters(void)
+{
+	long end = now_ms() + 1000;
+
+	if (attach_perf(cycle_links, PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES))
+		while (!skel->bss->stats[DEMO_NMI].samples && now_ms() < end)
+			usleep(10000);
+	has_nmis = skel->bss->stats[DEMO_NMI].samples;
+	if (!has_nmis)
+		detach_perf(cycle_links);
+}
+
+static bool attach(void)
+{
+	if (!attach_perf(clock_links, PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK))
+		return false;
+	if (has_backtraces)
 		skel->links.on_nmi = bpf_program__attach(skel->progs.on_nmi);
 	skel->links.on_timer = bpf_program__attach(skel->progs.on_timer);
 	skel->links.on_slab = bpf_program__attach(skel->progs.on_slab);
 
-	return (!has_nmis || skel->links.on_nmi) && skel->links.on_timer && skel->links.on_slab;
+	return (!has_backtraces || skel->links.on_nmi) && skel->links.on_timer && skel->links.on_slab;
 }
 
 static void detach(void)
 {
-	int cpu;
-
-	for (cpu = 0; cpu < DEMO_CPUS; cpu++)
-		bpf_link__destroy(clock_links[cpu]);
+	detach_perf(clock_links);
+	detach_perf(cycle_links);
 	demo_bpf__detach(skel);
 	/* What still runs in an interrupt does not run long. */
 	usleep(100 * 1000);
@@ -566,7 +606,7 @@ static void run(int seconds)
 	write_text("/proc/sys/kernel/printk", "1");
 	write_text("/dev/kmsg", "arena_nolock demo: expect backtraces begin");
 	load = start_load();
-	if (has_nmis)
+	if (has_backtraces)
 		pthread_create(&nmis, NULL, nmi_thread, NULL);
 	if (!attach())
 		problem("attach: %s", strerror(errno));
@@ -581,7 +621,7 @@ static void run(int seconds)
 
 	detach();
 	stop = true;
-	if (has_nmis)
+	if (has_backtraces)
 		pthread_join(nmis, NULL);
 	kill(load, SIGKILL);
 	waitpid(load, NULL, 0);
@@ -666,8 +706,8 @@ int main(int argc, char **argv)
 		goto out;
 	}
 	memcpy((void *)&skel->rodata->pc, &pc, sizeof(pc));
-	has_nmis = kernel_has("nmi_cpu_backtrace_handler");
-	bpf_program__set_autoload(skel->progs.on_nmi, has_nmis);
+	has_backtraces = kernel_has("nmi_cpu_backtrace_handler");
+	bpf_program__set_autoload(skel->progs.on_nmi, has_backtraces);
 	if (demo_bpf__load(skel)) {
 		problem("the kernel does not take the programs: %s", strerror(errno));
 		goto out;
@@ -677,8 +717,12 @@ int main(int argc, char **argv)
 	printf("  An arena of up to %d pages, empty. Samples from interrupts and NMIs grow a\n"
 	       "  profile in it: each page is allocated in the context that needs it.\n",
 	       DEMO_PAGES);
+	if (has_backtraces)
+		has_nmis = true;
+	else
+		try_counters();
 	if (!has_nmis)
-		printf("  This kernel requests backtraces without NMIs.\n");
+		printf("  This kernel has no NMIs.\n");
 
 	run(seconds);
 
