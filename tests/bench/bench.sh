@@ -7,11 +7,14 @@
 bench_dir=$build/bench
 
 build_bench() {
-	local rel=$1 log=$logs/build-bench-$1.log dir=$build/$1/bench
+	local rel=$1 log=$logs/build-bench-$1.log dir=$build/$1/bench root root_name
+	use_root "$(kernel_root "$rel")"
 	mkdir -p "$dir"
 	cp -pu "$here"/bench/kmod/* "$dir"
-	in_root sh -ec "make -C '/usr/src/linux-headers-$rel' M='/src/build/$rel/bench' modules
-		make -C /src/tests/bench OUT=/src/build/tests/bpf" >"$log" 2>&1 ||
+	in_root sh -ec "make -C '/usr/src/linux-headers-$rel' M='/src/build/$rel/bench' \
+			$(kernel_make_args "$rel") modules
+		make -C /src/tests/bench OUT='/src/$(programs_dir "$rel")/tests/bpf' \
+			CC='$(programs_cc "$rel")'" >"$log" 2>&1 ||
 		die_log "$log" "the bench does not build for $rel"
 }
 
