@@ -39,11 +39,11 @@ usage: tests/run_qemu.sh [test|test-all|demo|bench|soak|packages|check|harness|p
                             cloud (default), amd64, rt; debug or kcsan, also with a
                             kernel tree in place of the suite; with stable or backports
                             also arm64 (cloud), arm64-16k, arm64-rt, and arm64-nmi, which
-                            is built with pseudo-NMIs. May be given several
-                            times; default: stable and backports; for test-all, check and
+                            is built with pseudo-NMIs. May be given several times;
+                            default: stable and backports; for test-all, check and
                             prepare also both with rt, and oldstable; for test-all also
-                            previous, and backports with arm64 and arm64-16k. test-all
-                            runs some tests only on arm64
+                            previous, and arm64, arm64-16k and arm64-rt. test-all runs
+                            some tests only on arm64
   --test GLOB               only tests whose group.name matches, and neither the
                             build checks nor the harness's own; several times
   --list                    list the tests

@@ -44,6 +44,23 @@ check_modules() {
 	done
 }
 
+# Debian's 6.12 for arm64 has no PREEMPT_COUNT without PREEMPT_RT: the build must say so.
+refusal_on_arm64() {
+	local rel log=$logs/refusal-arm64.log dir=refusal-arm64 r=1 root root_name
+	use_root arm64
+	get_headers stable:arm64
+	rm -rf "${build:?}/$dir"
+	copy_sources "$build/$dir"
+	# shellcheck disable=SC2046 # several arguments
+	if in_root make -C "/src/build/$dir" $(kernel_make_args "$rel") \
+			KDIR="/usr/src/linux-headers-$rel" >"$log" 2>&1; then
+		echo "the module was built" >>"$log"
+	elif grep -q 'lacks CONFIG_PREEMPT_COUNT, which the module needs' "$log"; then
+		r=0
+	fi
+	result "build.refusal_on_arm64 $rel" "$r" "$(tail -n 5 "$log")"
+}
+
 # What the build must refuse: REL
 config_tests() {
 	local why r root root_name

@@ -33,8 +33,8 @@ prepare() {
 	find_accel
 }
 
-# The tests that make test-all runs on arm64: paths that depend on the architecture, on kernels
-# with large pages those that depend on their size, and on both one storm.
+# The tests that make test-all runs on arm64: paths that depend on the architecture; on kernels
+# with large pages, or with PREEMPT_RT, those that depend on the size of pages; and one storm.
 arm64_tests=('ctx.fentry*' 'ctx.hardirq' 'ctx.on_top_of_*' 'ctx.rcu*' 'ctx.softirq' 'fault.*'
 	'free.churn_mixed' 'free.complete_on_return' 'free.fault_race_*' 'heap.sizes'
 	'lost.queued' 'lost.sleepable' 'lost.user_*' 'storm.all')
@@ -92,6 +92,7 @@ prepare_arm64() {
 	get_kernels "$@"
 	build_for "${rels[@]}"
 	check_module "${rels[0]}"
+	refusal_on_arm64
 	printf '%s\n' "${rels[@]}" >"$job_dir/arm64.rels"
 }
 
@@ -103,7 +104,7 @@ test_arm64() {
 	mapfile -t rels <"$job_dir/arm64.rels"
 	for rel in "${rels[@]}"; do
 		case $rel in
-		*k) rel_globs[$rel]="${large_page_tests[*]}" ;;
+		*k | *-rt-*) rel_globs[$rel]="${large_page_tests[*]}" ;;
 		*) rel_globs[$rel]="${arm64_tests[*]}" ;;
 		esac
 	done

@@ -60,7 +60,7 @@ default_kernels() {
 	if [ ${#specs[@]} -eq 0 ]; then
 		case $mode in
 		test-all) specs=(stable backports backports:rt stable:rt previous oldstable
-				backports:arm64 backports:arm64-16k) ;;
+				backports:arm64 backports:arm64-16k stable:arm64-rt) ;;
 		prepare | check) specs=(stable backports stable:rt backports:rt oldstable) ;;
 		test | soak) specs=(stable backports) ;;
 		bench) specs=(backports stable) ;;
