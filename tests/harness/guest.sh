@@ -155,9 +155,20 @@ start_guest() {
 	qemu_pids[$1]=$!
 }
 
+# End a guest that has not come as far as its tests in a time in which it should: DIR
+watch_start() {
+	local pid=${qemu_pids[$1]} seconds
+	for ((seconds = 0; seconds < start_time; seconds++)); do
+		[ ! -s "$1/results.log" ] && kill -0 "$pid" 2>/dev/null || return 0
+		sleep 1
+	done
+	kill "$pid" 2>/dev/null || true
+}
+
 # Show what the guest reports, through "show_guest", until it ends. Sets qemu_code.
 follow_guest() {
 	local follower pid=${qemu_pids[$1]}
+	watch_start "$1" 9>&- &
 	tail -n +1 -s 0.3 -f --pid="$pid" "$1/results.log" 9>&- |
 		sed -u 's/\r$//' | show_guest &
 	follower=$!

@@ -43,6 +43,18 @@ judge_log() {
 		grep -aFx -m 1 -A 44 -e "${splat%%$'\n'*}" | sed 's/^/    /' || true
 }
 
+# Why a boot says nothing about what is tested, if that is so: DIR
+says_nothing() {
+	local dir=$1
+	if emulator_fault "$dir"; then
+		echo "QEMU ran code that had been replaced;" \
+			"$(grep -am 1 -o 'RIP: .*' "$dir/console.log" | tr -d '\r')"
+	elif [[ $accel = tcg* ]] && [ ! -s "$dir/results.log" ] && [ -z "$(judge_log "$dir")" ] &&
+			! grep -aqs 'arena_nolock' "$dir/console.log"; then
+		echo "the kernel did not come as far as its init"
+	fi
+}
+
 # Whether QEMU failed, in the one way that is known. When a CPU stores into code, QEMU first
 # drops the translation of that code; until the store is done, another CPU can have the old
 # code translated again, and that translation stays. So a CPU can run into a breakpoint by

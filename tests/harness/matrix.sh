@@ -44,6 +44,7 @@ large_page_tests=('adopt.stock_pages*' 'alloc.fixed*' 'alloc.zeroed*' 'free.zaps
 # What make test does, on SPEC...; the host's tests run beside the guests.
 test_core() {
 	test_judgements
+	test_start
 	prepare "$@"
 	start_job crash test_crash "${rels[0]}"
 	start_job warnings check_modules "${rels[@]}"
@@ -209,7 +210,7 @@ some_tests() {
 	case $mode in
 	packages) test_packages "${rels[@]}"; tested=("${rels[@]}") ;;
 	check) test_sources; tested=("${rels[@]}") ;;
-	harness) test_judgements; test_crash "${rels[0]}"; tested=("${rels[0]}") ;;
+	harness) test_judgements; test_start; test_crash "${rels[0]}"; tested=("${rels[0]}") ;;
 	*) run_kernels "${rels[@]}" ;;
 	esac
 	verdict TESTS

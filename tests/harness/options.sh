@@ -13,6 +13,7 @@ bench_case=${CASE:-*}
 cpus=
 memory=
 boot_time=
+start_time=300
 minutes=${MINUTES:-10}
 seed=${SEED:-}
 jobs=
@@ -94,6 +95,7 @@ default_guest() {
 		boot_time=1200
 		[ "$mode" != bench ] || boot_time=3600
 		[ -z "$checking" ] || boot_time=7200
+		[ -z "$checking" ] || start_time=900
 		[ "$mode" != soak ] || boot_time=$((boot_time + minutes * 60))
 	fi
 	if [ -z "$jobs" ]; then

@@ -89,6 +89,24 @@ test_judgements() {
 	rm -rf "$build/boot-sample"
 }
 
+# A guest that hangs before its tests is ended, and its boot says nothing.
+test_start() {
+	local dir=$build/boot-start wrong=() start_time=2 accel=tcg
+	mkdir -p "$dir"
+	: >"$dir/results.log"
+	echo "[    0.064000] tsc: Unable to calibrate against PIT" >"$dir/console.log"
+	sleep 60 9>&- &
+	qemu_pids[$dir]=$!
+	watch_start "$dir"
+	wait "${qemu_pids[$dir]}" 2>/dev/null && wrong+=("it was not ended;")
+	unset "qemu_pids[$dir]"
+	[ -n "$(says_nothing "$dir")" ] || wrong+=("its boot was judged;")
+	echo "[    5.000000] arena_nolock: loaded" >>"$dir/console.log"
+	[ -z "$(says_nothing "$dir")" ] || wrong+=("a boot with the module was not judged;")
+	result "harness.hang_at_start" "${#wrong[@]}" "${wrong[*]:-}"
+	rm -rf "$dir"
+}
+
 # A guest that crashes while a result is due. "stty" returns when the line that announces the
 # result is out, so that the crash cannot take it along: REL
 crash_guest() {
