@@ -11,9 +11,10 @@
  *      afterwards return to the queue with their pages (anl_zap_spans());
  *   2. clear the kernel PTEs, one TLB flush for the batch;
  *   3. release the slots in the tree;
- *   4. free the pages, or zero them for the pool.
+ *   4. free the pages, or have them zeroed for the pool (recycle.c).
  * A slot can be allocated again only after step 3, and a page only after step 4. By then no
- * CPU and no process can reach the old page through the slot.
+ * CPU and no process can reach the old page through the slot. A sleepable free of one page that
+ * user space does not map does steps 2 to 4 without a batch.
  *
  * Step 1 needs mmap_lock of the processes that map one of the pages, and no fault in flight
  * on one of them. The caller of a sleepable kfunc may hold that very lock, or run inside of
