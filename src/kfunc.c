@@ -18,7 +18,6 @@
 #include "arena.h"
 #include "compat.h"
 #include "kfunc.h"
-#include "queue.h"
 #include "trace.h"
 
 /*

@@ -21,14 +21,14 @@
 static void anl_recycle_work(struct work_struct *work)
 {
 	struct anl_recycle *recycle = container_of(work, struct anl_recycle, work);
-	struct llist_node *node = llist_del_all(&recycle->pages), *next;
+	struct llist_node *node, *next;
 	LIST_HEAD(pages);
 	int nr = 0;
 
 	/* The llist has the pages in reverse order. */
-	for (; node; node = next, nr++) {
-		next = node->next;
+	llist_for_each_safe(node, next, llist_del_all(&recycle->pages)) {
 		list_add((struct list_head *)node, &pages);
+		nr++;
 	}
 	if (!nr)
 		return;

@@ -10,13 +10,7 @@
 /* The tracepoint that NMIs reach. */
 static bool find_tracepoint(char name[32])
 {
-	FILE *f = fopen(NMI_TRACEPOINT, "r");
-	bool found = f && fscanf(f, "%31s", name) == 1 && strcmp(name, "none");
-
-	if (f)
-		fclose(f);
-
-	return found;
+	return sscanf(read_text(NMI_TRACEPOINT), "%31s", name) == 1 && strcmp(name, "none");
 }
 
 static void attach(struct arena *a, const char *tracepoint)
