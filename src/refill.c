@@ -152,7 +152,7 @@ static void anl_refill_result(struct anl_arena *arena, bool short_of_memory)
 }
 
 /* A page that a node has beyond its share, or NULL. */
-static struct page *anl_refill_pop_surplus(struct anl_arena *arena, int nid, u32 share)
+static struct page *anl_refill_pop_surplus(struct anl_arena *arena, int nid, int share)
 {
 	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
 	int keep = READ_ONCE(node->wanted) ? share : 0;
@@ -160,16 +160,73 @@ static struct page *anl_refill_pop_surplus(struct anl_arena *arena, int nid, u32
 	return atomic_read(&node->nr) > keep ? anl_pool_pop_node(arena, nid) : NULL;
 }
 
+/* How the nodes share the pool, and from which node on there may be one with too many pages. */
+struct anl_shares {
+	int target;
+	int share;
+	int from;
+};
+
 /*
- * Get pages of each of the nodes that callers have wanted, as far as there are any without
- * reclaim, in exchange for pages of which other nodes have too many. The total stays as it
- * is if the pool was at its target.
+ * Put a page of a node that lacks some into the pool. If that has its target already, or is
+ * full, the page takes the place of one of a node that has too many. A pool can be full below
+ * its target, because the pages that CPUs have credit for are in it, too. Returns false, with
+ * the page put, if there is no place for it.
+ */
+static bool anl_refill_exchange(struct anl_arena *arena, struct page *page, struct anl_shares *s)
+{
+	struct page *other;
+
+	while (atomic_read(&arena->pool.nr) >= s->target || anl_pool_push(arena, page)) {
+		if (s->from == nr_node_ids) {
+			put_page(page);
+			return false;
+		}
+		other = anl_refill_pop_surplus(arena, s->from, s->share);
+		if (other)
+			put_page(other);
+		else
+			s->from++;
+	}
+
+	return true;
+}
+
+/*
+ * Get pages of a node until it has its share, as far as there are any without reclaim.
+ * Returns false if the pool has no place for more.
+ */
+static bool anl_refill_node(struct anl_arena *arena, struct anl_charge *charge, int nid,
+			    struct anl_shares *s)
+{
+	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
+	u32 order = ANL_BLOCK_ORDER, i;
+	bool placed = true;
+	struct page *page;
+	int missing;
+
+	while (placed && (missing = s->share - atomic_read(&node->nr)) > 0) {
+		page = anl_alloc_block(charge, GFP_NOWAIT | __GFP_THISNODE, missing, &order, nid);
+		WRITE_ONCE(node->retry, jiffies + ANL_DRY_PERIOD);
+		WRITE_ONCE(node->dry, !page);
+		if (!page)
+			break;
+		for (i = 0; i < 1U << order; i++)
+			placed &= anl_refill_exchange(arena, page + i, s);
+		cond_resched();
+	}
+
+	return placed;
+}
+
+/*
+ * Bring each of the nodes that callers have wanted to its share. The total stays as it is if
+ * the pool was at its target.
  */
 static void anl_refill_nodes(struct anl_arena *arena, struct anl_charge *charge)
 {
-	u32 target = anl_pool_wanted(arena), share, nr, order, i;
-	int nid, from = 0, wanted = 0;
-	struct page *page, *other;
+	struct anl_shares s = { .target = anl_pool_wanted(arena) };
+	int nid, wanted = 0;
 
 	if (!arena->pool.max)
 		return;
@@ -177,39 +234,13 @@ static void anl_refill_nodes(struct anl_arena *arena, struct anl_charge *charge)
 		wanted += READ_ONCE(anl_pool_node(&arena->pool, nid)->wanted);
 	if (!wanted)
 		return;
-	share = target / wanted;
-	WRITE_ONCE(arena->pool.share, share);
+	s.share = s.target / wanted;
+	WRITE_ONCE(arena->pool.share, s.share);
 
-	for (nid = 0; nid < nr_node_ids; nid++) {
-		struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
-
-		if (!READ_ONCE(node->wanted))
-			continue;
-		order = ANL_BLOCK_ORDER;
-		while ((nr = atomic_read(&node->nr)) < share) {
-			page = anl_alloc_block(charge, GFP_NOWAIT | __GFP_THISNODE, share - nr,
-					       &order, nid);
-			WRITE_ONCE(node->retry, jiffies + ANL_DRY_PERIOD);
-			WRITE_ONCE(node->dry, !page);
-			if (!page)
-				break;
-			for (i = 0; i < 1U << order; i++) {
-				while (atomic_read(&arena->pool.nr) >= (int)target &&
-				       from < nr_node_ids) {
-					other = anl_refill_pop_surplus(arena, from, share);
-					if (other)
-						put_page(other);
-					else
-						from++;
-				}
-				if (anl_pool_push(arena, page + i))
-					put_page(page + i);
-			}
-			cond_resched();
-			if (from == nr_node_ids)
-				return;
-		}
-	}
+	for (nid = 0; nid < nr_node_ids; nid++)
+		if (READ_ONCE(anl_pool_node(&arena->pool, nid)->wanted) &&
+		    !anl_refill_node(arena, charge, nid, &s))
+			return;
 }
 
 /**

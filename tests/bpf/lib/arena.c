@@ -357,6 +357,12 @@ long free_kib(void)
 	return pages * (long)(PAGE / 1024) + read_meminfo("MemFree");
 }
 
+bool pool_only(enum context ctx)
+{
+	/* With PREEMPT_RT only kernels with alloc_pages_nolock() have more for atomic callers. */
+	return ctx == HARDIRQ || (ctx != SLEEPABLE && is_rt() && !has_intree_nonsleepable);
+}
+
 bool arena_settle(struct arena *a, long pages)
 {
 	int ms;

@@ -41,6 +41,9 @@ enum context {
 	HARDIRQ,	/* hard interrupt on another CPU */
 };
 
+/* Whether there are no pages but those of the pool for an allocation from there. */
+bool pool_only(enum context ctx);
+
 struct arena {
 	struct requests_bpf *skel;
 	char *base;		/* the arena in user space */

@@ -83,16 +83,15 @@ static void check_node(struct arena *a, enum context ctx, int ask, int node)
 	int i, wrong = 0, nulls = 0;
 	void *p;
 
-	/* An interrupt gets pages of the pool, which the worker fills for that node first. */
-	ASSERT(ctx != HARDIRQ ? one_page(a, ctx, ask, node) :
-	       wait_for(one_page(a, ctx, ask, node),
-			10000), "no page of node %d for %d", node, ask);
+	/* The worker fills the pool for that node first. */
+	ASSERT(pool_only(ctx) ? wait_for(one_page(a, ctx, ask, node), 10000) :
+	       one_page(a, ctx, ask, node), "no page of node %d for %d", node, ask);
 	for (i = 0; i < 100; i++) {
 		p = arena_alloc_args(a, ctx, NULL, 1, ask, 0);
 		nulls += !p;
 		wrong += p && node_of(p) != node;
 		/* Give the worker time to refill the pool. */
-		if (ctx == HARDIRQ && i % 16 == 15)
+		if (pool_only(ctx) && i % 16 == 15)
 			usleep(20000);
 	}
 	ASSERT_EQ(nulls, 0, "failures");
@@ -148,6 +147,27 @@ TEST(numa, ready, "the pool has pages of a node once a caller has requested one"
 	arena_close(&a);
 }
 
+TEST(numa, full, "the worker ends if a node lacks pages and the pool has no place for more")
+{
+	struct arena a;
+	long before;
+	int i;
+
+	needs_nodes();
+	/* The pool of a small arena has all pages that it can hold from the beginning. */
+	ASSERT(pin_cpu(0), "pin");
+	ASSERT(arena_open(&a, 128, 0), "no arena");
+	/* The CPU has credit for pages of node 0 afterwards, which are in the pool still. */
+	for (i = 0; i < 4; i++)
+		ASSERT(arena_alloc_args(&a, UNDER_RCU, NULL, 1, 0, 0), "page %d", i);
+	ASSERT(arena_settle(&a, 4), "not settled");
+	before = refills(&a);
+	ASSERT(before > 0, "refills");
+	ASSERT(arena_alloc_args(&a, UNDER_RCU, NULL, 1, 2, 0), "a page for node 2");
+	ASSERT(wait_for(refills(&a) > before, 10000), "the worker does not end");
+	arena_close(&a);
+}
+
 static void local(struct arena *a, enum context ctx)
 {
 	int cpu, runs_on;
@@ -185,7 +205,7 @@ static void many(struct arena *a, enum context ctx)
 TEST(numa, many, "an allocation of many pages gets them from the node that the caller names")
 {
 	needs_nodes();
-	run_in_contexts(4096, 0, 1U << SLEEPABLE | (is_rt() ? 0 : 1U << UNDER_RCU), many);
+	run_in_contexts(4096, 0, 1U << SLEEPABLE | (pool_only(UNDER_RCU) ? 0 : 1U << UNDER_RCU), many);
 }
 
 /* Pages of node 0 that CPU 1, on node 1, frees; some of them in each round. */
@@ -201,7 +221,7 @@ static void recycle_far(struct numa_bpf *skel)
 			void *p = arena_alloc_args(&a, UNDER_RCU, NULL, 1, 0, 0);
 
 			ASSERT(p, "alloc");
-			ASSERT_EQ(node_of(p), 0, "node of a page");
+			ASSERT(pool_only(UNDER_RCU) || !node_of(p), "a page of node %d", node_of(p));
 		}
 		arena_free(&a, UNDER_RCU, a.base, a.pages);
 		ASSERT(arena_settle(&a, 0), "free not finished");
@@ -319,6 +339,8 @@ TEST_LONG(numa, fallback, 180,
 	int n;
 
 	needs_nodes();
+	if (pool_only(UNDER_RCU))
+		SKIP("there is only the pool, which takes pages of a node that has none from others");
 	ASSERT(arena_open(&a, 1 << 17, 0), "no arena");
 	pid = node_ballast(2, kib);
 	n = use_up(&a, UNDER_RCU, 2);
