@@ -87,8 +87,7 @@ TEST(limits, charged_fault, "user faults are charged to the cgroup that created 
 static void limited(const char *name, enum context ctx)
 {
 	struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = 8192, .node = -1 };
-	/* There may be no other pages than those of the pool. */
-	__u32 some = ctx == HARDIRQ || (ctx == UNDER_RCU && is_rt()) ? POOL_DEFAULT / 4 : 512;
+	__u32 some = pool_only(ctx) ? POOL_DEFAULT / 4 : 512;
 	struct arena a;
 
 	ASSERT(arena_open_in(name, &a, 16384), "load");
