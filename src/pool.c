@@ -144,7 +144,7 @@ struct page *anl_pool_pop_any(struct anl_arena *arena, int nid)
 		clear_bit(w, &node->sum);
 		/*
 		 * Orders the clearing before the second read of the word. Pairs with
-		 * smp_mb__after_atomic() in anl_pool_push().
+		 * smp_mb__after_atomic() in anl_pool_fill_show().
 		 */
 		smp_mb__after_atomic();
 		if (READ_ONCE(node->map[w].bits))
@@ -226,6 +226,94 @@ struct page *anl_pool_pop(struct anl_arena *arena)
 	return page;
 }
 
+/*
+ * Puts pages into the pool, one after the other. Each gets an entry at once. The bits of a
+ * word of the map are set together, and their pages counted, so that a page costs one atomic
+ * operation.
+ */
+struct anl_pool_fill {
+	struct anl_arena *arena;
+	int nid;		/* node of the pages in @filled */
+	u32 w;			/* word of the node's map */
+	u32 tried;		/* words without an empty entry since the last page */
+	unsigned long empty;	/* entries of the word that may be empty */
+	unsigned long filled;	/* entries of the word that have got a page, and no bit yet */
+};
+
+#define ANL_POOL_FILL(arena_) { .arena = (arena_), .nid = NUMA_NO_NODE, \
+				.w = READ_ONCE((arena_)->pool.hint) }
+
+/* Let others see the pages that have an entry. Any context. */
+static void anl_pool_fill_show(struct anl_pool_fill *fill)
+{
+	struct anl_pool *pool = &fill->arena->pool;
+	struct anl_pool_node *node;
+
+	if (!fill->filled)
+		return;
+	node = anl_pool_node(pool, fill->nid);
+	anl_pool_count(fill->arena, fill->nid, hweight_long(fill->filled));
+	atomic_long_or(fill->filled, (atomic_long_t *)&node->map[fill->w].bits);
+	/*
+	 * Orders the bits before the read of the summary. Pairs with anl_pool_pop_any(), which
+	 * clears the summary bit, then rereads the map.
+	 */
+	smp_mb__after_atomic();
+	if (!test_bit(fill->w, &node->sum))
+		set_bit(fill->w, &node->sum);
+	if (READ_ONCE(pool->hint) != fill->w)
+		WRITE_ONCE(pool->hint, fill->w);
+	fill->filled = 0;
+}
+
+/* Look for empty entries in another word of the map, or for pages of another node. */
+static void anl_pool_fill_word(struct anl_pool_fill *fill, int nid, u32 w)
+{
+	struct anl_pool *pool = &fill->arena->pool;
+	u32 words = BITS_TO_LONGS(pool->max);
+
+	fill->nid = nid;
+	fill->w = w < words ? w : 0;
+	fill->empty = ~READ_ONCE(anl_pool_node(pool, nid)->map[fill->w].bits);
+	if (fill->w == words - 1)
+		fill->empty &= BITMAP_LAST_WORD_MASK(pool->max);
+}
+
+/*
+ * Put a zeroed, charged page into the pool. Others see it after anl_pool_fill_show(). Returns
+ * false if the pool is full. Any context.
+ */
+static bool anl_pool_fill(struct anl_pool_fill *fill, struct page *page)
+{
+	struct anl_pool *pool = &fill->arena->pool;
+	int nid = page_to_nid(page);
+
+	if (nid != fill->nid) {
+		anl_pool_fill_show(fill);
+		if (!pool->max)
+			return false;
+		anl_pool_fill_word(fill, nid, fill->w);
+	}
+	for (;;) {
+		while (fill->empty) {
+			u32 i = __ffs(fill->empty), slot = fill->w * BITS_PER_LONG + i;
+
+			fill->empty &= fill->empty - 1;
+			if (READ_ONCE(pool->pages[slot]) || cmpxchg(&pool->pages[slot], NULL, page))
+				continue;
+			fill->filled |= BIT(i);
+			fill->tried = 0;
+
+			return true;
+		}
+		anl_pool_fill_show(fill);
+		/* Entries of the first word may have become empty meanwhile. */
+		if (fill->tried++ == BITS_TO_LONGS(pool->max))
+			return false;
+		anl_pool_fill_word(fill, nid, fill->w + 1);
+	}
+}
+
 /**
  * anl_pool_push() - put a page into the pool
  * @arena: the arena
@@ -236,44 +324,13 @@ struct page *anl_pool_pop(struct anl_arena *arena)
  */
 int anl_pool_push(struct anl_arena *arena, struct page *page)
 {
-	u32 words = BITS_TO_LONGS(arena->pool.max), w, i, n;
-	int nid = page_to_nid(page);
-	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
+	struct anl_pool_fill fill = ANL_POOL_FILL(arena);
 
-	if (!words)
+	if (!anl_pool_fill(&fill, page))
 		return -ENOSPC;
-	for (n = 0, w = READ_ONCE(arena->pool.hint); n <= words; n++, w++) {
-		unsigned long empty;
+	anl_pool_fill_show(&fill);
 
-		if (w >= words)
-			w = 0;
-		empty = ~READ_ONCE(node->map[w].bits);
-		for_each_set_bit(i, &empty, BITS_PER_LONG) {
-			u32 slot = w * BITS_PER_LONG + i;
-
-			if (slot >= arena->pool.max)
-				break;
-			if (READ_ONCE(arena->pool.pages[slot]) ||
-			    cmpxchg(&arena->pool.pages[slot], NULL, page))
-				continue;
-			anl_pool_count(arena, nid, 1);
-			set_bit(i, &node->map[w].bits);
-			/*
-			 * Orders the bit before the read of the summary. Pairs with
-			 * anl_pool_pop_any(), which clears the summary bit, then rereads the
-			 * map.
-			 */
-			smp_mb__after_atomic();
-			if (!test_bit(w, &node->sum))
-				set_bit(w, &node->sum);
-			if (n)
-				WRITE_ONCE(arena->pool.hint, w);
-
-			return 0;
-		}
-	}
-
-	return -ENOSPC;
+	return 0;
 }
 
 /**
@@ -307,12 +364,15 @@ void anl_pool_put_discarded(struct anl_arena *arena)
  */
 void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages)
 {
+	struct anl_pool_fill fill = ANL_POOL_FILL(arena);
 	struct page *page, *tmp;
 	u32 room = 0;
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
-		if (!room)
+		if (!room) {
+			anl_pool_fill_show(&fill);
 			room = anl_pool_room(arena);
+		}
 		if (!room)
 			return;
 		if (page_count(page) != 1 || PageHWPoison(page))
@@ -320,12 +380,13 @@ void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages)
 		room--;
 		list_del(&page->lru);
 		clear_highpage(page);
-		if (anl_pool_push(arena, page)) {
+		if (!anl_pool_fill(&fill, page)) {
 			put_page(page);
 			return;
 		}
 		cond_resched();
 	}
+	anl_pool_fill_show(&fill);
 }
 
 /**
