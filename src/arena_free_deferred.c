@@ -31,6 +31,7 @@
  */
 #include <linux/delay.h>
 #include <linux/sched.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "arena.h"
@@ -41,8 +42,12 @@
 /* Spans that a free can retire without further memory. */
 #define ANL_STACK_SPANS 16
 
-/* Slots that a drain retires, more or less, before it scans for others. */
-#define ANL_DRAIN_SLOTS 1024
+/*
+ * Slots that a drain retires, more or less, with one flush. More would make addresses wait for
+ * longer than the worker's pause does. In a guest with more CPUs than its host a flush takes
+ * milliseconds, and fewer would make it the limit.
+ */
+#define ANL_DRAIN_SLOTS 8192
 
 /*
  * How often a call naps, for half a millisecond at most: for mmap_lock, for a fault in
@@ -63,9 +68,9 @@ struct anl_batch {
 	struct anl_span spans[];
 };
 
-/* Bytes of a batch: of the worker, and of a caller. */
-#define ANL_BATCH_WORKER	8192U
-#define ANL_BATCH_CALLER	4096U
+/* Bytes of a batch: of a worker at most, and of a caller. */
+#define ANL_BATCH_WORKER	SZ_32K
+#define ANL_BATCH_CALLER	SZ_4K
 #define ANL_BATCH_CAP(size) \
 	((u32)((size - sizeof(struct anl_batch)) / sizeof(struct anl_span)))
 
@@ -412,12 +417,15 @@ u32 anl_free_now(struct anl_arena *arena, u32 pgoff, u32 cnt)
  */
 int anl_drain_init(struct anl_arena *arena)
 {
+	/* At most every other slot starts a span. */
+	u32 cap = min(DIV_ROUND_UP(arena->nr_slots, 2), ANL_BATCH_CAP(ANL_BATCH_WORKER));
+
 	INIT_DELAYED_WORK(&arena->kick.drain, anl_drain_work);
 	arena->drain.retry = ANL_RETRY_MIN;
-	arena->drain.batch = anl_zalloc(arena, ANL_BATCH_WORKER);
+	arena->drain.batch = anl_zalloc(arena, struct_size(arena->drain.batch, spans, cap));
 	if (!arena->drain.batch)
 		return -ENOMEM;
-	arena->drain.batch->cap = ANL_BATCH_CAP(ANL_BATCH_WORKER);
+	arena->drain.batch->cap = cap;
 
 	return 0;
 }
