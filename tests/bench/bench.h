@@ -4,10 +4,10 @@
 #define BENCH_H
 
 /* One for each CPU, one with interrupts off, one for NMIs. */
-#define BENCH_CPUS 4
-#define BENCH_HOOK 4
-#define BENCH_NMI 5
-#define BENCH_SLOTS 8
+#define BENCH_CPUS 32
+#define BENCH_HOOK 32
+#define BENCH_NMI 33
+#define BENCH_SLOTS 34
 
 #define BENCH_BURST 64
 #define BENCH_PAGES 8192

@@ -34,6 +34,12 @@ boot_bench() {
 	show_guest() { show_bench; }
 	start_guest "$dir" "$rel"
 	follow_guest "$dir"
+	why=$(says_nothing "$dir")
+	if [ -n "$why" ]; then
+		step "$rel: $why"
+		start_guest "$dir" "$rel"
+		follow_guest "$dir"
+	fi
 	tr -d '\r' <"$dir/results.log" >"$bench_dir/$name-$rel.log"
 	why=$(bench_judge "$dir")
 	[ -z "$why" ] || {
@@ -89,6 +95,7 @@ bench_kernels() {
 			boot_cases main "$rel" "${asked:-2}" fixed single loop bulk sizes irqoff frag \
 				nmi burst objects lowmem
 			boot_cases many "$rel" "${asked:-4}" scatter cpus flows
+			boot_cases crowd "$rel" "${asked:-32}" crowd
 		fi
 		[ "$how" != kvm ] || continue
 		[ -z "$quick" ] || [ "$rel" = "$1" ] || continue

@@ -14,7 +14,7 @@ cd "$dir"
 rows() {
 	local rel name
 	for rel in "$@"; do
-		for name in main many icount; do
+		for name in main many crowd icount; do
 			[ ! -f "$name-$rel.log" ] || sed -n "s/^RESULT\t/$rel\t/p" "$name-$rel.log"
 		done
 	done

@@ -40,8 +40,8 @@ struct bench_case {
 };
 
 extern const struct bench_case case_fixed, case_single, case_loop, case_bulk, case_sizes,
-	case_irqoff, case_frag, case_scatter, case_cpus, case_nmi, case_burst, case_objects,
-	case_flows, case_lowmem;
+	case_irqoff, case_frag, case_scatter, case_cpus, case_crowd, case_nmi, case_burst,
+	case_objects, case_flows, case_lowmem;
 
 /*
  * Output

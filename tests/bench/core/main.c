@@ -38,6 +38,7 @@ static const struct bench_case *const cases[] = {
 	&case_frag,
 	&case_scatter,
 	&case_cpus,
+	&case_crowd,
 	&case_nmi,
 	&case_burst,
 	&case_objects,
