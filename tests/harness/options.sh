@@ -78,6 +78,7 @@ default_kernels() {
 }
 
 default_guest() {
+	[ -z "$checking" ] || start_time=900
 	if [ -z "$cpus" ]; then
 		case $mode in
 		soak) cpus=4 ;;
@@ -95,7 +96,6 @@ default_guest() {
 		boot_time=1200
 		[ "$mode" != bench ] || boot_time=3600
 		[ -z "$checking" ] || boot_time=7200
-		[ -z "$checking" ] || start_time=900
 		[ "$mode" != soak ] || boot_time=$((boot_time + minutes * 60))
 	fi
 	if [ -z "$jobs" ]; then
