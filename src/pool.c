@@ -341,14 +341,10 @@ int anl_pool_push(struct anl_arena *arena, struct page *page)
  */
 void anl_pool_put_discarded(struct anl_arena *arena)
 {
-	struct llist_node *node = llist_del_all(&arena->pool.discard);
+	struct llist_node *node, *next;
 
-	while (node) {
-		struct page *page = container_of((struct list_head *)node, struct page, lru);
-
-		node = node->next;
-		put_page(page);
-	}
+	llist_for_each_safe(node, next, llist_del_all(&arena->pool.discard))
+		put_page(container_of((struct list_head *)node, struct page, lru));
 }
 
 /**
