@@ -96,10 +96,9 @@ test_start() {
 	: >"$dir/results.log"
 	echo "[    0.064000] tsc: Unable to calibrate against PIT" >"$dir/console.log"
 	sleep 60 9>&- &
-	qemu_pids[$dir]=$!
+	local -A qemu_pids=(["$dir"]=$!)
 	watch_start "$dir"
-	wait "${qemu_pids[$dir]}" 2>/dev/null && wrong+=("it was not ended;")
-	unset "qemu_pids[$dir]"
+	wait "${qemu_pids["$dir"]}" 2>/dev/null && wrong+=("it was not ended;")
 	[ -n "$(says_nothing "$dir")" ] || wrong+=("its boot was judged;")
 	echo "[    5.000000] arena_nolock: loaded" >>"$dir/console.log"
 	[ -z "$(says_nothing "$dir")" ] || wrong+=("a boot with the module was not judged;")
