@@ -204,7 +204,11 @@ done
 check make.dkms_install_needs_dkms make_refuses dkms-install "dkms not found" "$tools"
 check make.dkms_remove_needs_dkms make_refuses dkms-remove "dkms not found" "$tools"
 check make.deb_needs_all_tools make_refuses deb "dpkg-buildpackage not found\|cc not found" "$tools"
+check make.examples_need_cc make_refuses examples "cc not found. Install" "$tools" "" \
+	"VMLINUX_BTF=$src/VERSION" OUT=/tmp/none
 ln -s /bin/true "$tools/cc"
+check make.examples_need_clang make_refuses examples "clang not found. Install" "$tools" "" \
+	"VMLINUX_BTF=$src/VERSION" OUT=/tmp/none
 ln -s /bin/true "$tools/dpkg-buildpackage"
 ln -s /bin/true "$tools/dh"
 check make.deb_needs_dh_dkms make_refuses deb "dh_dkms not found" "$tools"
