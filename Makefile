@@ -45,7 +45,8 @@ check_btf = @sh scripts/check-btf.sh arena_nolock.ko
 # Fails if the user may not write to a directory, or to the one in which it would be made.
 writable = @dir='$(1)'; while [ ! -e "$$dir" ]; do dir=$$(dirname "$$dir"); done; \
 	[ -w "$$dir" ] || { \
-	echo "arena_nolock: you may not write to $(1); nothing was changed. Use sudo make $@." >&2; \
+	echo "arena_nolock: you may not write to $(1); nothing was changed." \
+	     "Use sudo make $(or $(MAKECMDGOALS),$@)." >&2; \
 	exit 1; }
 
 modules:
@@ -58,9 +59,13 @@ modules_install:
 	$(call writable,$(INSTALL_MOD_PATH)/lib/modules)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
 
+# The headers tell the release. Those of the running kernel may be gone.
 modules_uninstall:
 	$(call writable,$(INSTALL_MOD_PATH)/lib/modules)
-	rel=$$($(MAKE) -s --no-print-directory -C $(KDIR) kernelrelease) && \
+	@[ -e '$(KDIR)/Makefile' ] || [ '$(origin KDIR)' = file ] || { \
+		echo "arena_nolock: no kernel headers at $(KDIR); nothing was changed." >&2; exit 1; }
+	rel=$$(if [ -e '$(KDIR)/Makefile' ]; then \
+		$(MAKE) -s --no-print-directory -C $(KDIR) kernelrelease; else uname -r; fi) && \
 	rm -f $(INSTALL_MOD_PATH)/lib/modules/$$rel/updates/arena_nolock.ko* && \
 	$(if $(INSTALL_MOD_PATH),true,depmod $$rel)
 
@@ -155,8 +160,12 @@ deb:
 	rm -rf build/deb/arena-nolock
 	@ls build/deb/*.deb
 
+# What kbuild makes, for a clean without the headers.
+built := *.o *.ko *.mod *.mod.c .*.o .*.cmd Module.symvers modules.order \
+	src/*.o src/.*.o src/.*.cmd src/anl_config.h
+
 clean:
-	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	$(if $(wildcard $(KDIR)/Makefile),$(MAKE) -C $(KDIR) M=$(CURDIR) clean,rm -f $(built))
 	rm -rf build
 
 demo:

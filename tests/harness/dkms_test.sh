@@ -194,6 +194,28 @@ examples_for_running_kernel() {
 	grep 'btf dump file /sys/kernel/btf/vmlinux' "$log.make" || { cat "$log.make"; return 1; }
 }
 
+# What kbuild left behind goes away without headers.
+cleans_without_headers() {
+	local dir=/tmp/clean
+	mkdir -p $dir/src $dir/build && cp "$src"/{Makefile,VERSION} $dir &&
+		touch $dir/{arena_nolock.ko,arena_nolock.mod.c,.module-common.o,modules.order,build/file} \
+			$dir/src/{alloc.o,.alloc.o.cmd,anl_config.h,alloc.c} || return 1
+	make -C $dir KDIR=/none clean || return 1
+	[ "$(cd $dir && find . -type f | sort | xargs)" = "./Makefile ./VERSION ./src/alloc.c" ] ||
+		{ find $dir; return 1; }
+}
+
+# The module of the running kernel goes away without its headers, that of another one does not.
+uninstalls_without_headers() {
+	local root=/tmp/uninstall rel
+	rel=$(uname -r)
+	mkdir -p "$root/lib/modules/$rel/updates" && touch "$root/lib/modules/$rel/updates/arena_nolock.ko" &&
+		! make -C "$src" modules_uninstall KDIR=/none INSTALL_MOD_PATH=$root &&
+		[ -e "$root/lib/modules/$rel/updates/arena_nolock.ko" ] &&
+		make -C "$src" modules_uninstall INSTALL_MOD_PATH=$root &&
+		[ ! -e "$root/lib/modules/$rel/updates/arena_nolock.ko" ]
+}
+
 mkdir -p "$out"
 
 # What make needs here, and no dkms.
@@ -218,6 +240,11 @@ rm -rf "$tools"
 for target in install-headers install-tools modules_uninstall install-source; do
 	check "make.${target}_needs_root" make_refuses "$target" "Use sudo make $target" "" nobody
 done
+check make.uninstall_needs_root make_refuses uninstall "Use sudo make uninstall" "" nobody
+check make.modules_uninstall_needs_headers make_refuses modules_uninstall "no kernel headers at /none" \
+	"" "" KDIR=/none
+check make.uninstalls_without_headers uninstalls_without_headers
+check make.cleans_without_headers cleans_without_headers
 check make.examples_for_running_kernel examples_for_running_kernel
 check make.examples_need_btf make_refuses examples "no BTF at" "" "" VMLINUX_BTF=/none OUT=/tmp/none
 
