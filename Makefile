@@ -103,7 +103,15 @@ dkms-check:
 	$(not_owned)
 	$(call writable,$(USR_SRC))
 
-dkms-install: dkms-remove
+# DKMS installs nothing beside a module of this version that it did not install.
+dkms-alone:
+	@found=$$(find /lib/modules -path '*/updates/arena_nolock.ko*' 2>/dev/null); \
+	[ -z "$$found" ] || { \
+		echo "arena_nolock: make modules_install has installed" $$found"; nothing was changed." \
+		     "Remove it first: sudo make modules_uninstall (KDIR=<dir> for another kernel)" >&2; \
+		exit 1; }
+
+dkms-install: dkms-check dkms-alone dkms-remove
 	$(MAKE) install-source
 	dkms install arena_nolock/$(VERSION)
 
@@ -188,6 +196,6 @@ bench:
 	tests/run_qemu.sh bench
 
 .PHONY: all modules modules_install modules_uninstall install-source install-headers \
-	uninstall-headers install-tools uninstall-tools uninstall dkms-check dkms-install \
-	dkms-remove tools examples deb sparse check clean demo test test-all test-debug \
+	uninstall-headers install-tools uninstall-tools uninstall dkms-check dkms-alone \
+	dkms-install dkms-remove tools examples deb sparse check clean demo test test-all test-debug \
 	soak bench help

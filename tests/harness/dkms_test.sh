@@ -216,6 +216,16 @@ uninstalls_without_headers() {
 		[ ! -e "$root/lib/modules/$rel/updates/arena_nolock.ko" ]
 }
 
+# DKMS would refuse to install the module where make modules_install did: RELEASE
+refuses_second_module() {
+	local file=/lib/modules/$1/updates/arena_nolock.ko code=0
+	mkdir -p "${file%/*}" && touch "$file" || return 1
+	make_refuses dkms-install "$file; nothing was changed.*make modules_uninstall" || code=1
+	rm "$file"
+	rmdir "${file%/*}"
+	return $code
+}
+
 mkdir -p "$out"
 
 # What make needs here, and no dkms.
@@ -245,6 +255,7 @@ check make.modules_uninstall_needs_headers make_refuses modules_uninstall "no ke
 	"" "" KDIR=/none
 check make.uninstalls_without_headers uninstalls_without_headers
 check make.cleans_without_headers cleans_without_headers
+check make.dkms_install_needs_no_other refuses_second_module "${rels[0]}"
 check make.examples_for_running_kernel examples_for_running_kernel
 check make.examples_need_btf make_refuses examples "no BTF at" "" "" VMLINUX_BTF=/none OUT=/tmp/none
 
