@@ -121,6 +121,28 @@ run_readme() {
 	done
 }
 
+# The commands that the README shows build the example, and put nothing into examples/. Here the
+# kernel is that of some headers, and "sudo" runs nothing.
+run_readme_commands() {
+	local dir=$build/readme
+	rm -rf "$dir"
+	mkdir -p "$dir/bin"
+	cp -r "$top"/{examples,include} "$dir"
+	awk '/^```sh$/ { text = ""; inside = 1; next }
+		/^```$/ { if (inside && text ~ /gen skeleton/) printf "%s", text; inside = 0 }
+		inside { text = text $0 "\n" }' "$top/README.md" >"$dir/commands"
+	grep -q 'clang .*/count.bpf.c' "$dir/commands" || echo "the README has no commands for count"
+	# shellcheck disable=SC2016
+	in_root sh -c 'cd /src/build/readme
+		btf=$(ls /usr/src/linux-headers-*/vmlinux | head -n 1)
+		sed -i "s,/sys/kernel/btf/vmlinux,$btf," commands
+		ln -s "$(command -v clang-19)" bin/clang
+		ln -s /bin/true bin/sudo
+		PATH=$PWD/bin:$PATH sh -e commands >log 2>&1 || cat log'
+	[ -x "$dir/build/examples/count" ] || echo "there is no build/examples/count"
+	diff -r "$top/examples" "$dir/examples"
+}
+
 # The bpftrace script has the names of contexts and outcomes as the module has them, and its
 # causes are causes of the module.
 run_trace_names() {
@@ -172,6 +194,7 @@ test_sources() {
 	check_silent check.shellcheck run_shellcheck
 	check_silent check.version run_versions
 	check_silent check.readme run_readme
+	check_silent check.readme_commands run_readme_commands
 	check_silent check.trace_names run_trace_names
 	check_silent check.messages run_messages
 	check_silent check.slab_tutorial run_slab_tutorial
