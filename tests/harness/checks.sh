@@ -122,7 +122,7 @@ run_readme() {
 }
 
 # The commands that the README shows build the example, and put nothing into examples/. Here the
-# kernel is that of some headers, and "sudo" runs nothing.
+# kernel is that of the newest headers, and "sudo" runs nothing.
 run_readme_commands() {
 	local dir=$build/readme
 	rm -rf "$dir"
@@ -131,14 +131,15 @@ run_readme_commands() {
 	awk '/^```sh$/ { text = ""; inside = 1; next }
 		/^```$/ { if (inside && text ~ /gen skeleton/) printf "%s", text; inside = 0 }
 		inside { text = text $0 "\n" }' "$top/README.md" >"$dir/commands"
-	grep -q 'clang .*/count.bpf.c' "$dir/commands" || echo "the README has no commands for count"
+	grep -q '/count.bpf.c$' "$dir/commands" || echo "the README has no commands for count"
 	# shellcheck disable=SC2016
 	in_root sh -c 'cd /src/build/readme
-		btf=$(ls /usr/src/linux-headers-*/vmlinux | head -n 1)
+		btf=$(ls /usr/src/linux-headers-*/vmlinux | tail -n 1)
 		sed -i "s,/sys/kernel/btf/vmlinux,$btf," commands
 		ln -s "$(command -v clang-19)" bin/clang
 		ln -s /bin/true bin/sudo
-		PATH=$PWD/bin:$PATH sh -e commands >log 2>&1 || cat log'
+		PATH=$PWD/bin:$PATH sh -e commands >log 2>&1 || cat log
+		grep warning log'
 	[ -x "$dir/build/examples/count" ] || echo "there is no build/examples/count"
 	diff -r "$top/examples" "$dir/examples"
 }
