@@ -7,6 +7,9 @@
  *   3. Map: one store per PTE, into tables that exist.
  *   4. Set the live bits.
  *
+ * A slot that the caller's CPU has freed a moment ago, with its page, saves all of that: see
+ * anl_alloc_reuse().
+ *
  * If step 2 fails the claim is released: no other context has seen the slots. Step 3 fails
  * only if the kernel's fault handler has put its scratch page into a PTE (7.x), or if the
  * PTE holds a page that the arena does not know. A caller that may sleep does steps 2 and 3
@@ -14,6 +17,7 @@
  *
  * Owns nothing.
  */
+#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 
@@ -124,6 +128,43 @@ long anl_alloc_stray(struct anl_arena *arena, u32 pgoff, struct page *page)
 		anl_slots_queue(arena, pgoff, 1);
 
 	return anl_alloc_undo(arena, page);
+}
+
+/**
+ * anl_alloc_reuse() - allocate a slot that waits for the drain, with the page in it
+ * @arena: the arena
+ * @g: the group that is the magazine of this CPU
+ * @dying: slots of the group that were dying, not 0
+ * @nid: the node that the page must be of, or NUMA_NO_NODE for the caller's own
+ *
+ * dying -> claimed -> mapped. The address keeps its page, which is zeroed, so all translations
+ * stay valid: nothing has to be unmapped, flushed, released or counted. An arena that is too
+ * small for magazines has to return the lowest address, and reuses nothing.
+ *
+ * Context: any.
+ * Return: the slot, or -EAGAIN.
+ */
+long anl_alloc_reuse(struct anl_arena *arena, u32 g, unsigned long dying, int nid)
+{
+	struct anl_slots *slots = &arena->slots;
+	u32 pgoff = g * ANL_GROUP_SLOTS + __ffs(dying);
+	struct page *page;
+
+	nid = anl_mem_node(nid);
+	if (!anl_slots_suffice(arena->nr_limit) || !anl_reusable_page(arena, pgoff, nid) ||
+	    !anl_slots_take_dying_one(slots, pgoff))
+		return -EAGAIN;
+	/* The slot was not ours before. It can have another page by now. */
+	page = anl_reusable_page(arena, pgoff, nid);
+	if (!page) {
+		anl_slots_queue(arena, pgoff, 1);
+		return -EAGAIN;
+	}
+	clear_highpage(page);
+	anl_slots_set_live_one(slots, pgoff);
+	anl_count(arena, reused_pages, 1);
+
+	return pgoff;
 }
 
 /*

@@ -14,6 +14,7 @@
 long anl_claim(struct anl_arena *arena, long pgoff, u32 cnt, bool may_sleep);
 
 /* For anl_alloc_slots() */
+long anl_alloc_reuse(struct anl_arena *arena, u32 g, unsigned long dying, int nid);
 long anl_alloc_slow(struct anl_arena *arena, unsigned long addr, u32 cnt, int nid, bool may_sleep);
 long anl_alloc_undo(struct anl_arena *arena, struct page *page);
 long anl_alloc_stray(struct anl_arena *arena, u32 pgoff, struct page *page);
@@ -24,27 +25,40 @@ static inline bool anl_nid_is_valid(int nid)
 }
 
 /*
- * Fast path: one page from the pool for an atomic caller. Any obstacle returns an error.
+ * Fast path: one page for an atomic caller. It is one that was freed, still in its slot, or one
+ * from the pool. Any obstacle returns an error.
  */
 static inline long anl_alloc_one(struct anl_arena *arena, int nid)
 {
-	struct page *page = anl_get_page(arena, nid);
+	struct anl_slots *slots = &arena->slots;
+	u32 g = anl_magazine(slots);
+	struct anl_group *group = anl_group(slots, g);
+	unsigned long dying = atomic_long_read(&group->dying);
+	struct page *page;
 	long pgoff;
 
+	if (dying) {
+		pgoff = anl_alloc_reuse(arena, g, dying, nid);
+		if (pgoff >= 0)
+			return pgoff;
+	}
+	page = anl_get_page(arena, nid);
 	if (!page)
 		return -ENOMEM;
-	pgoff = anl_slots_alloc_one(arena, &arena->slots);
+	pgoff = anl_cached_pop(group, g);
+	if (pgoff < 0)
+		pgoff = anl_cached_fill(arena);
 	if (pgoff < 0)
 		return anl_alloc_undo(arena, page);
-	if (anl_spares_below(&arena->slots, pgoff)) {
+	if (anl_spares_below(slots, pgoff)) {
 		/* The slow path releases the spare. */
 		anl_slots_unclaim(arena, pgoff, 1);
 		return anl_alloc_undo(arena, page);
 	}
 	if (anl_map_page(arena, pgoff, page))
 		return anl_alloc_stray(arena, pgoff, page);
-	anl_slots_set_live_one(&arena->slots, pgoff);
-	if (READ_ONCE(arena->slots.spares_missing))
+	anl_slots_set_live_one(slots, pgoff);
+	if (READ_ONCE(slots->spares_missing))
 		anl_spares_fill(arena);
 
 	return pgoff;

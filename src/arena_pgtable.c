@@ -217,6 +217,31 @@ enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff)
 }
 
 /**
+ * anl_reusable_page() - the page of a dying slot, if the next owner of the slot can have it
+ * @arena: the arena
+ * @pgoff: the slot
+ * @nid: the node that the page must be of; NUMA_NO_NODE on a machine with one
+ *
+ * The page has no memory error, user space cannot reach it, and nothing else holds it, such as
+ * the kernel's own accesses to user memory.
+ *
+ * Context: any. A hint if the caller does not own the slot.
+ * Return: the page, or NULL.
+ */
+struct page *anl_reusable_page(const struct anl_arena *arena, u32 pgoff, int nid)
+{
+	struct page *page = anl_page_of_pte(arena, ptep_get(anl_pte(arena, pgoff)));
+
+	if (!page || PageHWPoison(page) || anl_page_users(page) != ANL_USERS_NONE ||
+	    page_count(page) != 1)
+		return NULL;
+	if (static_branch_unlikely(&anl_numa) && page_to_nid(page) != nid)
+		return NULL;
+
+	return page;
+}
+
+/**
  * anl_next_mapped() - find the next slot whose page user space can reach
  * @arena: the arena
  * @pgoff: first slot to look at; see anl_slot_users()

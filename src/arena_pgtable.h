@@ -71,6 +71,7 @@ u32 anl_map_pages(struct anl_arena *arena, u32 pgoff, u32 cnt, struct list_head 
 u32 anl_map_block(struct anl_arena *arena, u32 pgoff, struct page *page, u32 cnt);
 int anl_keep_stray(struct anl_arena *arena, u32 pgoff);
 enum anl_users anl_slot_users(const struct anl_arena *arena, u32 pgoff);
+struct page *anl_reusable_page(const struct anl_arena *arena, u32 pgoff, int nid);
 u32 anl_next_mapped(const struct anl_arena *arena, u32 pgoff, u32 end);
 int anl_unmap_page(struct anl_arena *arena, u32 pgoff, struct page **page);
 void anl_unmap_spans(struct anl_arena *arena, const struct anl_span *spans, u32 nr,

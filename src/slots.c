@@ -32,13 +32,6 @@
 #include "arena.h"
 #include "queue.h"
 
-/*
- * Magazines are filled while so many times the slots that fit into those of all CPUs are
- * free. In a small arena all callers get the lowest slot, and the last ones are in no
- * magazine for long.
- */
-#define ANL_CACHED_SHARE 8
-
 /* Slots that are released under one acquisition of the tree's lock. */
 #define ANL_RELEASE_SLOTS 2048u
 
@@ -353,7 +346,7 @@ long anl_cached_fill(struct anl_arena *arena)
 	long pgoff;
 	int err;
 
-	if (anl_slots_nr_free(slots) / (ANL_CACHED_SHARE * ANL_GROUP_SLOTS) < num_online_cpus())
+	if (!anl_slots_suffice(anl_slots_nr_free(slots)))
 		return anl_tree_alloc(&slots->tree, 1);
 
 	err = anl_tree_lock(&slots->tree, &flags);
@@ -404,7 +397,7 @@ long anl_slots_alloc(struct anl_arena *arena, u32 cnt)
 {
 	struct anl_slots *slots = &arena->slots;
 
-	anl_cached_release_group(arena, raw_cpu_read(slots->magazine->group), ~0UL);
+	anl_cached_release_group(arena, anl_magazine(slots), ~0UL);
 
 	return anl_tree_alloc(&slots->tree, cnt);
 }

@@ -30,6 +30,7 @@
  *	live      dying     anl_slots_free(), anl_slots_free_one()
  *	live      retiring  anl_slots_take_live()
  *	dying     retiring  anl_slots_take_dying()
+ *	dying     claimed   anl_slots_take_dying_one(), for the next owner of the page
  *	retiring  dying     anl_slots_put_dying(), when user space may still reach the page
  *	retiring  free      anl_slots_release()
  *
@@ -46,6 +47,7 @@
 #include <linux/bitmap.h>
 #include <linux/bits.h>
 #include <linux/cache.h>
+#include <linux/cpumask.h>
 #include <linux/math.h>
 #include <linux/percpu.h>
 #include <linux/types.h>
@@ -68,6 +70,13 @@ struct anl_group {
 	atomic_long_t dying;
 	atomic_long_t cached;
 };
+
+/*
+ * Magazines are filled while so many times the slots that fit into those of all CPUs are
+ * free. In a small arena all callers get the lowest slot, and the last ones are in no
+ * magazine for long.
+ */
+#define ANL_CACHED_SHARE 8
 
 #define ANL_GROUP(pgoff)	((u32)BIT_WORD(pgoff))
 #define ANL_GROUP_SLOTS		BITS_PER_LONG
@@ -156,25 +165,31 @@ static inline struct anl_group *anl_group(const struct anl_slots *slots, u32 g)
 			      g / ANL_GROUPS_APART % ANL_GROUPS_BETWEEN];
 }
 
+/* The group that is the magazine of this CPU. Any context. */
+static inline u32 anl_magazine(const struct anl_slots *slots)
+{
+	return raw_cpu_read(slots->magazine->group);
+}
+
 /**
- * anl_cached_pop() - a slot from the magazine of this CPU
- * @slots: the slots of the arena
+ * anl_cached_pop() - a slot that a magazine holds
+ * @group: states of a group
+ * @g: its number
  *
  * cached -> claimed.
  *
  * Context: any.
- * Return: the lowest slot of the magazine, or -ENOSPC.
+ * Return: the lowest such slot of the group, or -ENOSPC.
  */
-static inline long anl_cached_pop(struct anl_slots *slots)
+static inline long anl_cached_pop(struct anl_group *group, u32 g)
 {
-	u32 g = raw_cpu_read(slots->magazine->group), i;
-	atomic_long_t *cached = &anl_group(slots, g)->cached;
-	unsigned long bits = atomic_long_read(cached);
+	unsigned long bits = atomic_long_read(&group->cached);
+	u32 i;
 
 	/* Others may take what was read, so each bit is tried once. */
 	for (; bits; bits &= bits - 1) {
 		i = __ffs(bits);
-		if (test_and_clear_bit(i, (unsigned long *)cached))
+		if (test_and_clear_bit(i, (unsigned long *)&group->cached))
 			return g * ANL_GROUP_SLOTS + i;
 	}
 
@@ -193,9 +208,16 @@ static inline long anl_cached_pop(struct anl_slots *slots)
  */
 static inline long anl_slots_alloc_one(struct anl_arena *arena, struct anl_slots *slots)
 {
-	long pgoff = anl_cached_pop(slots);
+	u32 g = anl_magazine(slots);
+	long pgoff = anl_cached_pop(anl_group(slots, g), g);
 
 	return pgoff >= 0 ? pgoff : anl_cached_fill(arena);
+}
+
+/* Do @nr slots suffice for magazines? Any context. */
+static inline bool anl_slots_suffice(u32 nr)
+{
+	return nr / (ANL_CACHED_SHARE * ANL_GROUP_SLOTS) >= num_online_cpus();
 }
 
 /* free -> claimed: these slots. Any context. See anl_tree_claim(). */
@@ -332,6 +354,17 @@ static inline unsigned long anl_slots_take_sum(struct anl_slots *slots, u32 i)
 static inline unsigned long anl_slots_take_dying(struct anl_slots *slots, u32 g)
 {
 	return atomic_long_xchg(&anl_group(slots, g)->dying, 0);
+}
+
+/*
+ * dying -> claimed: one slot. The full barrier orders the bit before what the caller reads of the
+ * page. Any context. Returns whether it was dying.
+ */
+static inline bool anl_slots_take_dying_one(struct anl_slots *slots, u32 pgoff)
+{
+	atomic_long_t *dying = &anl_group(slots, ANL_GROUP(pgoff))->dying;
+
+	return test_and_clear_bit(pgoff % ANL_GROUP_SLOTS, (unsigned long *)dying);
 }
 
 /*

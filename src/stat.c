@@ -92,6 +92,7 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	anl_show_fails(m, "alloc_failed", s->alloc_fails);
 	anl_show_fails(m, "reserve_failed", s->reserve_fails);
 	seq_printf(m, "queued_pages_total %llu\n", s->queued_pages);
+	seq_printf(m, "reused_pages %llu\n", s->reused_pages);
 	seq_printf(m, "drains %llu\n", s->drains);
 	seq_printf(m, "drained_pages %llu\n", s->drain_pages);
 	seq_printf(m, "drain_latency_max_us %llu\n",

@@ -69,6 +69,7 @@ enum anl_fault {
  * @reserve_fails: failed reservations, by cause and context
  * @faults: user faults, by outcome
  * @queued_pages: pages and reservations that were queued
+ * @reused_pages: pages of these that were allocated again in the same slot
  * @drains: batches retired with one TLB flush, by the drain worker or a sleepable caller
  * @drain_pages: pages and reservations in these batches
  * @refills: runs of the refill worker
@@ -85,6 +86,7 @@ struct anl_stat {
 	u64 reserve_fails[ANL_NR_FAIL][ANL_NR_CTX];
 	u64 faults[ANL_NR_FAULT];
 	u64 queued_pages;
+	u64 reused_pages;
 	u64 drains;
 	u64 drain_pages;
 	u64 refills;
