@@ -29,6 +29,8 @@ static const struct metric metrics[] = {
 	{ "reserve_failed_total", "reserve_failed", "context", "Failed reservations." },
 	{ "queued_pages_total", "queued_pages_total", NULL,
 	  "Pages and reservations that were queued for the drain." },
+	{ "reused_pages_total", "reused_pages", NULL,
+	  "Pages in the queue that were allocated again at the same address." },
 	{ "drains_total", "drains", NULL, "Batches that the drain retired." },
 	{ "drained_pages_total", "drained_pages", NULL,
 	  "Pages and reservations that the drain retired." },

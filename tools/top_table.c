@@ -283,9 +283,9 @@ static void put_details(FILE *f, const struct stat_file *file)
 	put_by_context(f, "reserve", stat_line(file, "reserves"), false);
 	put_failures(f, file, "alloc_failed");
 	put_failures(f, file, "reserve_failed");
-	fprintf(f, INDENT "pages       allocated %lld, freed %lld, queued %lld, drained %lld\n",
+	fprintf(f, INDENT "pages       allocated %lld, freed %lld, queued %lld, reused %lld, drained %lld\n",
 		stat_value(file, "allocated_pages", NULL), stat_value(file, "freed_pages", NULL),
-		stat_value(file, "queued_pages_total", NULL),
+		stat_value(file, "queued_pages_total", NULL), stat_value(file, "reused_pages", NULL),
 		stat_value(file, "drained_pages", NULL));
 	fprintf(f, INDENT "runs        drain %lld, refill %lld\n",
 		stat_value(file, "drains", NULL), stat_value(file, "refills", NULL));
