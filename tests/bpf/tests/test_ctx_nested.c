@@ -449,6 +449,8 @@ static void fill_on_top(struct env *e)
 	volatile struct ctx_status *st = e->st;
 	__u32 rounds = st->rounds;
 
+	/* Without freed pages that would be reused. */
+	ASSERT(wait_for(!map_pages(e->fd), 5000), "%ld pages left", map_pages(e->fd));
 	st->op = CTX_OP_SINGLE;
 	st->armed = 1;
 	run(e->skel->progs.ctx_under_rcu);

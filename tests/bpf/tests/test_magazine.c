@@ -3,9 +3,14 @@
  * Single pages for callers that cannot sleep: each CPU takes them from slots that it keeps
  * for itself. Nobody else must notice.
  */
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "runner.h"
 #include "arena.h"
@@ -120,6 +125,84 @@ TEST_EACH(magazine, last_pages, 4096, 0,
 	ASSERT(!arena_alloc_once(a, ctx, NULL, 1), "one too many");
 	ASSERT_EQ(arena_pages(a), 4096, "pages");
 	ASSERT_EQ(arena_stat(a, "free_pages", NULL), 0, "free pages");
+}
+
+static long long reused(const struct arena *a)
+{
+	return arena_stat(a, "reused_pages", NULL);
+}
+
+TEST(magazine, reuse, "a page that was freed is the next one on its CPU, zeroed, without a drain")
+{
+	struct arena_req r = { .op = REQ_CHURN, .cnt = 1000, .node = -1 };
+	long long before;
+	struct arena a;
+	char *p;
+
+	ASSERT(pin_cpu(0), "pin");
+	ASSERT(arena_open(&a, PAGES, 0), "load");
+	p = take(&a, 0);
+	ASSERT(p, "alloc");
+	before = reused(&a);
+	ASSERT_EQ(before, 0, "pages reused without a free");
+	ASSERT(arena_run(&a, UNDER_RCU, 0, &r), "churn");
+	ASSERT_EQ(r.ret, 0, "rounds gone wrong");
+	/* The drain takes some in between. */
+	ASSERT(reused(&a) > 500, "%lld of 1000 pages were reused", reused(&a));
+	ASSERT(oracle_rest(a.fd), "oracle");
+	arena_close(&a);
+}
+
+TEST(magazine, reuse_mapped, "a freed page is not reused while user space maps it")
+{
+	struct arena a;
+	char *p;
+	int i;
+
+	ASSERT(pin_cpu(0), "pin");
+	ASSERT(arena_open(&a, PAGES, 0), "load");
+	for (i = 0; i < 50; i++) {
+		p = take(&a, 0);
+		ASSERT(p, "alloc");
+		ASSERT_EQ(user_diff(p, 1, 0), 0, "words with old contents");
+		user_fill(p, 1, 0x5ec7e7);
+		arena_free(&a, UNDER_RCU, p, 1);
+	}
+	ASSERT_EQ(reused(&a), 0, "pages that were reused");
+	ASSERT(arena_settle(&a, 0), "settle");
+	ASSERT(oracle_rest(a.fd), "oracle");
+	arena_close(&a);
+}
+
+TEST(magazine, reuse_pinned, "a freed page is not reused while the kernel holds it for user space")
+{
+	unsigned long long word;
+	struct iovec iov;
+	long long before;
+	struct arena a;
+	int i, fds[2];
+	char *p;
+
+	ASSERT(pin_cpu(0), "pin");
+	ASSERT(arena_open(&a, PAGES, 0), "load");
+	for (i = 0; i < 20; i++) {
+		p = take(&a, 0);
+		ASSERT(p && !pipe(fds), "alloc");
+		user_fill(p, 1, 0x5ec7e7);
+		iov = (struct iovec){ p, 8 };
+		ASSERT_EQ(vmsplice(fds[1], &iov, 1, 0), 8, "vmsplice");
+		ASSERT(!madvise(p, PAGE, MADV_DONTNEED), "madvise");
+		arena_free(&a, UNDER_RCU, p, 1);
+		before = reused(&a);
+		ASSERT(take(&a, 0), "alloc");
+		ASSERT_EQ(reused(&a) - before, 0, "pages that were reused");
+		ASSERT_EQ(read(fds[0], &word, 8), 8, "read");
+		ASSERT_EQ(word, 0x5ec7e7, "what the pipe holds");
+		close(fds[0]);
+		close(fds[1]);
+	}
+	ASSERT(oracle_rest(a.fd), "oracle");
+	arena_close(&a);
 }
 
 TEST(magazine, small, "in a small arena no CPU keeps slots for itself")

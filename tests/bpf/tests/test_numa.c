@@ -168,6 +168,29 @@ TEST(numa, full, "the worker ends if a node lacks pages and the pool has no plac
 	arena_close(&a);
 }
 
+TEST(numa, reuse, "a freed page is not reused for another node")
+{
+	struct arena a;
+	void *p;
+	int i;
+
+	needs_nodes();
+	if (pool_only(UNDER_RCU))
+		SKIP("a page of the pool may be of any node");
+	ASSERT(pin_cpu(0), "pin");
+	ASSERT(arena_open(&a, 4096, 0), "no arena");
+	for (i = 0; i < 50; i++) {
+		p = arena_alloc_args(&a, UNDER_RCU, NULL, 1, 0, 0);
+		ASSERT(p, "alloc");
+		arena_free(&a, UNDER_RCU, p, 1);
+		p = arena_alloc_args(&a, UNDER_RCU, NULL, 1, 2, 0);
+		ASSERT(p, "alloc");
+		ASSERT_EQ(node_of(p), 2, "node of a page");
+		arena_free(&a, SLEEPABLE, p, 1);
+	}
+	arena_close(&a);
+}
+
 static void local(struct arena *a, enum context ctx)
 {
 	int cpu, runs_on;
