@@ -31,8 +31,10 @@
 
 static long anl_claim_anywhere(struct anl_arena *arena, u32 cnt, bool may_sleep)
 {
+	u32 g = anl_magazine(&arena->slots);
+
 	if (cnt == 1 && !may_sleep)
-		return anl_slots_alloc_one(arena, &arena->slots);
+		return anl_slots_alloc_one(arena, anl_group(&arena->slots, g), g);
 
 	return anl_slots_alloc(arena, cnt);
 }

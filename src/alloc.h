@@ -45,9 +45,7 @@ static inline long anl_alloc_one(struct anl_arena *arena, int nid)
 	page = anl_get_page(arena, nid);
 	if (!page)
 		return -ENOMEM;
-	pgoff = anl_cached_pop(group, g);
-	if (pgoff < 0)
-		pgoff = anl_cached_fill(arena);
+	pgoff = anl_slots_alloc_one(arena, group, g);
 	if (pgoff < 0)
 		return anl_alloc_undo(arena, page);
 	if (anl_spares_below(slots, pgoff)) {

@@ -199,17 +199,17 @@ static inline long anl_cached_pop(struct anl_group *group, u32 g)
 /**
  * anl_slots_alloc_one() - a slot for a caller that cannot sleep
  * @arena: the arena
- * @slots: its slots
+ * @group: states of the group that is the magazine of this CPU
+ * @g: its number
  *
  * free or cached -> claimed.
  *
  * Context: any.
  * Return: the slot, or an error of anl_cached_fill().
  */
-static inline long anl_slots_alloc_one(struct anl_arena *arena, struct anl_slots *slots)
+static inline long anl_slots_alloc_one(struct anl_arena *arena, struct anl_group *group, u32 g)
 {
-	u32 g = anl_magazine(slots);
-	long pgoff = anl_cached_pop(anl_group(slots, g), g);
+	long pgoff = anl_cached_pop(group, g);
 
 	return pgoff >= 0 ? pgoff : anl_cached_fill(arena);
 }
