@@ -21,11 +21,11 @@
  * never holds more pages than the arena could still allocate. A caller that gets no page
  * elsewhere gets what the pool has beyond @min.
  *
- * A page with a memory error (PageHWPoison) is never used again. __free_page() keeps it
- * away from the free lists, so each path that bypasses __free_page() checks the flag: the
- * pop, the recycling of freed pages, and the return of unused ones. A pop in an NMI cannot
- * free the page. It leaves it to the worker on the list @discard, which links pages through
- * struct page, because nothing may write to such a page.
+ * A page with a memory error (PageHWPoison) is never used again. __free_page() keeps it away
+ * from the free lists, so each path that bypasses __free_page() checks the flag: the pop, the
+ * recycling of freed pages, their reuse in a slot, and the return of unused ones. A pop in an
+ * NMI cannot free the page. It leaves it to the worker on the list @discard, which links pages
+ * through struct page, because nothing may write to such a page.
  *
  * Owns: struct anl_pool, and the parameters pool_pages and pool_max.
  */
