@@ -190,7 +190,7 @@ static int anl_populate(struct anl_arena *arena, u32 pgoff, u32 cnt, int nid)
 				       &order, nid);
 		/* Pages of the pool beyond the promised ones serve any caller. */
 		if (!page && atomic_read(&arena->pool.nr) > (int)arena->pool.min)
-			page = anl_pool_pop(arena);
+			page = anl_pool_pop(arena, &arena->pool);
 		if (!page)
 			break;
 		mapped = anl_map_block(arena, pgoff + n, page, 1U << order);

@@ -72,7 +72,8 @@ static u32 anl_pool_take(struct anl_arena *arena, u32 n, u32 cnt, u32 floor, int
 	struct page *page;
 
 	while (n < cnt && (!floor || atomic_read(&arena->pool.nr) > (int)floor) &&
-	       (page = nid == NUMA_NO_NODE ? anl_pool_pop(arena) : anl_pool_pop_node(arena, nid))) {
+	       (page = nid == NUMA_NO_NODE ? anl_pool_pop(arena, &arena->pool) :
+					anl_pool_pop_node(arena, &arena->pool, nid))) {
 		list_add_tail(&page->lru, pages);
 		n++;
 	}
@@ -159,7 +160,7 @@ static bool anl_pool_lend(struct anl_arena *arena, int nid)
 	}
 	if (credit <= 0)
 		return false;
-	anl_pool_count(arena, nid, -credit);
+	anl_pool_count(pool, nid, -credit);
 	this_cpu_add(pool->cpu->credit, credit);
 	anl_pool_check(arena, nid);
 
@@ -169,7 +170,7 @@ static bool anl_pool_lend(struct anl_arena *arena, int nid)
 /* The CPU has no page that it has credit for. Any context. */
 static void anl_pool_return_credit(struct anl_arena *arena, int nid)
 {
-	anl_pool_count(arena, nid, this_cpu_xchg(arena->pool.cpu->credit, 0));
+	anl_pool_count(&arena->pool, nid, this_cpu_xchg(arena->pool.cpu->credit, 0));
 }
 
 /* Another word for this CPU to take pages from: a different one than other CPUs, if possible. */
@@ -193,7 +194,7 @@ struct page *anl_get_page_counted(struct anl_arena *arena, int nid)
 
 	if (!anl_pool_can_spare(arena))
 		return NULL;
-	page = anl_pool_pop_node(arena, nid);
+	page = anl_pool_pop_node(arena, &arena->pool, nid);
 	/* On several nodes anl_get_pages() checks if there is no page, after anl_pool_miss(). */
 	if (page || !static_branch_unlikely(&anl_numa))
 		anl_pool_check(arena, nid);
@@ -223,7 +224,7 @@ struct page *anl_get_page_slow(struct anl_arena *arena, int nid)
 	if (page)
 		raw_cpu_write(pool->cpu->word, w);
 	else
-		page = anl_pool_pop_any(arena, nid);
+		page = anl_pool_pop_any(pool, nid);
 	if (!page) {
 		this_cpu_inc(pool->cpu->credit);
 		anl_pool_return_credit(arena, nid);
@@ -322,7 +323,7 @@ void anl_unget_pages(struct anl_arena *arena, struct list_head *pages)
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
 		list_del(&page->lru);
-		if (PageHWPoison(page) || anl_pool_push(arena, page))
+		if (PageHWPoison(page) || anl_pool_push(&arena->pool, page))
 			anl_pool_discard(arena, page);
 	}
 }

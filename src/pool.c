@@ -121,24 +121,24 @@ static int anl_nr_nodes(void)
 
 /**
  * anl_pool_pop_any() - take a page of a memory node, and do not count it
- * @arena: the arena
+ * @pool: the pool
  * @nid: the node
  *
  * Context: any.
  * Return: a zeroed, charged page, which may have got a memory error, or NULL.
  */
-struct page *anl_pool_pop_any(struct anl_arena *arena, int nid)
+struct page *anl_pool_pop_any(struct anl_pool *pool, int nid)
 {
-	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
+	struct anl_pool_node *node = anl_pool_node(pool, nid);
 	struct page *page;
 	unsigned long sum;
 	u32 w;
 
-	if (!arena->pool.max)
+	if (!pool->max)
 		return NULL;
 	while ((sum = READ_ONCE(node->sum))) {
 		w = __ffs(sum);
-		page = anl_pool_pop_word(&arena->pool, node, w);
+		page = anl_pool_pop_word(pool, node, w);
 		if (page)
 			return page;
 		clear_bit(w, &node->sum);
@@ -156,17 +156,17 @@ struct page *anl_pool_pop_any(struct anl_arena *arena, int nid)
 
 /**
  * anl_pool_count() - count pages of the pool
- * @arena: the arena
+ * @pool: the pool
  * @nid: their node
  * @nr: number of pages that were put into it, or minus those that were taken
  *
  * Context: any.
  */
-void anl_pool_count(struct anl_arena *arena, int nid, int nr)
+void anl_pool_count(struct anl_pool *pool, int nid, int nr)
 {
-	atomic_add(nr, &arena->pool.nr);
+	atomic_add(nr, &pool->nr);
 	if (static_branch_unlikely(&anl_numa))
-		atomic_add(nr, &anl_pool_node(&arena->pool, nid)->nr);
+		atomic_add(nr, &anl_pool_node(pool, nid)->nr);
 }
 
 /**
@@ -188,18 +188,19 @@ void anl_pool_discard(struct anl_arena *arena, struct page *page)
 
 /**
  * anl_pool_pop_node() - take a page of a memory node
- * @arena: the arena
+ * @arena: the arena that it is for
+ * @pool: the pool
  * @nid: the node
  *
  * Context: any.
  * Return: a zeroed, charged page, or NULL.
  */
-struct page *anl_pool_pop_node(struct anl_arena *arena, int nid)
+struct page *anl_pool_pop_node(struct anl_arena *arena, struct anl_pool *pool, int nid)
 {
 	struct page *page;
 
-	while ((page = anl_pool_pop_any(arena, nid))) {
-		anl_pool_count(arena, nid, -1);
+	while ((page = anl_pool_pop_any(pool, nid))) {
+		anl_pool_count(pool, nid, -1);
 		if (likely(!PageHWPoison(page)))
 			break;
 		anl_pool_discard(arena, page);
@@ -210,18 +211,19 @@ struct page *anl_pool_pop_node(struct anl_arena *arena, int nid)
 
 /**
  * anl_pool_pop() - take a page of any memory node
- * @arena: the arena
+ * @arena: the arena that it is for
+ * @pool: the pool
  *
  * Context: any.
  * Return: a zeroed, charged page, or NULL.
  */
-struct page *anl_pool_pop(struct anl_arena *arena)
+struct page *anl_pool_pop(struct anl_arena *arena, struct anl_pool *pool)
 {
 	struct page *page = NULL;
 	int nid;
 
 	for (nid = 0; nid < anl_nr_nodes() && !page; nid++)
-		page = anl_pool_pop_node(arena, nid);
+		page = anl_pool_pop_node(arena, pool, nid);
 
 	return page;
 }
@@ -232,7 +234,7 @@ struct page *anl_pool_pop(struct anl_arena *arena)
  * operation.
  */
 struct anl_pool_fill {
-	struct anl_arena *arena;
+	struct anl_pool *pool;
 	int nid;		/* node of the pages in @filled */
 	u32 w;			/* word of the node's map */
 	u32 tried;		/* words without an empty entry since the last page */
@@ -240,19 +242,19 @@ struct anl_pool_fill {
 	unsigned long filled;	/* entries of the word that have got a page, and no bit yet */
 };
 
-#define ANL_POOL_FILL(arena_) { .arena = (arena_), .nid = NUMA_NO_NODE, \
-				.w = READ_ONCE((arena_)->pool.hint) }
+#define ANL_POOL_FILL(pool_) { .pool = (pool_), .nid = NUMA_NO_NODE, \
+			       .w = READ_ONCE((pool_)->hint) }
 
 /* Let others see the pages that have an entry. Any context. */
 static void anl_pool_fill_show(struct anl_pool_fill *fill)
 {
-	struct anl_pool *pool = &fill->arena->pool;
+	struct anl_pool *pool = fill->pool;
 	struct anl_pool_node *node;
 
 	if (!fill->filled)
 		return;
 	node = anl_pool_node(pool, fill->nid);
-	anl_pool_count(fill->arena, fill->nid, hweight_long(fill->filled));
+	anl_pool_count(pool, fill->nid, hweight_long(fill->filled));
 	atomic_long_or(fill->filled, (atomic_long_t *)&node->map[fill->w].bits);
 	/*
 	 * Orders the bits before the read of the summary. Pairs with anl_pool_pop_any(), which
@@ -269,7 +271,7 @@ static void anl_pool_fill_show(struct anl_pool_fill *fill)
 /* Look for empty entries in another word of the map, or for pages of another node. */
 static void anl_pool_fill_word(struct anl_pool_fill *fill, int nid, u32 w)
 {
-	struct anl_pool *pool = &fill->arena->pool;
+	struct anl_pool *pool = fill->pool;
 	u32 words = BITS_TO_LONGS(pool->max);
 
 	fill->nid = nid;
@@ -281,11 +283,11 @@ static void anl_pool_fill_word(struct anl_pool_fill *fill, int nid, u32 w)
 
 /*
  * Put a zeroed, charged page into the pool. Others see it after anl_pool_fill_show(). Returns
- * false if the pool is full. Any context.
+ * false if the pool is full; the caller does not try another. Any context.
  */
 static bool anl_pool_fill(struct anl_pool_fill *fill, struct page *page)
 {
-	struct anl_pool *pool = &fill->arena->pool;
+	struct anl_pool *pool = fill->pool;
 	int nid = page_to_nid(page);
 
 	if (nid != fill->nid) {
@@ -316,21 +318,44 @@ static bool anl_pool_fill(struct anl_pool_fill *fill, struct page *page)
 
 /**
  * anl_pool_push() - put a page into the pool
- * @arena: the arena
+ * @pool: the pool
  * @page: a zeroed, charged page
  *
  * Context: any.
  * Return: 0, or -ENOSPC if the pool is full.
  */
-int anl_pool_push(struct anl_arena *arena, struct page *page)
+int anl_pool_push(struct anl_pool *pool, struct page *page)
 {
-	struct anl_pool_fill fill = ANL_POOL_FILL(arena);
+	struct anl_pool_fill fill = ANL_POOL_FILL(pool);
 
 	if (!anl_pool_fill(&fill, page))
 		return -ENOSPC;
 	anl_pool_fill_show(&fill);
 
 	return 0;
+}
+
+/**
+ * anl_pool_push_block() - put the pages of a block into the pool
+ * @pool: the pool
+ * @page: the first page of anl_alloc_block(); those that the pool does not take are freed
+ * @order: order of the block
+ *
+ * Context: process context.
+ * Return: number of pages that the pool took.
+ */
+u32 anl_pool_push_block(struct anl_pool *pool, struct page *page, u32 order)
+{
+	struct anl_pool_fill fill = ANL_POOL_FILL(pool);
+	u32 n = 0, i;
+
+	while (n < 1U << order && anl_pool_fill(&fill, page + n))
+		n++;
+	anl_pool_fill_show(&fill);
+	for (i = n; i < 1U << order; i++)
+		put_page(page + i);
+
+	return n;
 }
 
 /**
@@ -360,7 +385,7 @@ void anl_pool_put_discarded(struct anl_arena *arena)
  */
 void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages)
 {
-	struct anl_pool_fill fill = ANL_POOL_FILL(arena);
+	struct anl_pool_fill fill = ANL_POOL_FILL(&arena->pool);
 	struct page *page, *tmp;
 	u32 room = 0;
 
@@ -386,6 +411,48 @@ void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages)
 }
 
 /**
+ * anl_pool_alloc() - memory for an empty pool
+ * @arena: the arena whose creator is charged
+ * @pool: the pool, all zero
+ * @max_pages: pages that it can hold
+ *
+ * Context: process context, may sleep.
+ * Return: 0, or -ENOMEM with the rest left to anl_pool_free().
+ */
+int anl_pool_alloc(const struct anl_arena *arena, struct anl_pool *pool, u32 max_pages)
+{
+	size_t node_size;
+
+	if (!max_pages)
+		return 0;
+	pool->max = max_pages;
+	pool->pages = anl_zalloc(arena, max_pages * sizeof(*pool->pages));
+	node_size = struct_size(pool->nodes, map, BITS_TO_LONGS(max_pages));
+	pool->node_size = ALIGN(node_size, SMP_CACHE_BYTES);
+	pool->nodes = anl_zalloc(arena, (size_t)nr_node_ids * pool->node_size);
+
+	return pool->pages && pool->nodes ? 0 : -ENOMEM;
+}
+
+/**
+ * anl_pool_free() - undo anl_pool_alloc(), or the part of it that succeeded
+ * @pool: the pool; nothing uses it
+ *
+ * Context: process context.
+ */
+void anl_pool_free(struct anl_pool *pool)
+{
+	struct page *page;
+	int nid;
+
+	for (nid = 0; pool->nodes && nid < anl_nr_nodes(); nid++)
+		while ((page = anl_pool_pop_any(pool, nid)))
+			put_page(page);
+	kvfree(pool->pages);
+	kvfree(pool->nodes);
+}
+
+/**
  * anl_pool_init() - an empty pool
  * @arena: the arena; its sizes are known
  *
@@ -395,41 +462,23 @@ void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages)
 int anl_pool_init(struct anl_arena *arena)
 {
 	u32 pages = READ_ONCE(anl_pool_pages), max_pages = READ_ONCE(anl_pool_max);
-	size_t node_size;
 	int cpu;
 
 	arena->pool.min = min(pages, arena->nr_limit);
-	arena->pool.max = min(max(pages, max_pages), arena->nr_limit);
 	arena->pool.target = arena->pool.min;
 	arena->pool.cpu = anl_zalloc_percpu(arena, sizeof(*arena->pool.cpu));
 	if (!arena->pool.cpu)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu)
 		per_cpu_ptr(arena->pool.cpu, cpu)->nid = anl_mem_node(cpu_to_node(cpu));
-	if (!arena->pool.max)
-		return 0;
 
-	arena->pool.pages = anl_zalloc(arena, arena->pool.max * sizeof(*arena->pool.pages));
-	node_size = struct_size(arena->pool.nodes, map, BITS_TO_LONGS(arena->pool.max));
-	arena->pool.node_size = ALIGN(node_size, SMP_CACHE_BYTES);
-	arena->pool.nodes = anl_zalloc(arena, (size_t)nr_node_ids * arena->pool.node_size);
-	if (!arena->pool.pages || !arena->pool.nodes)
-		return -ENOMEM;
-
-	return 0;
+	return anl_pool_alloc(arena, &arena->pool, min(max(pages, max_pages), arena->nr_limit));
 }
 
 /* Undo anl_pool_init(), or the part of it that succeeded. Nothing uses the arena. */
 void anl_pool_exit(struct anl_arena *arena)
 {
-	struct page *page;
-	int nid;
-
-	for (nid = 0; arena->pool.nodes && nid < anl_nr_nodes(); nid++)
-		while ((page = anl_pool_pop_any(arena, nid)))
-			put_page(page);
+	anl_pool_free(&arena->pool);
 	anl_pool_put_discarded(arena);
-	kvfree(arena->pool.pages);
-	kvfree(arena->pool.nodes);
 	free_percpu(arena->pool.cpu);
 }

@@ -87,17 +87,20 @@ extern uint anl_pool_pages;
 extern uint anl_pool_max;
 
 void anl_pool_check_params(void);
+int anl_pool_alloc(const struct anl_arena *arena, struct anl_pool *pool, u32 max_pages);
+void anl_pool_free(struct anl_pool *pool);
 int anl_pool_init(struct anl_arena *arena);
 void anl_pool_exit(struct anl_arena *arena);
 void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages);
 
 /* For pages.c and refill.c */
-struct page *anl_pool_pop_any(struct anl_arena *arena, int nid);
-struct page *anl_pool_pop_node(struct anl_arena *arena, int nid);
-struct page *anl_pool_pop(struct anl_arena *arena);
-int anl_pool_push(struct anl_arena *arena, struct page *page);
+struct page *anl_pool_pop_any(struct anl_pool *pool, int nid);
+struct page *anl_pool_pop_node(struct anl_arena *arena, struct anl_pool *pool, int nid);
+struct page *anl_pool_pop(struct anl_arena *arena, struct anl_pool *pool);
+int anl_pool_push(struct anl_pool *pool, struct page *page);
+u32 anl_pool_push_block(struct anl_pool *pool, struct page *page, u32 order);
 u32 anl_pool_wanted(const struct anl_arena *arena);
-void anl_pool_count(struct anl_arena *arena, int nid, int nr);
+void anl_pool_count(struct anl_pool *pool, int nid, int nr);
 void anl_pool_discard(struct anl_arena *arena, struct page *page);
 void anl_pool_put_discarded(struct anl_arena *arena);
 

@@ -66,7 +66,7 @@ static unsigned long anl_refill_trim(struct anl_arena *arena, u32 keep, unsigned
 	struct page *page;
 
 	while (done < nr && atomic_read(&arena->pool.nr) > (int)keep) {
-		page = anl_pool_pop(arena);
+		page = anl_pool_pop(arena, &arena->pool);
 		if (!page)
 			break;
 		list_add(&page->lru, pages);
@@ -114,24 +114,17 @@ static u32 anl_refill_promise(const struct anl_arena *arena)
 static int anl_refill_some(struct anl_arena *arena, struct anl_charge *charge, int missing,
 			   u32 *order)
 {
-	int promised = (int)anl_refill_promise(arena) - atomic_read(&arena->pool.nr), n = 0;
+	int promised = (int)anl_refill_promise(arena) - atomic_read(&arena->pool.nr);
 	gfp_t gfp = promised > 0 ? GFP_KERNEL | __GFP_NORETRY : GFP_NOWAIT;
 	struct page *page;
-	u32 i;
 
 	if (promised > 0)
 		missing = min(missing, promised);
 	page = anl_alloc_block(charge, gfp, missing, order, NUMA_NO_NODE);
 	if (!page)
 		return -ENOMEM;
-	for (i = 0; i < 1U << *order; i++) {
-		if (anl_pool_push(arena, page + i))
-			put_page(page + i);
-		else
-			n++;
-	}
 
-	return n;
+	return anl_pool_push_block(&arena->pool, page, *order);
 }
 
 /* Decide when the next refill may run, and what it may aim at. */
@@ -157,7 +150,7 @@ static struct page *anl_refill_pop_surplus(struct anl_arena *arena, int nid, int
 	struct anl_pool_node *node = anl_pool_node(&arena->pool, nid);
 	int keep = READ_ONCE(node->wanted) ? share : 0;
 
-	return atomic_read(&node->nr) > keep ? anl_pool_pop_node(arena, nid) : NULL;
+	return atomic_read(&node->nr) > keep ? anl_pool_pop_node(arena, &arena->pool, nid) : NULL;
 }
 
 /* How the nodes share the pool, and from which node on there may be one with too many pages. */
@@ -177,7 +170,7 @@ static bool anl_refill_exchange(struct anl_arena *arena, struct page *page, stru
 {
 	struct page *other;
 
-	while (atomic_read(&arena->pool.nr) >= s->target || anl_pool_push(arena, page)) {
+	while (atomic_read(&arena->pool.nr) >= s->target || anl_pool_push(&arena->pool, page)) {
 		if (s->from == nr_node_ids) {
 			put_page(page);
 			return false;
