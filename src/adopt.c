@@ -119,6 +119,7 @@ static u64 anl_mem_usage(const struct bpf_map *map)
 static void anl_arena_destroy(struct anl_arena *arena)
 {
 	anl_refill_exit(arena);
+	anl_standby_leave(arena);
 	anl_pool_exit(arena);
 	anl_recycle_exit(arena);
 	anl_drain_exit(arena);
@@ -198,6 +199,8 @@ static struct anl_arena *anl_arena_create(struct bpf_map *map)
 		err = anl_drain_init(arena);
 	if (!err)
 		err = anl_pool_init(arena);
+	if (!err)
+		err = anl_standby_join(arena);
 	if (!err)
 		err = anl_recycle_init(arena);
 	if (!err)

@@ -24,6 +24,7 @@
 #include "recycle.h"
 #include "refill.h"
 #include "slots.h"
+#include "standby.h"
 #include "stat.h"
 #include "stock_arena.h"
 #include "vma.h"
@@ -46,6 +47,7 @@
  * @slots: the state of every slot; slots.c
  * @pgtable: the kernel's page tables; arena_pgtable.c
  * @pool: pages ready for callers that cannot sleep; pool.c
+ * @standby: pages that it shares with the other arenas of its cgroup; standby.c
  * @refill: how large the pool is; refill.c
  * @kick: requests for work; kick.c
  * @drain: retires dying slots; arena_free_deferred.c
@@ -75,6 +77,7 @@ struct anl_arena {
 	struct anl_slots slots;
 	struct anl_pgtable pgtable;
 	struct anl_pool pool;
+	struct anl_standby *standby;
 	struct anl_refill refill;
 	struct anl_kick kick;
 	struct anl_drain drain;

@@ -82,8 +82,8 @@ static int __init anl_init(void)
 	if (err)
 		goto no_kfuncs;
 	client = anl_client_setup();
-	pr_info("version " ANL_VERSION " for %s: pool_pages=%u pool_max=%u, kernel client %s\n",
-		ANL_TARGET_RELEASE, anl_pool_pages, anl_pool_max, client);
+	pr_info("version " ANL_VERSION " for %s: pool_pages=%u pool_max=%u standby_pages=%u, kernel client %s\n",
+		ANL_TARGET_RELEASE, anl_pool_pages, anl_pool_max, anl_standby_pages, client);
 	anl_pool_check_params();
 
 	return 0;

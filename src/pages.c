@@ -2,11 +2,11 @@
 /*
  * Where a caller that cannot sleep gets pages.
  *
- * In this order: from the pool what it can spare, from the page allocator where the context
- * allows that, from alloc_pages_nolock() where the kernel has it, and the last pages of the
- * pool. On a machine with several memory nodes a caller gets a page of the node that it
- * names, or of the one that its CPU allocates from: a ready one, or a new one. Only if there
- * is neither does it get one of another node.
+ * In this order: from the pool what it can spare; from the page allocator where the context
+ * allows that; from alloc_pages_nolock() where the kernel has it; the last pages of the pool; and,
+ * where the context allows no allocation, from the standby. On a machine with several memory nodes
+ * a caller gets a page of the node that it names, or of the one that its CPU allocates from: a
+ * ready one, or a new one. Only if there is neither does it get one of another node.
  *
  * Credit: a CPU whose callers take single pages gets credit for some more, if the pool can
  * spare them. They are subtracted from the pool's @nr at once. The next callers on the CPU
@@ -26,6 +26,7 @@
 #include "arena.h"
 #include "compat.h"
 #include "pages.h"
+#include "standby.h"
 
 /* Pages that a CPU takes before it counts others, at most. */
 #define ANL_POOL_CREDIT 32
@@ -111,26 +112,29 @@ static void anl_pool_check(struct anl_arena *arena, int nid)
 		anl_kick(&arena->kick, ANL_KICK_REFILL);
 }
 
-/* More was wanted than there is. A node that no caller has wanted before has no share. */
-static void anl_pool_miss(struct anl_arena *arena, int nid)
+/*
+ * More was wanted than there is. The pool grows to @cnt at least. A node that no caller has wanted
+ * before has no share.
+ */
+static void anl_pool_miss(struct anl_arena *arena, u32 cnt, int nid)
 {
 	if (static_branch_unlikely(&anl_numa) && arena->pool.max &&
 	    !READ_ONCE(anl_pool_node(&arena->pool, nid)->wanted))
 		return;
-	if (!READ_ONCE(arena->pool.missed))
-		WRITE_ONCE(arena->pool.missed, true);
+	if (READ_ONCE(arena->pool.missed) < cnt)
+		WRITE_ONCE(arena->pool.missed, cnt);
 }
 
-/*
- * A caller that can have pages elsewhere leaves half of @min to those that cannot. With
- * PREEMPT_RT these are hard interrupts and NMIs.
- */
+/* Can the caller have pages elsewhere? With PREEMPT_RT hard interrupts and NMIs cannot. */
+static bool anl_may_look_elsewhere(void)
+{
+	return IS_ENABLED(CONFIG_PREEMPT_RT) ? anl_may_alloc_nolock() : anl_may_try_alloc();
+}
+
+/* A caller that can have pages elsewhere leaves half of @min to those that cannot. */
 static u32 anl_pool_floor(const struct anl_arena *arena)
 {
-	bool elsewhere = IS_ENABLED(CONFIG_PREEMPT_RT) ? anl_may_alloc_nolock() :
-							 anl_may_try_alloc();
-
-	return elsewhere ? arena->pool.min / 2 : 0;
+	return anl_may_look_elsewhere() ? arena->pool.min / 2 : 0;
 }
 
 static bool anl_pool_can_spare(const struct anl_arena *arena)
@@ -255,7 +259,7 @@ static u32 anl_try_pages(struct anl_charge *charge, gfp_t gfp, u32 n, u32 cnt, i
 /* Add up to @cnt pages to @pages; any context. Returns how many. */
 static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struct list_head *pages)
 {
-	bool try_alloc = anl_may_try_alloc();
+	bool elsewhere = anl_may_look_elsewhere(), try_alloc = anl_may_try_alloc();
 	struct anl_charge charge;
 	struct page *page;
 	u32 n;
@@ -263,7 +267,8 @@ static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struc
 	n = anl_pool_take(arena, 0, cnt, anl_pool_floor(arena), nid, pages);
 	if (n == cnt)
 		return n;
-	anl_pool_miss(arena, nid);
+	/* For those that have found pages elsewhere the pool doubles, and that is enough. */
+	anl_pool_miss(arena, elsewhere ? 1 : cnt, nid);
 
 	anl_charge_begin_rcu(arena, &charge);
 	if (static_branch_unlikely(&anl_numa)) {
@@ -271,6 +276,8 @@ static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struc
 		if (try_alloc)
 			n = anl_try_pages(&charge, __GFP_THISNODE, n, cnt, nid, pages);
 		n = anl_pool_take(arena, n, cnt, 0, nid, pages);
+		if (!elsewhere)
+			n = anl_standby_take(arena, n, cnt, nid, pages);
 	}
 	if (try_alloc)
 		n = anl_try_pages(&charge, 0, n, cnt, nid, pages);
@@ -280,7 +287,11 @@ static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struc
 	}
 	anl_charge_end_rcu(&charge);
 
-	return anl_pool_take(arena, n, cnt, 0, NUMA_NO_NODE, pages);
+	n = anl_pool_take(arena, n, cnt, 0, NUMA_NO_NODE, pages);
+	if (!elsewhere)
+		n = anl_standby_take(arena, n, cnt, NUMA_NO_NODE, pages);
+
+	return n;
 }
 
 /**
@@ -323,7 +334,8 @@ void anl_unget_pages(struct anl_arena *arena, struct list_head *pages)
 
 	list_for_each_entry_safe(page, tmp, pages, lru) {
 		list_del(&page->lru);
-		if (PageHWPoison(page) || anl_pool_push(&arena->pool, page))
+		if (PageHWPoison(page) || (!anl_standby_return(arena, page) &&
+					   anl_pool_push(&arena->pool, page)))
 			anl_pool_discard(arena, page);
 	}
 }

@@ -41,13 +41,7 @@
 #include "arena.h"
 #include "compat.h"
 
-/*
- * 16 MiB, and 1 MiB by default. The summary, one word, has a bit for each word of the bitmap, so
- * there are at most 4096 pages.
- */
-#define ANL_POOL_LIMIT ((int)(SZ_16M >> PAGE_SHIFT))
-
-uint anl_pool_pages = SZ_1M >> PAGE_SHIFT;
+uint anl_pool_pages;
 uint anl_pool_max = ANL_POOL_LIMIT;
 
 /**
@@ -78,14 +72,15 @@ static int anl_set_pool_param(const char *val, const struct kernel_param *kp)
 	return err;
 }
 
-static const struct kernel_param_ops anl_pool_param_ops = {
+/* For all parameters that count pages. */
+const struct kernel_param_ops anl_pool_param_ops = {
 	.set = anl_set_pool_param,
 	.get = param_get_uint,
 };
 
 module_param_cb(pool_pages, &anl_pool_param_ops, &anl_pool_pages, 0644);
 MODULE_PARM_DESC(pool_pages,
-		 "Pages kept ready in each arena for callers that cannot sleep, 0 to 4096 (default 256), with pages larger than 4 KiB as many bytes; applies to arenas adopted after the change");
+		 "Pages kept ready in each arena for callers that cannot sleep, beside the standby, 0 to 4096 (default 0), with pages larger than 4 KiB as many bytes; applies to arenas adopted after the change");
 module_param_cb(pool_max, &anl_pool_param_ops, &anl_pool_max, 0644);
 MODULE_PARM_DESC(pool_max,
 		 "Upper limit for the growth of an arena's pool under load, pool_pages to 4096 (default 4096), with pages larger than 4 KiB as many bytes; applies to arenas adopted after the change");
@@ -189,7 +184,7 @@ void anl_pool_discard(struct anl_arena *arena, struct page *page)
 /**
  * anl_pool_pop_node() - take a page of a memory node
  * @arena: the arena that it is for
- * @pool: the pool
+ * @pool: the pool of the arena, or its standby
  * @nid: the node
  *
  * Context: any.
@@ -212,7 +207,7 @@ struct page *anl_pool_pop_node(struct anl_arena *arena, struct anl_pool *pool, i
 /**
  * anl_pool_pop() - take a page of any memory node
  * @arena: the arena that it is for
- * @pool: the pool
+ * @pool: the pool of the arena, or its standby
  *
  * Context: any.
  * Return: a zeroed, charged page, or NULL.
@@ -432,6 +427,25 @@ int anl_pool_alloc(const struct anl_arena *arena, struct anl_pool *pool, u32 max
 	pool->nodes = anl_zalloc(arena, (size_t)nr_node_ids * pool->node_size);
 
 	return pool->pages && pool->nodes ? 0 : -ENOMEM;
+}
+
+/**
+ * anl_pool_trim() - free pages until @keep are left
+ * @pool: a pool without credit
+ * @keep: number of pages
+ *
+ * Context: process context.
+ */
+void anl_pool_trim(struct anl_pool *pool, u32 keep)
+{
+	struct page *page;
+	int nid;
+
+	for (nid = 0; nid < anl_nr_nodes(); nid++)
+		while (anl_pool_counted(pool) > keep && (page = anl_pool_pop_any(pool, nid))) {
+			anl_pool_count(pool, nid, -1);
+			put_page(page);
+		}
 }
 
 /**

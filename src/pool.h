@@ -8,7 +8,9 @@
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/minmax.h>
+#include <linux/moduleparam.h>
 #include <linux/percpu.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 
 #include "charge.h"
@@ -62,7 +64,7 @@ struct anl_pool_cpu {
  * @max: entries of @pages
  * @min: pages that the pool should always hold
  * @target: pages that the pool should hold now, @min to @max; see refill.c
- * @missed: callers wanted more pages than the pool had
+ * @missed: if callers wanted more pages than the pool had, what the largest call wanted
  * @nr: pages in the pool, but for those that CPUs have credit for; negative if others have
  *	taken some of those
  * @hint: word of a node's map in which a page was put last
@@ -77,23 +79,28 @@ struct anl_pool {
 	u32 max;
 	u32 min;
 	u32 target;
-	bool missed;
+	u32 missed;
 	atomic_t nr ____cacheline_aligned_in_smp;
 	u32 hint;
 	struct llist_head discard;
 };
 
+/* Pages of 16 MiB. The summary of a pool, one word, has a bit for each word of the bitmap. */
+#define ANL_POOL_LIMIT ((int)(SZ_16M >> PAGE_SHIFT))
+
 extern uint anl_pool_pages;
 extern uint anl_pool_max;
+extern const struct kernel_param_ops anl_pool_param_ops;
 
 void anl_pool_check_params(void);
 int anl_pool_alloc(const struct anl_arena *arena, struct anl_pool *pool, u32 max_pages);
+void anl_pool_trim(struct anl_pool *pool, u32 keep);
 void anl_pool_free(struct anl_pool *pool);
 int anl_pool_init(struct anl_arena *arena);
 void anl_pool_exit(struct anl_arena *arena);
 void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages);
 
-/* For pages.c and refill.c */
+/* For standby.c, pages.c and refill.c */
 struct page *anl_pool_pop_any(struct anl_pool *pool, int nid);
 struct page *anl_pool_pop_node(struct anl_arena *arena, struct anl_pool *pool, int nid);
 struct page *anl_pool_pop(struct anl_arena *arena, struct anl_pool *pool);

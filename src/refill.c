@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How large the pool is, and the worker that fills it.
+ * How large the pool is, and the worker that fills it, and the standby.
  *
- * The worker refills the pool to @target, which follows the demand. It doubles, up to
- * @max, each time the worker finds less than a quarter left, or a caller had to look
- * elsewhere. It halves, down to @min, when a period passes in which less than a quarter
- * was needed, or when the kernel is short of memory. On a machine with several memory nodes
- * the worker divides the target among the nodes that callers have wanted.
+ * The worker refills the pool to @target, which follows the demand. It doubles, up to @max, each
+ * time the worker finds less than a quarter left, or a caller had to look elsewhere. For one that
+ * can have pages from nowhere else it grows to what that wanted, if that is more. It halves, down
+ * to @min, when a period passes in which less than a quarter was needed, or when the kernel is
+ * short of memory. On a machine with several memory nodes the worker divides the target among the
+ * nodes that callers have wanted.
  *
- * The worker may reclaim memory for the @min pages that the arena is promised, and uses only
- * free memory for those beyond. If it cannot get the promised pages, it does not try again
- * before a back-off has passed. The shrinker takes the pages beyond the promise, both for
- * the whole machine and for the memcg that they are charged to.
+ * The worker may reclaim memory for the pages that the arena is promised and for the standby, and
+ * uses only free memory for all others. If it cannot get the former, it does not try again before a
+ * back-off has passed. The shrinker takes what a pool has beyond @min, both for the whole machine
+ * and for the memcg that the pages are charged to.
  *
  * Owns: struct anl_refill, and the fields @target and @share of the pool.
  * Locks: the lists of the shrinker have one, a leaf.
@@ -24,6 +25,7 @@
 
 #include "arena.h"
 #include "compat.h"
+#include "standby.h"
 #include "trace.h"
 
 /* How long a pool that has grown waits for the demand to return. */
@@ -32,8 +34,14 @@
 /* How long a node that had no page is left alone. */
 #define ANL_DRY_PERIOD (HZ / 10)
 
-/* Growth of a pool that starts from nothing. */
-#define ANL_GROW_MIN 16U
+/*
+ * Where the growth of a pool starts: with enough for pages to come back from the drain before half
+ * of it is gone, so that the worker has nothing to do for an arena with a small demand.
+ */
+#define ANL_GROW_MIN ((u32)(SZ_1M >> PAGE_SHIFT))
+
+/* Pages that a pool is promised once there is a demand, whatever the parameters say. */
+#define ANL_PROMISE_MIN 16U
 
 /*
  * The first back-off after a refill that did not get the promised pages, and the
@@ -41,6 +49,9 @@
  */
 #define ANL_BACKOFF_MIN msecs_to_jiffies(10)
 #define ANL_BACKOFF_MAX HZ
+
+/* For the pages that callers are promised: it may reclaim, but not insist. */
+#define ANL_GFP_PROMISED (GFP_KERNEL | __GFP_NORETRY)
 
 /* Pools that one run of the shrinker looks at, with a spinlock held. */
 #define ANL_SHRINK_POOLS 256UL
@@ -84,15 +95,14 @@ static void anl_refill_adapt(struct anl_arena *arena)
 {
 	u32 target = READ_ONCE(arena->pool.target);
 	u32 nr = anl_pool_counted(&arena->pool);
-	u32 used = target - min(target, nr);
+	u32 used = target - min(target, nr), missed = xchg(&arena->pool.missed, 0);
 
 	arena->refill.used = max(arena->refill.used, used);
-	if (used > target - target / 4 || READ_ONCE(arena->pool.missed)) {
-		WRITE_ONCE(arena->pool.missed, false);
-		target = min(max(2 * target, ANL_GROW_MIN), arena->pool.max);
+	if (used > target - target / 4 || missed) {
+		target = min(max3(2 * target, missed, ANL_GROW_MIN), arena->pool.max);
 		arena->refill.decay = jiffies + ANL_DECAY_PERIOD;
 	} else if (time_after_eq(jiffies, arena->refill.decay)) {
-		if (arena->refill.used < target / 4)
+		if (4 * arena->refill.used < target)
 			target = max(target / 2, arena->pool.min);
 		arena->refill.used = 0;
 		arena->refill.decay = jiffies + ANL_DECAY_PERIOD;
@@ -105,7 +115,7 @@ static void anl_refill_adapt(struct anl_arena *arena)
 /* Pages for which a refill may reclaim memory. */
 static u32 anl_refill_promise(const struct anl_arena *arena)
 {
-	return max(arena->pool.min, min(arena->pool.max, ANL_GROW_MIN));
+	return max(arena->pool.min, min(arena->pool.max, ANL_PROMISE_MIN));
 }
 
 /*
@@ -115,7 +125,7 @@ static int anl_refill_some(struct anl_arena *arena, struct anl_charge *charge, i
 			   u32 *order)
 {
 	int promised = (int)anl_refill_promise(arena) - atomic_read(&arena->pool.nr);
-	gfp_t gfp = promised > 0 ? GFP_KERNEL | __GFP_NORETRY : GFP_NOWAIT;
+	gfp_t gfp = promised > 0 ? ANL_GFP_PROMISED : GFP_NOWAIT;
 	struct page *page;
 
 	if (promised > 0)
@@ -127,12 +137,15 @@ static int anl_refill_some(struct anl_arena *arena, struct anl_charge *charge, i
 	return anl_pool_push_block(&arena->pool, page, *order);
 }
 
-/* Decide when the next refill may run, and what it may aim at. */
-static void anl_refill_result(struct anl_arena *arena, bool short_of_memory)
+/*
+ * Decide when the next refill may run, and what it may aim at, after one that did not get all
+ * pages for the pool, or for the standby.
+ */
+static void anl_refill_result(struct anl_arena *arena, bool short_of_memory, bool short_standby)
 {
 	u32 nr = anl_pool_counted(&arena->pool), target = READ_ONCE(arena->pool.target);
 
-	if (short_of_memory && nr < anl_refill_promise(arena)) {
+	if (short_standby || (short_of_memory && nr < anl_refill_promise(arena))) {
 		arena->refill.delay = clamp(2 * arena->refill.delay, ANL_BACKOFF_MIN,
 					    (unsigned long)ANL_BACKOFF_MAX);
 		arena->refill.after = jiffies + arena->refill.delay;
@@ -237,7 +250,7 @@ static void anl_refill_nodes(struct anl_arena *arena, struct anl_charge *charge)
 }
 
 /**
- * anl_refill() - bring the pool to its target, up or down
+ * anl_refill() - bring the pool to its target, up or down, and the standby to its own
  * @arena: the arena
  *
  * Fails silently. A caller that finds the pool low requests the worker, which runs after
@@ -253,6 +266,7 @@ void anl_refill(struct anl_arena *arena)
 	int missing, got = 1;
 	u32 order = ANL_BLOCK_ORDER;
 	struct anl_charge charge;
+	bool short_standby;
 	LIST_HEAD(excess);
 
 	anl_pool_put_discarded(arena);
@@ -270,8 +284,9 @@ void anl_refill(struct anl_arena *arena)
 		got = anl_refill_some(arena, &charge, missing, &order);
 		cond_resched();
 	}
+	short_standby = anl_standby_fill(arena, &charge, ANL_GFP_PROMISED);
 	anl_charge_end(&charge);
-	anl_refill_result(arena, got < 0);
+	anl_refill_result(arena, got < 0, short_standby);
 	anl_count(arena, refills, 1);
 	trace_arena_nolock_refill(arena, from, anl_pool_counted(&arena->pool),
 				  arena->pool.target);

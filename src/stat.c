@@ -83,6 +83,8 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "pool_target %u\n", READ_ONCE(arena->pool.target));
 	seq_printf(m, "pool_min %u\n", arena->pool.min);
 	seq_printf(m, "pool_max %u\n", arena->pool.max);
+	seq_printf(m, "standby_nr %u\n", anl_pool_counted(&arena->standby->pool));
+	seq_printf(m, "standby_max %u\n", READ_ONCE(arena->standby->target));
 	anl_show_row(m, "allocs", NULL, anl_ctx_names, s->allocs, ANL_NR_CTX);
 	seq_printf(m, "allocated_pages %llu\n", s->alloc_pages);
 	anl_show_row(m, "frees", NULL, anl_ctx_names, s->frees, ANL_NR_CTX);
@@ -98,6 +100,7 @@ static int anl_arena_show(struct seq_file *m, void *unused)
 	seq_printf(m, "drain_latency_max_us %llu\n",
 		   div_u64(READ_ONCE(arena->drain.ns_max), NSEC_PER_USEC));
 	seq_printf(m, "refills %llu\n", s->refills);
+	seq_printf(m, "standby_pages %llu\n", s->standby_pages);
 	kfree(s);
 
 	return 0;

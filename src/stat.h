@@ -73,6 +73,7 @@ enum anl_fault {
  * @drains: batches retired with one TLB flush, by the drain worker or a sleepable caller
  * @drain_pages: pages and reservations in these batches
  * @refills: runs of the refill worker
+ * @standby_pages: pages that callers got from the standby
  *
  * Updated with this_cpu_add(), which is atomic with respect to interrupts and NMIs.
  */
@@ -90,6 +91,7 @@ struct anl_stat {
 	u64 drains;
 	u64 drain_pages;
 	u64 refills;
+	u64 standby_pages;
 };
 
 /* The current context; @may_sleep: the caller may sleep. */

@@ -18,6 +18,8 @@ static const struct metric metrics[] = {
 	{ "pool_target_pages", "pool_target", NULL, "Pages that the pool should hold now." },
 	{ "pool_min_pages", "pool_min", NULL, "Least target of the pool." },
 	{ "pool_max_pages", "pool_max", NULL, "Greatest target of the pool." },
+	{ "standby_pages", "standby_nr", NULL, "Pages ready for all arenas of the memory cgroup." },
+	{ "standby_max_pages", "standby_max", NULL, "Pages that these should be." },
 	{ "allocs_total", "allocs", "context", "Successful allocations." },
 	{ "allocated_pages_total", "allocated_pages", NULL, "Pages of successful allocations." },
 	{ "frees_total", "frees", "context", "Calls to free." },
@@ -37,6 +39,8 @@ static const struct metric metrics[] = {
 	{ "drain_latency_max_seconds", "drain_latency_max_us", NULL,
 	  "Longest time that a freed page waited for the drain." },
 	{ "refills_total", "refills", NULL, "Runs of the worker that refills the pool." },
+	{ "standby_taken_pages_total", "standby_pages", NULL,
+	  "Pages that the arena has taken from those of the memory cgroup." },
 };
 
 static void show_label_value(const char *s, int len)

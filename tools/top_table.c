@@ -275,6 +275,9 @@ static void put_details(FILE *f, const struct stat_file *file)
 	fprintf(f, INDENT "pool        ready %lld, target %lld, size %lld, max %lld\n",
 		stat_value(file, "pool_nr", NULL), stat_value(file, "pool_target", NULL),
 		stat_value(file, "pool_min", NULL), stat_value(file, "pool_max", NULL));
+	fprintf(f, INDENT "standby     ready %lld, size %lld, taken %lld\n",
+		stat_value(file, "standby_nr", NULL), stat_value(file, "standby_max", NULL),
+		stat_value(file, "standby_pages", NULL));
 	put_addresses(f, file);
 	fputs(INDENT "since adoption:\n", f);
 	put_by_context(f, "calls by context", stat_line(file, "allocs"), true);

@@ -39,7 +39,7 @@ arm64_tests=('ctx.fentry*' 'ctx.hardirq' 'ctx.on_top_of_*' 'ctx.rcu*' 'ctx.softi
 	'free.churn_mixed' 'free.complete_on_return' 'free.fault_race_*' 'heap.sizes'
 	'lost.queued' 'lost.sleepable' 'lost.user_*' 'storm.all')
 large_page_tests=('adopt.stock_pages*' 'alloc.fixed*' 'alloc.zeroed*' 'free.zaps*'
-	'heap.large_pages' 'pool.pages_*' 'portable.*' 'scratch.*' 'slab.*' 'storm.all')
+	'heap.large_pages' 'pool.pages_*' 'standby.*' 'portable.*' 'scratch.*' 'slab.*' 'storm.all')
 
 # What make test does, on SPEC...; the host's tests run beside the guests.
 test_core() {

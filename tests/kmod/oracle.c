@@ -68,6 +68,10 @@ enum oracle_wrong {
 	WRONG_POOL_EMPTY,
 	WRONG_POOL_REFS,
 	WRONG_POOL_DIRTY,
+	WRONG_STANDBY_EMPTY,
+	WRONG_STANDBY_REFS,
+	WRONG_STANDBY_DIRTY,
+	WRONG_STANDBY_CHARGE,
 };
 
 static const char *const oracle_wrong_text[] = {
@@ -83,6 +87,10 @@ static const char *const oracle_wrong_text[] = {
 	[WRONG_POOL_EMPTY] = "of the pool is marked, but has no page",
 	[WRONG_POOL_REFS] = "of the pool has a page with references, and user mappings",
 	[WRONG_POOL_DIRTY] = "of the pool has a page that is not zero",
+	[WRONG_STANDBY_EMPTY] = "of the standby is marked, but has no page",
+	[WRONG_STANDBY_REFS] = "of the standby has a page with references, and user mappings",
+	[WRONG_STANDBY_DIRTY] = "of the standby has a page that is not zero",
+	[WRONG_STANDBY_CHARGE] = "of the standby has a page charged to another memory cgroup",
 };
 
 struct oracle_finding {
@@ -111,6 +119,8 @@ struct oracle {
 	struct anl_pool_node *pool_nodes;
 	int pool_nr;
 	u32 pool_target;
+	struct page **standby;		/* those that are marked */
+	u32 nr_standby;
 	long nr_populated;
 	int kicked;
 	int draining;
@@ -330,6 +340,46 @@ static int oracle_pool_nr(const struct anl_arena *a, int nid, int nr)
 	return nr;
 }
 
+/* A page that is ready for a caller. */
+static void oracle_take_ready(struct oracle *o, struct page *page, u32 i, enum oracle_wrong refs,
+			      enum oracle_wrong dirty)
+{
+	int users = folio_mapcount(page_folio(page));
+
+	if (PageHWPoison(page))
+		return;
+	if (page_ref_count(page) != 1 || users)
+		found(o, refs, i, page_ref_count(page), users);
+	else if (memchr_inv(page_address(page), 0, PAGE_SIZE))
+		found(o, dirty, i, 0, 0);
+}
+
+static void oracle_take_standby(struct oracle *o)
+{
+	const struct anl_pool *pool = &o->a->standby->pool;
+	struct anl_pool_node *node;
+	u32 i, w, bit;
+
+	o->nr_standby = 0;
+	for (i = 0; pool->max && i < nr_node_ids; i++) {
+		node = (void *)pool->nodes + i * (size_t)pool->node_size;
+		for (w = 0; w < pool->max; w++) {
+			bit = w % BITS_PER_LONG;
+			if (!(node->map[w / BITS_PER_LONG].bits & BIT(bit)))
+				continue;
+			if (!pool->pages[w]) {
+				found(o, WRONG_STANDBY_EMPTY, w, 0, 0);
+				continue;
+			}
+			oracle_take_ready(o, pool->pages[w], w, WRONG_STANDBY_REFS,
+					  WRONG_STANDBY_DIRTY);
+			if (oracle_charged_elsewhere(o, pool->pages[w]))
+				found(o, WRONG_STANDBY_CHARGE, w, 0, 0);
+			o->standby[o->nr_standby++] = pool->pages[w];
+		}
+	}
+}
+
 static void oracle_take_pool(struct oracle *o)
 {
 	struct anl_arena *a = o->a;
@@ -346,19 +396,10 @@ static void oracle_take_pool(struct oracle *o)
 		for (w = 0; w < BITS_TO_LONGS(a->pool.max); w++)
 			o->pool_map[w] |= oracle_node(o, i)->map[w].bits;
 	for_each_set_bit(i, o->pool_map, a->pool.max) {
-		struct page *page = o->pool[i];
-
-		if (!page) {
+		if (o->pool[i])
+			oracle_take_ready(o, o->pool[i], i, WRONG_POOL_REFS, WRONG_POOL_DIRTY);
+		else
 			found(o, WRONG_POOL_EMPTY, i, 0, 0);
-			continue;
-		}
-		if (PageHWPoison(page))
-			continue;
-		if (page_ref_count(page) != 1 || folio_mapcount(page_folio(page)))
-			found(o, WRONG_POOL_REFS, i, page_ref_count(page),
-			      folio_mapcount(page_folio(page)));
-		else if (memchr_inv(page_address(page), 0, PAGE_SIZE))
-			found(o, WRONG_POOL_DIRTY, i, 0, 0);
 	}
 }
 
@@ -431,6 +472,7 @@ static int oracle_take(void *data)
 	if (o->rest)
 		oracle_take_refs(o);
 	oracle_take_pool(o);
+	oracle_take_standby(o);
 	rcu_read_unlock();
 
 	return 0;
@@ -553,7 +595,7 @@ static int oracle_cmp(const void *a, const void *b)
 /* No page is in two places. */
 static bool oracle_check_places(struct oracle *o, u32 nr_pages)
 {
-	u32 cap = nr_pages + o->a->pool.max + o->nr_discard, n = 0, i;
+	u32 cap = nr_pages + o->a->pool.max + o->nr_standby + o->nr_discard, n = 0, i;
 	struct page **all = kvmalloc_array(cap + 1, sizeof(*all), GFP_KERNEL);
 
 	if (!all)
@@ -564,6 +606,8 @@ static bool oracle_check_places(struct oracle *o, u32 nr_pages)
 	for (i = 0; i < o->a->pool.max; i++)
 		if (o->pool[i])
 			all[n++] = o->pool[i];
+	for (i = 0; i < o->nr_standby; i++)
+		all[n++] = o->standby[i];
 	for (i = 0; i < o->nr_discard; i++)
 		all[n++] = o->discard[i];
 	sort(all, n, sizeof(*all), oracle_cmp, NULL);
@@ -729,11 +773,12 @@ static bool oracle_alloc(struct oracle *o)
 	o->pool_map = kvcalloc(BITS_TO_LONGS(cap), sizeof(long), GFP_KERNEL);
 	o->pool_nodes = kvzalloc((size_t)nr_node_ids * max(o->a->pool.node_size, 1U),
 				 GFP_KERNEL);
+	o->standby = kvcalloc(max(o->a->standby->pool.max, 1U), sizeof(*o->standby), GFP_KERNEL);
 	o->mms = kvcalloc(ORACLE_MMS, sizeof(*o->mms), GFP_KERNEL);
 	o->vmas = kvcalloc(ORACLE_MMS, sizeof(*o->vmas), GFP_KERNEL);
 
 	return o->live && o->dying && o->cached && o->pte && o->users && o->rt_mem && o->pool &&
-	       o->pool_map && o->pool_nodes && o->mms && o->vmas;
+	       o->pool_map && o->pool_nodes && o->standby && o->mms && o->vmas;
 }
 
 static void oracle_free(struct oracle *o)
@@ -751,6 +796,7 @@ static void oracle_free(struct oracle *o)
 	kvfree(o->pool);
 	kvfree(o->pool_map);
 	kvfree(o->pool_nodes);
+	kvfree(o->standby);
 	kvfree(o->mms);
 	kvfree(o->vmas);
 }

@@ -7,7 +7,7 @@
 static void run_lowmem(void)
 {
 	double got[SIDES] = { NONE, NONE }, hog[SIDES] = { NONE, NONE };
-	double promised = read_num(PARAM "pool_pages");
+	double promised = read_num(PARAM "pool_pages") + read_num(PARAM "standby_pages");
 	struct arena a[SIDES];
 	char target[32];
 	int side, first;

@@ -363,6 +363,15 @@ bool pool_only(enum context ctx)
 	return ctx == HARDIRQ || (ctx != SLEEPABLE && is_rt() && !has_intree_nonsleepable);
 }
 
+bool pool_ready(const struct arena *a)
+{
+	long long pages = arena_stat(a, "pool_min", NULL), standby = arena_stat(a, "standby_max", NULL);
+
+	return pages >= 0 && standby >= 0 &&
+	       wait_for(arena_stat(a, "pool_nr", NULL) >= pages &&
+			arena_stat(a, "standby_nr", NULL) >= standby, 5000);
+}
+
 bool arena_settle(struct arena *a, long pages)
 {
 	int ms;

@@ -27,8 +27,9 @@
 /* Pages of the largest arena. */
 #define ARENA_MOST ((__u32)((4ULL << 30) / PAGE))
 
-/* Pages of a pool: by default, and at most. */
-#define POOL_DEFAULT ((unsigned int)(256 * 4096 / PAGE))
+/* Pages of a pool: by default, and at most. And those of the standby, which arenas share. */
+#define POOL_DEFAULT 0U
+#define STANDBY_DEFAULT ((unsigned int)(256 * 4096 / PAGE))
 #define POOL_MOST ((unsigned int)(4096 * 4096 / PAGE))
 
 struct requests_bpf;
@@ -113,6 +114,8 @@ __u32 map_id(int map_fd);
 int adopted_arenas(void);
 /* A value of the arena's file in debugfs: "key value", or with @name "key name=value"; or -1. */
 long long arena_stat(const struct arena *a, const char *key, const char *name);
+/* Waits until the pool and the standby have what was promised; whether they have. */
+bool pool_ready(const struct arena *a);
 
 /* Free memory in KiB with that on the lists of the CPUs, which is not in MemFree. */
 long free_kib(void);

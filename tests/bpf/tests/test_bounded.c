@@ -766,7 +766,7 @@ TEST_LONG(bounded, many_arenas, 180,
 	if (access("/dev/fuse", F_OK))
 		SKIP("this kernel has no FUSE");
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
-	ASSERT_EQ(mod_load("pool_pages=4 pool_max=4"), 0, "load");
+	ASSERT_EQ(mod_load("pool_max=4"), 0, "load");
 	stuck_in_many();
 	if (wait_for(!mod_unload(), 10000))
 		mod_load("");

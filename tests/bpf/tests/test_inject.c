@@ -86,7 +86,7 @@ static void inject_off(void)
 {
 	inject_probability(SLAB, "0");
 	inject_probability(PAGES, "0");
-	write_file(PARAMETERS "pool_pages", "256");
+	write_file(PARAMETERS "pool_pages", "0");
 	write_file(PARAMETERS "pool_max", "4096");
 	write_file("/dev/kmsg", "anl_test: expect allocation failures end");
 }

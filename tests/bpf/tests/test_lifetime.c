@@ -227,12 +227,12 @@ static void reload(void)
 TEST(lifetime, log, "the log has one line for a load of the module, and one for an adoption")
 {
 	const char *text, *p;
-	char pool[64];
+	char pool[96];
 	int lines = 0;
 	long mark;
 
-	snprintf(pool, sizeof(pool), ": pool_pages=%u pool_max=%u, kernel client ", POOL_DEFAULT,
-		 POOL_MOST);
+	snprintf(pool, sizeof(pool), ": pool_pages=%u pool_max=%u standby_pages=%u, kernel client ",
+		 POOL_DEFAULT, POOL_MOST, STANDBY_DEFAULT);
 	ASSERT(unload(), "not removed");
 	mark = klog_mark();
 	one_life();

@@ -22,6 +22,7 @@
 #include "arena.h"
 #include "numa.skel.h"
 
+#define POOL_PAGES "/sys/module/arena_nolock/parameters/pool_pages"
 #define NODES "/sys/devices/system/node/"
 /* More than a node's share of what is kept ready. */
 #define MANY 400
@@ -147,16 +148,38 @@ TEST(numa, ready, "the pool has pages of a node once a caller has requested one"
 	arena_close(&a);
 }
 
+TEST(numa, standby, "the first burst in an idle arena gets pages of its node")
+{
+	struct arena a;
+	int node;
+	void *p;
+
+	needs_nodes();
+	for (node = 0; node <= 2; node += 2) {
+		ASSERT(arena_open(&a, 4096, 0), "no arena");
+		ASSERT(pool_ready(&a), "not filled");
+		p = arena_alloc_args(&a, HARDIRQ, NULL, STANDBY_DEFAULT / 2, node, 0);
+		ASSERT(p, "no pages");
+		ASSERT_EQ(others(p, STANDBY_DEFAULT / 2, node), 0, "pages of another node");
+		arena_close(&a);
+	}
+}
+
 TEST(numa, full, "the worker ends if a node lacks pages and the pool has no place for more")
 {
 	struct arena a;
 	long before;
+	char pages[16];
+	bool opened;
 	int i;
 
 	needs_nodes();
-	/* The pool of a small arena has all pages that it can hold from the beginning. */
+	/* The pool has all pages that it can hold from the beginning. */
 	ASSERT(pin_cpu(0), "pin");
-	ASSERT(arena_open(&a, 128, 0), "no arena");
+	ASSERT(write_file(POOL_PAGES, "128"), "parameter");
+	opened = arena_open(&a, 128, 0);
+	snprintf(pages, sizeof(pages), "%u", POOL_DEFAULT);
+	ASSERT(write_file(POOL_PAGES, pages) && opened, "no arena");
 	/* The CPU has credit for pages of node 0 afterwards, which are in the pool still. */
 	for (i = 0; i < 4; i++)
 		ASSERT(arena_alloc_args(&a, UNDER_RCU, NULL, 1, 0, 0), "page %d", i);

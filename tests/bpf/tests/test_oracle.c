@@ -44,6 +44,10 @@ TEST(oracle, counts, "the oracle sees pages, reservations and user mappings of a
 	ASSERT_COUNT("pages", 0);
 	ASSERT_COUNT("user_ptes", 0);
 	ASSERT(oracle_count("free") > 950, "%ld slots are free", oracle_count("free"));
+	ASSERT(arena_alloc(&a, UNDER_RCU, a.base, 1), "alloc");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) > 0, 5000), "nothing is kept ready");
+	arena_free(&a, SLEEPABLE, a.base, 1);
+	ASSERT(oracle_rest(a.fd), "empty again");
 	ASSERT(oracle_count("pool") > 0, "nothing is kept ready");
 
 	ASSERT(arena_alloc(&a, SLEEPABLE, NULL, 7) == a.base, "alloc");

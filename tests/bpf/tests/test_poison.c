@@ -100,6 +100,20 @@ static long handed_out(struct arena *a, const __u64 *bad, int nr)
 	return arena_settle(a, 0) ? back : -1;
 }
 
+#define POOLED 64
+
+/* Let the pool grow, and wait until it is full: what is taken now and freed comes back to it. */
+static bool grown(struct arena *a)
+{
+	if (!arena_alloc_wait(a, pool_cx(), a->base, 1) ||
+	    !wait_for(arena_stat(a, "pool_target", NULL) > 2 * POOLED &&
+		      arena_stat(a, "pool_nr", NULL) >= arena_stat(a, "pool_target", NULL), 5000))
+		return false;
+	arena_free(a, SLEEPABLE, a->base, 1);
+
+	return true;
+}
+
 static void poison_live(const char *how, bool by_madvise)
 {
 	struct arena a;
@@ -108,7 +122,7 @@ static void poison_live(const char *how, bool by_madvise)
 	int err;
 
 	need_memory_failure();
-	ASSERT(arena_open(&a, 4096, 0), "load");
+	ASSERT(arena_open(&a, 4096, 0) && grown(&a), "load");
 	/* A free in a pool that misses pages is what puts them there again. */
 	p = arena_alloc_wait(&a, pool_cx(), NULL, 1);
 	ASSERT(p && arena_alloc_wait(&a, pool_cx(), p + PAGE, 1) &&
@@ -173,13 +187,13 @@ TEST(poison, live_soft, "an arena page cannot be taken offline softly, and keeps
 	arena_close(&a);
 }
 
-#define POOLED 64
-
 /* Frames of pages that have just been freed; most are in the pool now. */
 static bool pooled(struct arena *a, __u64 *pfn)
 {
 	int i;
 
+	if (!grown(a))
+		return false;
 	for (i = 0; i < POOLED; i++)
 		if (!arena_alloc_wait(a, pool_cx(), arena_page(a, i), 1))
 			return false;

@@ -17,8 +17,8 @@
 
 #define MIB (1024 * 1024L)
 #define PAGES(bytes) ((__u32)((bytes) / PAGE))
-/* Pages that a burst must get from a pool that is not quite full. */
-#define PROMISED (POOL_DEFAULT / 4 * 3)
+/* Pages that a burst must get from a standby that is not quite full. */
+#define PROMISED (STANDBY_DEFAULT / 4 * 3)
 #define POOL_PAGES "/sys/module/arena_nolock/parameters/pool_pages"
 
 /* Charges are made in batches per CPU; this is more than that. */
@@ -73,7 +73,7 @@ TEST(pool, grows, "the pool grows with demand and shrinks when memory is short")
 	ASSERT(wait_for(write_file("/proc/sys/vm/drop_caches", "2") &&
 			cg_get("grows", "memory.current") - before < SLACK, 5000),
 	       "%ld bytes more than at first", cg_get("grows", "memory.current") - before);
-	ASSERT(burst(&a, POOL_DEFAULT) == POOL_DEFAULT, "the pages that were promised");
+	ASSERT(burst(&a, STANDBY_DEFAULT) == STANDBY_DEFAULT, "the pages that were promised");
 	arena_close(&a);
 }
 
@@ -101,13 +101,14 @@ TEST(pool, lent, "an allocation at the limit gets the pool's pages beyond the pr
 TEST(pool, last, "an allocation under RCU at the limit gets the last pages of the pool")
 {
 	struct arena a;
+	bool opened;
 
-	ASSERT(arena_open_in("last", &a, 8192), "load");
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 5000),
-	       "the pool is not filled");
+	ASSERT(write_file(POOL_PAGES, "256"), "parameter");
+	opened = arena_open_in("last", &a, 8192);
+	ASSERT(write_file(POOL_PAGES, "0") && opened, "load");
+	ASSERT(pool_ready(&a), "the pool is not filled");
 	ASSERT(cg_limit("last", 0), "limit");
-	ASSERT(arena_alloc_once(&a, UNDER_RCU, NULL, POOL_DEFAULT / 16 * 15) == a.base,
-	       "alloc at the limit");
+	ASSERT(arena_alloc_once(&a, UNDER_RCU, NULL, 240) == a.base, "alloc at the limit");
 	ASSERT(cg_set("last", "memory.max", CG_MAX), "limit");
 	arena_close(&a);
 }
@@ -149,8 +150,8 @@ TEST(pool, reclaimed, "reclaim of a cgroup takes the excess of that cgroup's poo
 	ASSERT(others > PAGES(4 * MIB), "%ld pages ready in the other arena", others);
 
 	/* The kernel may reclaim less than requested; 4 MiB are enough. */
-	cg_set("reclaimed", "memory.reclaim", 8 * MIB);
-	ASSERT(cg_get("reclaimed", "memory.current") < most - 4 * MIB,
+	ASSERT(wait_for((cg_set("reclaimed", "memory.reclaim", 8 * MIB),
+			 cg_get("reclaimed", "memory.current") < most - 4 * MIB), 1000),
 	       "%ld KiB of %ld are still there", cg_get("reclaimed", "memory.current") / 1024,
 	       most / 1024);
 	left = arena_stat(&other, "pool_nr", NULL);
@@ -201,9 +202,9 @@ TEST(pool, refill_backoff, "a program that fails at the limit does not start a r
 	ASSERT(wait_for(arena_alloc_once(&a, HARDIRQ, NULL, 1), 1000 + 1000), "no page again");
 	printf("# a page after %ld ms\n", now_ms() - begin);
 	/* From then on without delay: each burst gets the promised pages. */
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 2000), "not filled again");
+	ASSERT(pool_ready(&a), "not filled again");
 	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 1000), "not filled at once");
+	ASSERT(pool_ready(&a), "not filled at once");
 	ASSERT_EQ(cg_event("backoff", "oom_kill"), 0, "processes killed");
 	arena_close(&a);
 }
@@ -254,14 +255,63 @@ TEST(pool, refill_spares_cache, "a program that fails at the limit does not repl
 
 	/* For the promised pages, reclaim is justified. */
 	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 5000), "not filled again");
+	ASSERT(pool_ready(&a), "not filled again");
 	munmap(cache, pages * PAGE);
 	arena_close(&a);
 }
 
+TEST(pool, small, "the worker ends if a small pool is full of pages that CPUs have credit for")
+{
+	struct arena_req singles = { .op = REQ_ALLOC_EACH, .cnt = 8, .node = -1 };
+	struct arena a;
+	long refills;
+
+	if (nr_cpus < 2)
+		SKIP("needs two CPUs");
+	ASSERT(arena_open(&a, 32, 0), "load");
+	/* More than is ready makes the pool grow to all that the arena can hold. */
+	ASSERT(arena_alloc_wait(&a, HARDIRQ, NULL, 24), "24 pages");
+	arena_free(&a, SLEEPABLE, a.base, a.pages);
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= 30, 5000), "%lld pages ready",
+	       arena_stat(&a, "pool_nr", NULL));
+	/* Single pages give credit for others, which are in the pool, but not in its count. */
+	ASSERT(arena_run(&a, UNDER_RCU, 0, &singles), "run");
+	arena_free(&a, SLEEPABLE, a.base, a.pages);
+	ASSERT(arena_settle(&a, 0), "free not finished");
+	/* A pool that has grown is looked at every two seconds. */
+	refills = arena_stat(&a, "refills", NULL);
+	ASSERT(wait_for(arena_stat(&a, "refills", NULL) > refills + 1, 15000), "it has not ended");
+	arena_close(&a);
+}
+
+static void reload(void)
+{
+	if (!mod_loaded())
+		mod_load("");
+}
+
+TEST(pool, idle, "a pool that nobody needs any more keeps nothing")
+{
+	struct arena a;
+
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	ASSERT_EQ(mod_load("pool_max=2"), 0, "load");
+	ASSERT(arena_open(&a, 4096, 0), "load");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 1), "alloc");
+	ASSERT(wait_for(arena_stat(&a, "pool_target", NULL) == 2, 5000), "it does not grow");
+	/* Halved every two seconds. */
+	ASSERT(wait_for(!arena_stat(&a, "pool_target", NULL) &&
+			!arena_stat(&a, "pool_nr", NULL), 15000), "target %lld, %lld pages",
+	       arena_stat(&a, "pool_target", NULL), arena_stat(&a, "pool_nr", NULL));
+	arena_close(&a);
+	munmap(a.base, 4096 * PAGE);
+	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
+	reload();
+}
+
 TEST(pool, parameters, "the parameters of the pool accept the documented range and nothing else")
 {
-	static const char *const names[] = { "pool_pages", "pool_max" };
+	static const char *const names[] = { "pool_pages", "pool_max", "standby_pages" };
 	char path[96], old[16], most[16], more[16];
 	size_t i;
 
@@ -305,23 +355,25 @@ static void without_pool(void)
 TEST(pool, none, "without a pool, a failed call releases the pages that it got")
 {
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
-	ASSERT_EQ(mod_load("pool_pages=0 pool_max=0"), 0, "load");
+	ASSERT_EQ(mod_load("pool_pages=0 pool_max=0 standby_pages=0"), 0, "load");
 	without_pool();
 	wait_for(!mod_unload(), 10000);
 	mod_load("");
 }
 
 /* Without a pool, the kernel decides what a caller that cannot sleep gets. */
-static void with_pool(const char *params, __u32 ready)
+static void with_pool(const char *params, __u32 pages, __u32 standby)
 {
+	__u32 ready = pages + standby;
 	struct arena a;
 	char *text;
 
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	ASSERT_EQ(mod_load(params), 0, "load");
 	text = read_file(POOL_PAGES);
-	ASSERT(text && atol(text) == ready, "parameter is %s", text ? text : "not there");
+	ASSERT(text && atol(text) == pages, "parameter is %s", text ? text : "not there");
 	ASSERT(arena_open(&a, 8192, 0), "load");
+	ASSERT(wait_for(arena_stat(&a, "standby_nr", NULL) >= standby, 5000), "standby");
 	if (ready && nr_cpus > 1)
 		ASSERT(arena_alloc(&a, HARDIRQ, NULL, ready) == a.base, "%u pages in an interrupt",
 		       ready);
@@ -335,30 +387,24 @@ static void with_pool(const char *params, __u32 ready)
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 }
 
-static void reload(void)
+TEST(pool, pages_default, "a burst gets 256 pages of 4 KiB by default, or as many bytes")
 {
-	if (!mod_loaded())
-		mod_load("");
-}
-
-TEST(pool, pages_default, "the pool has 256 pages of 4 KiB by default, or as many bytes")
-{
-	with_pool("", POOL_DEFAULT);
+	with_pool("", 0, STANDBY_DEFAULT);
 	reload();
 }
 
 TEST(pool, pages_0, "the module works with an empty pool")
 {
-	with_pool("pool_pages=0", 0);
+	with_pool("pool_pages=0 standby_pages=0", 0, 0);
 	reload();
 }
 
 TEST(pool, pages_most, "the pool can have 4096 pages of 4 KiB, or as many bytes")
 {
-	char params[32];
+	char params[48];
 
-	snprintf(params, sizeof(params), "pool_pages=%u", POOL_MOST);
-	with_pool(params, POOL_MOST);
+	snprintf(params, sizeof(params), "pool_pages=%u standby_pages=0", POOL_MOST);
+	with_pool(params, POOL_MOST, 0);
 	reload();
 }
 
@@ -410,8 +456,8 @@ TEST(pool, contradiction, "the log says so if pool_max is less than pool_pages")
 	       "the log has: %s", klog_since(mark));
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	mark = klog_mark();
-	ASSERT_EQ(mod_load("pool_max=63"), 0, "load");
-	ASSERT(strstr(klog_since(mark), "pool_max=63 is less than pool_pages="),
+	ASSERT_EQ(mod_load("pool_max=63 pool_pages=64"), 0, "load");
+	ASSERT(strstr(klog_since(mark), "pool_max=63 is less than pool_pages=64"),
 	       "the log has: %s", klog_since(mark));
 	ASSERT(wait_for(!mod_unload(), 10000), "not removed");
 	reload();

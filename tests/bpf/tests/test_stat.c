@@ -118,15 +118,20 @@ TEST(stat, queue, "the file has the queue's work and its longest delay")
 	arena_close(&a);
 }
 
-TEST(stat, pool, "the file has the size of the pool, its minimum and its target")
+TEST(stat, pool, "the file has the sizes of the pool, its minimum and its target, and of the standby")
 {
 	struct arena a;
 
 	ASSERT(arena_open(&a, 4096, 0), "load");
 	ASSERT_EQ(arena_stat(&a, "pool_min", NULL), POOL_DEFAULT, "pages kept ready");
-	ASSERT(arena_stat(&a, "pool_target", NULL) >= POOL_DEFAULT, "target");
-	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) >= POOL_DEFAULT, 5000), "level %lld",
+	ASSERT_EQ(arena_stat(&a, "pool_target", NULL), POOL_DEFAULT, "target");
+	ASSERT_EQ(arena_stat(&a, "pool_nr", NULL), POOL_DEFAULT, "level");
+	ASSERT(arena_alloc(&a, UNDER_RCU, NULL, 1), "a demand");
+	ASSERT(wait_for(arena_stat(&a, "pool_target", NULL) > 0, 5000), "target stays at 0");
+	ASSERT(wait_for(arena_stat(&a, "pool_nr", NULL) > 0, 5000), "level %lld",
 	       arena_stat(&a, "pool_nr", NULL));
+	ASSERT_EQ(arena_stat(&a, "standby_max", NULL), STANDBY_DEFAULT, "size of the standby");
+	ASSERT(pool_ready(&a), "standby of %lld", arena_stat(&a, "standby_nr", NULL));
 	ASSERT_EQ(arena_stat(&a, "max_pages", NULL), 4096, "pages of the arena");
 	arena_close(&a);
 }

@@ -90,7 +90,9 @@ TEST(top, table, "the table in a pipe has all columns, with what each counts, an
 	ASSERT_LINE("reserve 1 0 0 0 0");
 	ASSERT_LINE("alloc_failed.address 0 1 0 0 0");
 	ASSERT(!strstr(program_output(), "alloc_failed.args"), "%s", program_output());
-	ASSERT(strstr(program_output(), ", target 64, size 64, max 64\n"), "%s", program_output());
+	ASSERT(strstr(program_output(), ", size 0, max 64\n"), "%s", program_output());
+	ASSERT(strstr(program_output(), "standby     ready "), "%s", program_output());
+	ASSERT(strstr(program_output(), ", size 64, taken 0\n"), "%s", program_output());
 	ASSERT(strstr(program_output(), "addresses   64: free "), "%s", program_output());
 	ASSERT_LINE("faults none");
 	ASSERT_EQ(program_run(TOP, "-n", "2", "-i", "0.1", "-m", id_text), 0, "two frames");
