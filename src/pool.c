@@ -106,7 +106,9 @@ u32 anl_pool_wanted(const struct anl_arena *arena)
 /* Pages that the pool wants, up to as many as are added before somebody looks again. */
 static u32 anl_pool_room(const struct anl_arena *arena)
 {
-	return clamp((int)anl_pool_wanted(arena) - atomic_read(&arena->pool.nr), 0, BITS_PER_LONG);
+	int missing = (int)(anl_pool_wanted(arena) - anl_pool_counted(&arena->pool));
+
+	return clamp(missing, 0, BITS_PER_LONG);
 }
 
 static int anl_nr_nodes(void)

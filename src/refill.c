@@ -25,6 +25,7 @@
 
 #include "arena.h"
 #include "compat.h"
+#include "pages.h"
 #include "standby.h"
 #include "trace.h"
 
@@ -69,14 +70,17 @@ static struct list_lru anl_shrink_list;
 static struct kmem_cache *anl_shrink_cache;
 static struct shrinker *anl_shrinker;
 
-/* Move the pages that the pool has beyond @keep to @pages, up to @nr. Any context. */
+/*
+ * Move the pages that the pool has beyond @keep to @pages, up to @nr. If none are to be kept, these
+ * are also the ones that CPUs have credit for. Any context.
+ */
 static unsigned long anl_refill_trim(struct anl_arena *arena, u32 keep, unsigned long nr,
 				     struct list_head *pages)
 {
 	unsigned long done = 0;
 	struct page *page;
 
-	while (done < nr && atomic_read(&arena->pool.nr) > (int)keep) {
+	while (done < nr && (!keep || atomic_read(&arena->pool.nr) > (int)keep)) {
 		page = anl_pool_pop(arena, &arena->pool);
 		if (!page)
 			break;
@@ -97,7 +101,8 @@ static void anl_refill_adapt(struct anl_arena *arena)
 	u32 nr = anl_pool_counted(&arena->pool);
 	u32 used = target - min(target, nr), missed = xchg(&arena->pool.missed, 0);
 
-	arena->refill.used = max(arena->refill.used, used);
+	/* Pages that CPUs have credit for are not used yet. */
+	arena->refill.used = max(arena->refill.used, target - min_t(u32, target, anl_pool_nr(arena)));
 	if (used > target - target / 4 || missed) {
 		target = min(max3(2 * target, missed, ANL_GROW_MIN), arena->pool.max);
 		arena->refill.decay = jiffies + ANL_DECAY_PERIOD;
@@ -278,7 +283,8 @@ void anl_refill(struct anl_arena *arena)
 	if (static_branch_unlikely(&anl_numa))
 		anl_refill_nodes(arena, &charge);
 	while (got > 0) {
-		missing = (int)anl_pool_wanted(arena) - atomic_read(&arena->pool.nr);
+		/* If pages of a CPU's credit are gone, new ones must not replace them. */
+		missing = (int)(anl_pool_wanted(arena) - anl_pool_counted(&arena->pool));
 		if (missing <= 0)
 			break;
 		got = anl_refill_some(arena, &charge, missing, &order);
