@@ -31,9 +31,11 @@
  */
 static bool grow_pool(struct arena *a, const char *name, long before, long bytes)
 {
+	long more;
 	int i;
 
-	for (i = 0; i < 20 && cg_get(name, "memory.current") - before < bytes; i++) {
+	/* It shrinks again if the next step takes seconds. */
+	for (i = 0; (more = cg_get(name, "memory.current") - before) < bytes && i < 20; i++) {
 		struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = POOL_MOST, .node = -1 };
 
 		if (!arena_run(a, HARDIRQ, 0, &r))
@@ -43,9 +45,9 @@ static bool grow_pool(struct arena *a, const char *name, long before, long bytes
 			return false;
 		usleep(50000);
 	}
-	printf("# %d bursts, %ld KiB more\n", i, (cg_get(name, "memory.current") - before) / 1024);
+	printf("# %d bursts, %ld KiB more\n", i, more / 1024);
 
-	return cg_get(name, "memory.current") - before >= bytes;
+	return more >= bytes;
 }
 
 /* Single pages that a burst in interrupts gets, beginning now. */
