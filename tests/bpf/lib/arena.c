@@ -372,6 +372,23 @@ bool pool_ready(const struct arena *a)
 			arena_stat(a, "standby_nr", NULL) >= standby, 5000);
 }
 
+bool arena_exhaust(struct arena *a)
+{
+	long end = now_ms() + 20000L * patience;
+	int failed = 0;
+
+	while (failed < 100 && now_ms() < end) {
+		if (arena_alloc_once(a, HARDIRQ, NULL, 1) || arena_alloc_once(a, SLEEPABLE, NULL, 1))
+			failed = 0;
+		else
+			failed++;
+		if (failed)
+			usleep(2000);
+	}
+
+	return failed >= 100;
+}
+
 bool arena_settle(struct arena *a, long pages)
 {
 	int ms;

@@ -116,6 +116,11 @@ int adopted_arenas(void);
 long long arena_stat(const struct arena *a, const char *key, const char *name);
 /* Waits until the pool and the standby have what was promised; whether they have. */
 bool pool_ready(const struct arena *a);
+/*
+ * At the limit of the cgroup: use up what is ready, and what comes back when the kernel frees what
+ * loading needed, until neither an interrupt nor a caller that can sleep gets a page for some time.
+ */
+bool arena_exhaust(struct arena *a);
 
 /* Free memory in KiB with that on the lists of the CPUs, which is not in MemFree. */
 long free_kib(void);

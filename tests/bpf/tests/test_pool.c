@@ -177,9 +177,7 @@ TEST(pool, refill_backoff, "a program that fails at the limit does not start a r
 		SKIP("needs two CPUs");
 	ASSERT(arena_open_in("backoff", &a, 16384), "load");
 	ASSERT(cg_limit("backoff", 0), "limit");
-	/* Use up the pool and the room below the limit. */
-	ASSERT(wait_for(!arena_alloc_once(&a, HARDIRQ, NULL, 1) &&
-			!arena_alloc_once(&a, SLEEPABLE, NULL, 1), 20000), "no limit");
+	ASSERT(arena_exhaust(&a), "no limit");
 
 	refills = arena_stat(&a, "refills", NULL);
 	begin = now_ms();
