@@ -107,8 +107,10 @@ static bool anl_pool_is_low(const struct anl_arena *arena)
 /* Request a refill when half of the pages are gone. Any context. */
 static void anl_pool_check(struct anl_arena *arena, int nid)
 {
-	if (anl_pool_is_low(arena) ||
-	    (static_branch_unlikely(&anl_numa) && arena->pool.max && anl_node_is_low(arena, nid)))
+	/* Always asked, since it notes that the node is wanted. Without that no pool grows. */
+	bool low = static_branch_unlikely(&anl_numa) && arena->pool.max && anl_node_is_low(arena, nid);
+
+	if (low || anl_pool_is_low(arena))
 		anl_kick(&arena->kick, ANL_KICK_REFILL);
 }
 
