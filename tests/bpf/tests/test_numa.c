@@ -22,7 +22,7 @@
 #include "arena.h"
 #include "numa.skel.h"
 
-#define POOL_PAGES "/sys/module/arena_nolock/parameters/pool_pages"
+#define PARAMETERS "/sys/module/arena_nolock/parameters/"
 #define NODES "/sys/devices/system/node/"
 /* More than a node's share of what is kept ready. */
 #define MANY 400
@@ -127,12 +127,17 @@ TEST(numa, ready, "the pool has pages of a node once a caller has requested one"
 {
 	struct arena a;
 	long before;
+	bool opened;
 	int i;
 
 	needs_nodes();
-	/* All that is ready at first is of the loader's node. */
+	/* All that is ready at first is of the loader's node. The standby has pages of all. */
 	ASSERT(pin_cpu(0), "pin");
-	ASSERT(arena_open(&a, 4096, 0), "no arena");
+	ASSERT(write_file(PARAMETERS "pool_pages", "256") &&
+	       write_file(PARAMETERS "standby_pages", "0"), "parameters");
+	opened = arena_open(&a, 4096, 0);
+	ASSERT(write_file(PARAMETERS "pool_pages", "0") &&
+	       write_file(PARAMETERS "standby_pages", "256") && opened, "no arena");
 	/* The interrupts come to CPU 0 then, and the worker runs there. */
 	ASSERT(pin_cpu(1), "pin");
 	before = refills(&a);
@@ -169,17 +174,15 @@ TEST(numa, full, "the worker ends if a node lacks pages and the pool has no plac
 {
 	struct arena a;
 	long before;
-	char pages[16];
 	bool opened;
 	int i;
 
 	needs_nodes();
 	/* The pool has all pages that it can hold from the beginning. */
 	ASSERT(pin_cpu(0), "pin");
-	ASSERT(write_file(POOL_PAGES, "128"), "parameter");
+	ASSERT(write_file(PARAMETERS "pool_pages", "128"), "parameter");
 	opened = arena_open(&a, 128, 0);
-	snprintf(pages, sizeof(pages), "%u", POOL_DEFAULT);
-	ASSERT(write_file(POOL_PAGES, pages) && opened, "no arena");
+	ASSERT(write_file(PARAMETERS "pool_pages", "0") && opened, "no arena");
 	/* The CPU has credit for pages of node 0 afterwards, which are in the pool still. */
 	for (i = 0; i < 4; i++)
 		ASSERT(arena_alloc_args(&a, UNDER_RCU, NULL, 1, 0, 0), "page %d", i);
