@@ -62,26 +62,6 @@ static bool anl_may_try_alloc(void)
 	       !IS_ENABLED(CONFIG_PREEMPT_RT);
 }
 
-/*
- * Add pages of a node, or of any, from the pool to @pages until there are @cnt, or @floor
- * left in the pool. Without a floor those that CPUs have credit for are taken too. Returns
- * how many there are.
- */
-static u32 anl_pool_take(struct anl_arena *arena, u32 n, u32 cnt, u32 floor, int nid,
-			 struct list_head *pages)
-{
-	struct page *page;
-
-	while (n < cnt && (!floor || atomic_read(&arena->pool.nr) > (int)floor) &&
-	       (page = nid == NUMA_NO_NODE ? anl_pool_pop(arena, &arena->pool) :
-					anl_pool_pop_node(arena, &arena->pool, nid))) {
-		list_add_tail(&page->lru, pages);
-		n++;
-	}
-
-	return n;
-}
-
 /* Half of a node's share is gone, or a caller wants a page of the node for the first time. */
 static bool anl_node_is_low(struct anl_arena *arena, int nid)
 {
@@ -107,9 +87,11 @@ static bool anl_pool_is_low(const struct anl_arena *arena)
 /* Request a refill when half of the pages are gone. Any context. */
 static void anl_pool_check(struct anl_arena *arena, int nid)
 {
-	/* Always asked, since it notes that the node is wanted. Without that no pool grows. */
-	bool low = static_branch_unlikely(&anl_numa) && arena->pool.max && anl_node_is_low(arena, nid);
+	bool low = false;
 
+	/* Always asked, since it notes that the node is wanted. Without that no pool grows. */
+	if (static_branch_unlikely(&anl_numa) && arena->pool.max)
+		low = anl_node_is_low(arena, nid);
 	if (low || anl_pool_is_low(arena))
 		anl_kick(&arena->kick, ANL_KICK_REFILL);
 }
@@ -266,7 +248,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struc
 	struct page *page;
 	u32 n;
 
-	n = anl_pool_take(arena, 0, cnt, anl_pool_floor(arena), nid, pages);
+	n = anl_pool_take(arena, &arena->pool, 0, cnt, anl_pool_floor(arena), nid, pages);
 	if (n == cnt)
 		return n;
 	/* For those that have found pages elsewhere the pool doubles, and that is enough. */
@@ -277,7 +259,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struc
 		/* Pages of the right node come first. */
 		if (try_alloc)
 			n = anl_try_pages(&charge, __GFP_THISNODE, n, cnt, nid, pages);
-		n = anl_pool_take(arena, n, cnt, 0, nid, pages);
+		n = anl_pool_take(arena, &arena->pool, n, cnt, 0, nid, pages);
 		if (!elsewhere)
 			n = anl_standby_take(arena, n, cnt, nid, pages);
 	}
@@ -289,7 +271,7 @@ static u32 anl_get_pages_atomic(struct anl_arena *arena, u32 cnt, int nid, struc
 	}
 	anl_charge_end_rcu(&charge);
 
-	n = anl_pool_take(arena, n, cnt, 0, NUMA_NO_NODE, pages);
+	n = anl_pool_take(arena, &arena->pool, n, cnt, 0, NUMA_NO_NODE, pages);
 	if (!elsewhere)
 		n = anl_standby_take(arena, n, cnt, NUMA_NO_NODE, pages);
 

@@ -225,6 +225,35 @@ struct page *anl_pool_pop(struct anl_arena *arena, struct anl_pool *pool)
 	return page;
 }
 
+/**
+ * anl_pool_take() - add pages to a list until there are @cnt
+ * @arena: the arena that they are for
+ * @pool: the pool of the arena, or its standby
+ * @n: number of pages there
+ * @cnt: number of pages wanted
+ * @floor: number of pages to leave in the pool; with 0, those that CPUs have credit for are taken
+ *	as well
+ * @nid: the node that they must be of, or NUMA_NO_NODE
+ * @pages: list to add them to, through page->lru
+ *
+ * Context: any.
+ * Return: number of pages there now.
+ */
+u32 anl_pool_take(struct anl_arena *arena, struct anl_pool *pool, u32 n, u32 cnt, u32 floor,
+		  int nid, struct list_head *pages)
+{
+	struct page *page;
+
+	while (n < cnt && (!floor || atomic_read(&pool->nr) > (int)floor) &&
+	       (page = nid == NUMA_NO_NODE ? anl_pool_pop(arena, pool) :
+					     anl_pool_pop_node(arena, pool, nid))) {
+		list_add_tail(&page->lru, pages);
+		n++;
+	}
+
+	return n;
+}
+
 /*
  * Puts pages into the pool, one after the other. Each gets an entry at once. The bits of a
  * word of the map are set together, and their pages counted, so that a page costs one atomic

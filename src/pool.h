@@ -104,6 +104,8 @@ void anl_pool_recycle(struct anl_arena *arena, struct list_head *pages);
 struct page *anl_pool_pop_any(struct anl_pool *pool, int nid);
 struct page *anl_pool_pop_node(struct anl_arena *arena, struct anl_pool *pool, int nid);
 struct page *anl_pool_pop(struct anl_arena *arena, struct anl_pool *pool);
+u32 anl_pool_take(struct anl_arena *arena, struct anl_pool *pool, u32 n, u32 cnt, u32 floor,
+		  int nid, struct list_head *pages);
 int anl_pool_push(struct anl_pool *pool, struct page *page);
 u32 anl_pool_push_block(struct anl_pool *pool, struct page *page, u32 order);
 u32 anl_pool_wanted(const struct anl_arena *arena);

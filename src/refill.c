@@ -100,9 +100,10 @@ static void anl_refill_adapt(struct anl_arena *arena)
 	u32 target = READ_ONCE(arena->pool.target);
 	u32 nr = anl_pool_counted(&arena->pool);
 	u32 used = target - min(target, nr), missed = xchg(&arena->pool.missed, 0);
+	u32 total = anl_pool_nr(arena);
 
 	/* Pages that CPUs have credit for are not used yet. */
-	arena->refill.used = max(arena->refill.used, target - min_t(u32, target, anl_pool_nr(arena)));
+	arena->refill.used = max(arena->refill.used, target - min(target, total));
 	if (used > target - target / 4 || missed) {
 		target = min(max3(2 * target, missed, ANL_GROW_MIN), arena->pool.max);
 		arena->refill.decay = jiffies + ANL_DECAY_PERIOD;

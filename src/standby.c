@@ -151,16 +151,11 @@ void anl_standby_leave(struct anl_arena *arena)
 u32 anl_standby_take(struct anl_arena *arena, u32 n, u32 cnt, int nid, struct list_head *pages)
 {
 	struct anl_pool *pool = &arena->standby->pool;
-	struct page *page;
 	u32 had = n;
 
 	if (cnt - n > anl_pool_counted(pool))
 		return n;
-	while (n < cnt && (page = nid == NUMA_NO_NODE ? anl_pool_pop(arena, pool) :
-							anl_pool_pop_node(arena, pool, nid))) {
-		list_add_tail(&page->lru, pages);
-		n++;
-	}
+	n = anl_pool_take(arena, pool, n, cnt, 0, nid, pages);
 	if (n > had) {
 		anl_count(arena, standby_pages, n - had);
 		anl_kick(&arena->kick, ANL_KICK_REFILL);
