@@ -372,6 +372,13 @@ bool pool_ready(const struct arena *a)
 			arena_stat(a, "standby_nr", NULL) >= standby, 5000);
 }
 
+long arena_burst(struct arena *a, __u32 cnt)
+{
+	struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = cnt, .node = -1 };
+
+	return arena_run(a, HARDIRQ, 0, &r) ? (long)r.ret : -1;
+}
+
 bool arena_exhaust(struct arena *a)
 {
 	long end = now_ms() + 20000L * patience;

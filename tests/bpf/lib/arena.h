@@ -121,6 +121,8 @@ bool pool_ready(const struct arena *a);
  * loading needed, until neither an interrupt nor a caller that can sleep gets a page for some time.
  */
 bool arena_exhaust(struct arena *a);
+/* Single pages that a burst of @cnt in interrupts gets, or -1. */
+long arena_burst(struct arena *a, __u32 cnt);
 
 /* Free memory in KiB with that on the lists of the CPUs, which is not in MemFree. */
 long free_kib(void);

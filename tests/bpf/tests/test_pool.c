@@ -50,14 +50,6 @@ static bool grow_pool(struct arena *a, const char *name, long before, long bytes
 	return more >= bytes;
 }
 
-/* Single pages that a burst in interrupts gets, beginning now. */
-static long burst(struct arena *a, __u32 cnt)
-{
-	struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = cnt, .node = -1 };
-
-	return arena_run(a, HARDIRQ, 0, &r) ? (long)r.ret : -1;
-}
-
 TEST(pool, grows, "the pool grows with demand and shrinks when memory is short")
 {
 	struct arena a;
@@ -68,7 +60,7 @@ TEST(pool, grows, "the pool grows with demand and shrinks when memory is short")
 	ASSERT(arena_open_in("grows", &a, 8192), "load");
 	before = cg_get("grows", "memory.current");
 	ASSERT(grow_pool(&a, "grows", before, 6 * MIB), "it stayed small");
-	ASSERT(burst(&a, PAGES(4 * MIB)) == PAGES(4 * MIB), "a burst like those before");
+	ASSERT(arena_burst(&a, PAGES(4 * MIB)) == PAGES(4 * MIB), "a burst like those before");
 	arena_free(&a, HARDIRQ, a.base, a.pages);
 	ASSERT(arena_settle(&a, 0), "free not finished");
 
@@ -76,7 +68,7 @@ TEST(pool, grows, "the pool grows with demand and shrinks when memory is short")
 	ASSERT(wait_for(write_file("/proc/sys/vm/drop_caches", "2") &&
 			cg_get("grows", "memory.current") - before < SLACK, 5000),
 	       "%ld bytes more than at first", cg_get("grows", "memory.current") - before);
-	ASSERT(burst(&a, STANDBY_DEFAULT) == STANDBY_DEFAULT, "the pages that were promised");
+	ASSERT(arena_burst(&a, STANDBY_DEFAULT) == STANDBY_DEFAULT, "the pages that were promised");
 	arena_close(&a);
 }
 
@@ -96,7 +88,7 @@ TEST(pool, lent, "an allocation at the limit gets the pool's pages beyond the pr
 	ASSERT(p, "alloc at the limit");
 	ASSERT_EQ(user_diff(p, PAGES(3 * MIB), 0), 0, "words that are not zero");
 	ASSERT(!arena_alloc_once(&a, SLEEPABLE, NULL, POOL_MOST), "16 MiB at the limit");
-	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
+	ASSERT(arena_burst(&a, PROMISED) == PROMISED, "the pages that were promised");
 	arena_close(&a);
 }
 
@@ -159,7 +151,7 @@ TEST(pool, reclaimed, "reclaim of a cgroup takes the excess of that cgroup's poo
 	       most / 1024);
 	left = arena_stat(&other, "pool_nr", NULL);
 	ASSERT(left >= others / 2, "%ld pages of %ld left in the other arena", left, others);
-	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
+	ASSERT(arena_burst(&a, PROMISED) == PROMISED, "the pages that were promised");
 	arena_close(&a);
 	arena_close(&other);
 }
@@ -204,7 +196,7 @@ TEST(pool, refill_backoff, "a program that fails at the limit does not start a r
 	printf("# a page after %ld ms\n", now_ms() - begin);
 	/* From then on without delay: each burst gets the promised pages. */
 	ASSERT(pool_ready(&a), "not filled again");
-	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
+	ASSERT(arena_burst(&a, PROMISED) == PROMISED, "the pages that were promised");
 	ASSERT(pool_ready(&a), "not filled at once");
 	ASSERT_EQ(cg_event("backoff", "oom_kill"), 0, "processes killed");
 	arena_close(&a);
@@ -255,7 +247,7 @@ TEST(pool, refill_spares_cache, "a program that fails at the limit does not repl
 	ASSERT(left * PAGE > pages * PAGE - 6 * MIB, "%ld pages of %ld left", left, pages);
 
 	/* For the promised pages, reclaim is justified. */
-	ASSERT(burst(&a, PROMISED) == PROMISED, "the pages that were promised");
+	ASSERT(arena_burst(&a, PROMISED) == PROMISED, "the pages that were promised");
 	ASSERT(pool_ready(&a), "not filled again");
 	munmap(cache, pages * PAGE);
 	arena_close(&a);

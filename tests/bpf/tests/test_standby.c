@@ -21,14 +21,6 @@ static long long standby(struct arena *a)
 	return arena_stat(a, "standby_nr", NULL);
 }
 
-/* Single pages that a burst in interrupts gets. */
-static long burst(struct arena *a, __u32 cnt)
-{
-	struct arena_req r = { .op = REQ_ALLOC_EACH, .cnt = cnt, .node = -1 };
-
-	return arena_run(a, HARDIRQ, 0, &r) ? (long)r.ret : -1;
-}
-
 static void need_two_cpus(void)
 {
 	if (nr_cpus < 2)
@@ -56,7 +48,7 @@ TEST(standby, singles, "single allocations in a row get as many")
 	need_two_cpus();
 	ASSERT(arena_open_in("singles", &a, 4096), "load");
 	ASSERT(pool_ready(&a), "not filled");
-	ASSERT_EQ(burst(&a, BURST), BURST, "pages in a row");
+	ASSERT_EQ(arena_burst(&a, BURST), BURST, "pages in a row");
 	ASSERT(has_intree_nonsleepable || arena_stat(&a, "standby_pages", NULL) > 0,
 	       "no page came from the standby");
 	ASSERT(pool_ready(&a), "not filled again");
@@ -77,12 +69,12 @@ TEST(standby, shared, "arenas of one cgroup share it, arenas of others do not")
 	ASSERT(wait_for(standby(&same) == standby(&a), 1000),
 	       "%lld pages in the standby, %lld in that of the arena beside it", standby(&a),
 	       standby(&same));
-	ASSERT(burst(&same, BURST) < BURST / 2, "the arena beside it has pages of its own");
+	ASSERT(arena_burst(&same, BURST) < BURST / 2, "the arena beside it has pages of its own");
 	ASSERT_EQ(standby(&other), STANDBY_DEFAULT, "pages in the standby of the other cgroup");
-	ASSERT_EQ(burst(&other, BURST), BURST, "pages in the other cgroup");
+	ASSERT_EQ(arena_burst(&other, BURST), BURST, "pages in the other cgroup");
 	ASSERT_EQ(cg_event("shared", "oom_kill"), 0, "processes killed");
 	ASSERT(cg_set("shared", "memory.max", CG_MAX), "limit");
-	ASSERT(wait_for(burst(&same, 1) == 1, 5000) && pool_ready(&same), "not filled again");
+	ASSERT(wait_for(arena_burst(&same, 1) == 1, 5000) && pool_ready(&same), "not filled again");
 	arena_close(&a);
 	arena_close(&same);
 	arena_close(&other);
